@@ -1,0 +1,183 @@
+package asset
+
+import "net/netip"
+
+// Gap says which part of a cloud was not read, or not to the end.
+type Gap struct {
+	Kind   string `json:"kind"`   // projects, users, grants, servers, ports, …
+	Reason string `json:"reason"` // what happened, for the operator
+}
+
+// Snapshot is what one walk over a cloud's APIs saw. It is complete only when every listing was read to
+// its end without a fault; an incomplete one can add, and never removes.
+type Snapshot struct {
+	Cloud       string       `json:"cloud"`
+	Began       int64        `json:"began"` // µs
+	Ended       int64        `json:"ended"`
+	Gaps        []Gap        `json:"gaps,omitempty"`
+	Projects    []Project    `json:"projects"`
+	Users       []User       `json:"users"`
+	Grants      []Grant      `json:"grants"`
+	Images      []Image      `json:"images"`
+	Servers     []Server     `json:"servers"`
+	Networks    []Network    `json:"networks"`
+	Subnets     []Subnet     `json:"subnets"`
+	Routers     []Router     `json:"routers"`
+	Ports       []Port       `json:"ports"`
+	FloatingIPs []FloatingIP `json:"floating_ips"`
+	Groups      []Group      `json:"groups"`
+	AddressSets []AddressSet `json:"address_sets"`
+}
+
+// Complete tells whether absence in this snapshot means absence in the cloud.
+func (s *Snapshot) Complete() bool { return len(s.Gaps) == 0 }
+
+// Index finds a snapshot's objects by identity. It is built once and read from many goroutines.
+type Index struct {
+	Snapshot    *Snapshot
+	Projects    map[ProjectID]*Project
+	Users       map[UserID]*User
+	Images      map[ImageID]*Image
+	Servers     map[ServerID]*Server
+	Networks    map[NetworkID]*Network
+	Subnets     map[SubnetID]*Subnet
+	Routers     map[RouterID]*Router
+	Ports       map[PortID]*Port
+	Groups      map[GroupID]*Group
+	AddressSets map[AddressGroup]*AddressSet
+	PortsOf     map[ServerID][]*Port
+	FloatingOf  map[PortID][]*FloatingIP // by the port it leads to, forwardings included
+	Members     map[GroupID][]*Port      // ports that carry the group
+}
+
+// NewIndex indexes a snapshot; the snapshot must not change afterwards.
+func NewIndex(s *Snapshot) *Index {
+	x := &Index{
+		Snapshot:    s,
+		Projects:    byID(s.Projects, func(v *Project) ProjectID { return v.ID }),
+		Users:       byID(s.Users, func(v *User) UserID { return v.ID }),
+		Images:      byID(s.Images, func(v *Image) ImageID { return v.ID }),
+		Servers:     byID(s.Servers, func(v *Server) ServerID { return v.ID }),
+		Networks:    byID(s.Networks, func(v *Network) NetworkID { return v.ID }),
+		Subnets:     byID(s.Subnets, func(v *Subnet) SubnetID { return v.ID }),
+		Routers:     byID(s.Routers, func(v *Router) RouterID { return v.ID }),
+		Ports:       byID(s.Ports, func(v *Port) PortID { return v.ID }),
+		Groups:      byID(s.Groups, func(v *Group) GroupID { return v.ID }),
+		AddressSets: byID(s.AddressSets, func(v *AddressSet) AddressGroup { return v.ID }),
+		PortsOf:     map[ServerID][]*Port{},
+		FloatingOf:  map[PortID][]*FloatingIP{},
+		Members:     map[GroupID][]*Port{},
+	}
+	for i := range s.Ports {
+		p := &s.Ports[i]
+		if p.Server != "" {
+			x.PortsOf[p.Server] = append(x.PortsOf[p.Server], p)
+		}
+		for _, g := range p.Groups {
+			x.Members[g] = append(x.Members[g], p)
+		}
+	}
+	for i := range s.FloatingIPs {
+		f := &s.FloatingIPs[i]
+		for _, id := range f.leadsTo() {
+			x.FloatingOf[id] = append(x.FloatingOf[id], f)
+		}
+	}
+	return x
+}
+
+func byID[K comparable, V any](vs []V, id func(*V) K) map[K]*V {
+	m := make(map[K]*V, len(vs))
+	for i := range vs {
+		m[id(&vs[i])] = &vs[i]
+	}
+	return m
+}
+
+// leadsTo lists the ports behind a floating IP, each once.
+func (f *FloatingIP) leadsTo() []PortID {
+	if f.Port != "" {
+		return []PortID{f.Port}
+	}
+	var out []PortID
+	seen := map[PortID]bool{}
+	for _, w := range f.Forwardings {
+		if !seen[w.Port] {
+			seen[w.Port] = true
+			out = append(out, w.Port)
+		}
+	}
+	return out
+}
+
+// ExternalScope is the Scope of addresses that mean the same machine from everywhere.
+const ExternalScope = "external"
+
+// Scope names the address space of a network: tenants' private ranges overlap, external ones do not.
+func (x *Index) Scope(n NetworkID) string {
+	if net := x.Networks[n]; net != nil && net.External {
+		return ExternalScope
+	}
+	return string(n)
+}
+
+// Binding says that a port held an address. ValidTo 0 means "still". It is bitemporal: valid time is when
+// it was so, KnownAt is when we learnt it.
+type Binding struct {
+	ID         string       `json:"id,omitempty"`
+	Cloud      string       `json:"cloud"`
+	Scope      string       `json:"scope"`
+	Addr       netip.Addr   `json:"addr"`
+	Port       PortID       `json:"port"`
+	Server     ServerID     `json:"server,omitempty"`
+	Project    ProjectID    `json:"project"`
+	FloatingIP FloatingIPID `json:"floating_ip,omitempty"`
+	Shared     bool         `json:"shared,omitempty"` // a router's address: many machines, attributable to none
+	ValidFrom  int64        `json:"valid_from"`
+	ValidTo    int64        `json:"valid_to,omitempty"`
+	KnownAt    int64        `json:"known_at"`
+	Source     string       `json:"source,omitempty"`
+}
+
+// Holder is what stays the same while a binding stands: who answers at the address.
+type Holder struct {
+	Cloud      string
+	Scope      string
+	Addr       netip.Addr
+	Port       PortID
+	Server     ServerID
+	Project    ProjectID
+	FloatingIP FloatingIPID
+	Shared     bool
+}
+
+// Holder gives a binding without its times.
+func (b Binding) Holder() Holder {
+	return Holder{b.Cloud, b.Scope, b.Addr, b.Port, b.Server, b.Project, b.FloatingIP, b.Shared}
+}
+
+// Holders lists who holds which address in a snapshot: fixed addresses of ports, floating IPs through
+// to the port behind them, and routers' addresses, which are shared. A floating IP with forwardings
+// is bound once per port behind it; a reader that finds two holders of one address must not pick one.
+func (x *Index) Holders() []Holder {
+	var out []Holder
+	s := x.Snapshot
+	for i := range s.Ports {
+		p := &s.Ports[i]
+		shared := p.Server == "" && len(p.DeviceOwner) > 8 && p.DeviceOwner[:8] == "network:"
+		for _, f := range p.FixedIPs {
+			out = append(out, Holder{Cloud: s.Cloud, Scope: x.Scope(p.Network), Addr: f.Addr, Port: p.ID, Server: p.Server, Project: p.Project, Shared: shared})
+		}
+	}
+	for i := range s.FloatingIPs {
+		f := &s.FloatingIPs[i]
+		for _, id := range f.leadsTo() {
+			h := Holder{Cloud: s.Cloud, Scope: ExternalScope, Addr: f.Addr, Port: id, Project: f.Project, FloatingIP: f.ID, Shared: len(f.Forwardings) > 0}
+			if p := x.Ports[id]; p != nil {
+				h.Server, h.Project = p.Server, p.Project
+			}
+			out = append(out, h)
+		}
+	}
+	return out
+}

@@ -1,0 +1,50 @@
+package fault
+
+import (
+	"errors"
+	"os"
+
+	"github.com/goccy/go-yaml"
+)
+
+// MaxFile is the largest file an operator's settings may have, in bytes.
+const MaxFile = 4 << 20
+
+// DecodeYAML reads one strict YAML document into v: an unknown key, a wrong type or a repeated key is a
+// Config fault with file, line and column. The name is only for the message.
+func DecodeYAML(name string, data []byte, v any, opts ...yaml.DecodeOption) error {
+	if len(data) > MaxFile {
+		return New(Config, "the file has %d bytes", len(data)).In(Position{File: name}).Hinted("at most %d", MaxFile)
+	}
+	opts = append([]yaml.DecodeOption{yaml.Strict(), yaml.DisallowUnknownField()}, opts...)
+	err := yaml.UnmarshalWithOptions(data, v, opts...)
+	if err == nil {
+		return nil
+	}
+	at := Position{File: name}
+	msg := err.Error()
+	var ye yaml.Error
+	if errors.As(err, &ye) {
+		msg = ye.GetMessage()
+		if tok := ye.GetToken(); tok != nil && tok.Position != nil {
+			at.Line, at.Col = tok.Position.Line, tok.Position.Column
+		}
+	}
+	if f, ok := Of(err); ok {
+		g := *f
+		g.At = at
+		return &g
+	}
+	f := New(Config, "%s", msg).In(at)
+	f.Cause = err
+	return f
+}
+
+// ReadYAML reads a strict YAML file.
+func ReadYAML(path string, v any, opts ...yaml.DecodeOption) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return New(Config, "cannot read the file: %w", err).In(Position{File: path})
+	}
+	return DecodeYAML(path, data, v, opts...)
+}
