@@ -1,0 +1,214 @@
+// Package policy holds the operator's rules as data.
+//
+// Numbers are defaults with published anchors; states, guards and the gate are code elsewhere.
+package policy
+
+import (
+	_ "embed"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"demarc/internal/fault"
+)
+
+// Duration is a length of time; in YAML it also takes days ("14d").
+type Duration time.Duration
+
+// Micros is the length in µs, the unit of every stored time.
+func (d Duration) Micros() int64 { return time.Duration(d).Microseconds() }
+
+func (d Duration) String() string {
+	t := time.Duration(d)
+	if t >= 24*time.Hour && t%(24*time.Hour) == 0 {
+		return fmt.Sprintf("%dd", t/(24*time.Hour))
+	}
+	return t.String()
+}
+
+// UnmarshalYAML reads "14d", "36h" or "10m".
+func (d *Duration) UnmarshalYAML(b []byte) error {
+	s := strings.Trim(strings.TrimSpace(string(b)), `"'`)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.Atoi(days)
+		if err != nil || n < 0 || n > 3650 {
+			return fault.New(fault.Config, "%q is not a length of time", s).Hinted("write 14d, 36h or 10m")
+		}
+		*d = Duration(time.Duration(n) * 24 * time.Hour)
+		return nil
+	}
+	t, err := time.ParseDuration(s)
+	if err != nil || t < 0 {
+		return fault.New(fault.Config, "%q is not a length of time", s).Hinted("write 14d, 36h or 10m")
+	}
+	*d = Duration(t)
+	return nil
+}
+
+// End is the strongest act a class of findings may lead to.
+type End string
+
+const (
+	Report     End = "report"     // none: it is reported
+	Quarantine End = "quarantine" // rung R2 of the ladder
+	Operator   End = "operator"   // a human decides
+)
+
+// Class sets the clocks of one class of findings. Institution is the fix time where only the institution's
+// network can reach the weakness.
+type Class struct {
+	Internet    Duration `yaml:"internet"`
+	Institution Duration `yaml:"institution"`
+	Grace       Duration `yaml:"grace"`
+	End         End      `yaml:"end"`
+}
+
+// Budgets bound the acts on tenants' machines. Over budget means none of the batch.
+type Budgets struct {
+	CloudHour    int     `yaml:"cloud_per_hour"`
+	CloudDay     int     `yaml:"cloud_per_day"`
+	ProjectHour  int     `yaml:"project_per_hour"`
+	ProjectShare float64 `yaml:"project_share_per_day"` // of the project's running servers; never less than one
+	CloudShare   float64 `yaml:"cloud_share_per_day"`   // of the cloud's running servers; never less than one
+}
+
+// Proof says what shows that a weakness is gone.
+type Proof struct {
+	LiftGap     Duration `yaml:"lift_gap"`     // between the two negatives that lift a restriction
+	FixedGap    Duration `yaml:"fixed_gap"`    // between the two negatives that make a finding fixed
+	Closed      Duration `yaml:"closed"`       // without recurrence until closed
+	SilentGap   Duration `yaml:"silent_gap"`   // between the two silent cycles that make it unverifiable
+	ConfirmGap  Duration `yaml:"confirm_gap"`  // between the two looks that confirm a suspicion
+	RelapseHour Duration `yaml:"relapse_wait"` // after the notice of a relapse in probation
+}
+
+// Freshness bounds, at the gate, how old what it relies on may be, in real time.
+type Freshness struct {
+	Probe     Duration `yaml:"probe"`
+	Binding   Duration `yaml:"binding"`
+	Inventory Duration `yaml:"inventory"`
+}
+
+// Netblock is an address range the cloud holds, and the zones it is visible from.
+type Netblock struct {
+	CIDR   netip.Prefix `yaml:"cidr"`
+	Holder string       `yaml:"holder"`
+	Zones  []string     `yaml:"zones"`
+}
+
+// Policy is one version of the rules of one cloud.
+type Policy struct {
+	Version   int              `yaml:"version"`
+	DryRun    bool             `yaml:"dry_run"`
+	TimeZone  string           `yaml:"time_zone"` // IANA name for deadlines in mails
+	Sweep     Duration         `yaml:"sweep_every"`
+	Refresh   Duration         `yaml:"inventory_every"`
+	Recheck   Duration         `yaml:"recheck_every"` // of a restricted machine, so that a fix is seen without being told
+	Classes   map[string]Class `yaml:"classes"`
+	Budgets   Budgets          `yaml:"budgets"`
+	Proof     Proof            `yaml:"proof"`
+	Freshness Freshness        `yaml:"freshness"`
+}
+
+//go:embed default.yaml
+var defaultPolicy []byte
+
+// DefaultYAML is the text of the default policy, to be shown and copied.
+func DefaultYAML() []byte { return slices.Clone(defaultPolicy) }
+
+// Default is the policy in force where an operator wrote none. The caller must not change it.
+var Default = sync.OnceValues(func() (*Policy, error) { return Parse("default.yaml", defaultPolicy) })
+
+// ClassNames lists the classes a policy must set clocks for.
+var ClassNames = []string{"E", "C", "H", "M", "L", "B", "U"}
+
+// Parse reads and validates a policy.
+func Parse(name string, data []byte) (*Policy, error) {
+	var p Policy
+	if err := fault.DecodeYAML(name, data, &p); err != nil {
+		return nil, err
+	}
+	if err := p.Validate(); err != nil {
+		if f, ok := fault.Of(err); ok && f.At.File == "" {
+			return nil, f.In(fault.Position{File: name})
+		}
+		return nil, err
+	}
+	return &p, nil
+}
+
+// Validate refuses a policy with which the rules above all tables could not hold.
+func (p *Policy) Validate() error {
+	for _, c := range ClassNames {
+		k, ok := p.Classes[c]
+		if !ok {
+			return fault.New(fault.Config, "class %s has no clocks", c).Hinted("set classes.%s", c)
+		}
+		if k.Internet <= 0 || k.Institution <= 0 {
+			return fault.New(fault.Config, "class %s has no time to fix", c)
+		}
+		if !slices.Contains([]End{Report, Quarantine, Operator}, k.End) {
+			return fault.New(fault.Config, "class %s: unknown end %q", c, k.End).Hinted("one of report, quarantine, operator")
+		}
+		if k.End == Quarantine && k.Grace < Duration(24*time.Hour) {
+			return fault.New(fault.Config, "class %s may end in quarantine with a grace of %s", c, k.Grace).Hinted("at least 24h")
+		}
+	}
+	for c := range p.Classes {
+		if !slices.Contains(ClassNames, c) {
+			return fault.New(fault.Config, "unknown class %q", c).Hinted("one of %v", ClassNames)
+		}
+	}
+	if _, err := time.LoadLocation(p.TimeZone); err != nil {
+		return fault.New(fault.Config, "unknown time zone %q", p.TimeZone).Hinted("an IANA name such as Europe/London")
+	}
+	return p.validateNumbers()
+}
+
+func (p *Policy) validateNumbers() error {
+	b := p.Budgets
+	if b.CloudHour < 0 || b.CloudDay < 0 || b.ProjectHour < 0 || b.ProjectShare < 0 || b.ProjectShare > 1 || b.CloudShare < 0 || b.CloudShare > 1 {
+		return fault.New(fault.Config, "a budget is negative, or a share is above 1")
+	}
+	for _, c := range []struct {
+		name      string
+		got       Duration
+		least     time.Duration
+		mostIsMax bool
+	}{
+		{"proof.lift_gap", p.Proof.LiftGap, 10 * time.Minute, false},
+		{"proof.fixed_gap", p.Proof.FixedGap, 30 * time.Minute, false},
+		{"proof.closed", p.Proof.Closed, 14 * 24 * time.Hour, false},
+		{"proof.silent_gap", p.Proof.SilentGap, 24 * time.Hour, false},
+		{"proof.confirm_gap", p.Proof.ConfirmGap, 10 * time.Minute, false},
+		{"proof.relapse_wait", p.Proof.RelapseHour, 24 * time.Hour, false},
+		{"freshness.probe", p.Freshness.Probe, time.Hour, true},
+		{"freshness.binding", p.Freshness.Binding, 10 * time.Minute, true},
+		{"freshness.inventory", p.Freshness.Inventory, 15 * time.Minute, true},
+		{"sweep_every", p.Sweep, time.Minute, false},
+		{"inventory_every", p.Refresh, time.Second, false},
+		{"recheck_every", p.Recheck, 10 * time.Minute, false},
+	} {
+		if c.got <= 0 || (c.mostIsMax && time.Duration(c.got) > c.least) || (!c.mostIsMax && time.Duration(c.got) < c.least) {
+			word := "at least"
+			if c.mostIsMax {
+				word = "above 0 and at most"
+			}
+			return fault.New(fault.Config, "%s is %s", c.name, c.got).Hinted("%s %s", word, Duration(c.least))
+		}
+	}
+	return nil
+}
+
+// Location is the time zone of deadlines.
+func (p *Policy) Location() *time.Location {
+	l, err := time.LoadLocation(p.TimeZone)
+	if err != nil {
+		return time.UTC
+	}
+	return l
+}
