@@ -2,8 +2,6 @@
 package plan
 
 import (
-	"encoding/binary"
-	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -19,7 +17,7 @@ const WideRange = 1024
 
 // Known lists the ports asked first within a wide run: where services worth a check live by default.
 var Known = []uint16{21, 22, 23, 25, 53, 80, 110, 111, 139, 143, 389, 443, 445, 873, 1883, 2181, 2222, 2375, 2379, 3000, 3306, 3389, 5000, 5432, 5555, 5900, 5984,
-	6000, 6379, 6443, 7077, 8000, 8008, 8080, 8086, 8088, 8443, 8787, 8888, 9000, 9090, 9100, 9200, 10250, 11211, 11434, 15672, 22022, 27017}
+	6000, 6379, 6443, 7077, 8000, 8008, 8080, 8086, 8088, 8443, 8787, 8888, 9000, 9090, 9100, 9200, 10250, 11211, 11434, 15672, 27017}
 
 // Limits bound one cycle.
 type Limits struct {
@@ -33,9 +31,10 @@ type Sweep struct {
 	Control []probe.Endpoint // what it denies: an answer from there is a leak
 }
 
-// Next plans a cycle. The seed names the cycle, so that a repeated plan is the same plan.
-func Next(set *reach.Set, l Limits, seed string) Sweep {
-	rng := rand.New(rand.NewPCG(hash(seed, 1), hash(seed, 2))) //nolint:gosec // a sample, not a secret
+// Next plans a cycle. Cycles are numbered, so that a repeated plan is the same plan and the control sample
+// walks on from cycle to cycle.
+func Next(set *reach.Set, l Limits, cycle uint64) Sweep {
+	rng := rand.New(rand.NewPCG(cycle, 0x64656d617263)) //nolint:gosec // a sample, not a secret
 	var s Sweep
 	seen := map[probe.Endpoint]bool{}
 	take := func(e probe.Endpoint) {
@@ -52,7 +51,7 @@ func Next(set *reach.Set, l Limits, seed string) Sweep {
 		}
 	}
 	slices.SortFunc(s.Reach, probe.Endpoint.Compare)
-	s.Control = control(set, l.Control, rng)
+	s.Control = control(set, l.Control, cycle, rng)
 	return s
 }
 
@@ -78,40 +77,37 @@ func ports(o reach.Opening, sample int, rng *rand.Rand) []uint16 {
 	return slices.Compact(out)
 }
 
-// control draws denied endpoints: half of them at known ports, where a leak would matter most.
-func control(set *reach.Set, n int, rng *rand.Rand) []probe.Endpoint {
+// control draws denied endpoints. Half of them are the next stretch of a fixed shuffle of (address, known port), so
+// that every one of those is asked once in each round; the other half are drawn from everything.
+func control(set *reach.Set, n int, cycle uint64, rng *rand.Rand) []probe.Endpoint {
 	addrs := set.Addresses()
 	if len(addrs) == 0 || n <= 0 {
 		return nil
 	}
 	seen := map[probe.Endpoint]bool{}
 	var out []probe.Endpoint
-	for tries := 0; len(out) < n && tries < 20*n; tries++ {
-		e := probe.Endpoint{Addr: pick(addrs, tries, rng), Proto: probe.TCP, Port: uint16(1 + rng.IntN(65535))} //nolint:gosec // 1..65535
-		if tries%2 == 0 {
-			e.Port = Known[rng.IntN(len(Known))]
-		}
-		a := set.Lookup(e)
-		if a.Held && !a.Scanner && !seen[e] {
+	take := func(a netip.Addr, port uint16) {
+		e := probe.Endpoint{Addr: a, Proto: probe.TCP, Port: port}
+		if r := set.Lookup(e); r.Held && !r.Scanner && !seen[e] {
 			seen[e] = true
 			out = append(out, e)
 		}
+	}
+	walk := shuffled(len(addrs) * len(Known))
+	half := min((n+1)/2, len(walk))
+	start := int(cycle * uint64(half) % uint64(len(walk))) //nolint:gosec // below len(walk)
+	for i := range half {
+		j := walk[(start+i)%len(walk)]
+		take(addrs[j/len(Known)], Known[j%len(Known)])
+	}
+	for tries := 0; len(out) < n && tries < 4*n; tries++ {
+		take(addrs[rng.IntN(len(addrs))], uint16(1+rng.IntN(65535))) //nolint:gosec // 1..65535
 	}
 	slices.SortFunc(out, probe.Endpoint.Compare)
 	return out
 }
 
-// pick goes round the addresses, so that a small sample still touches as many machines as it can.
-func pick(addrs []netip.Addr, i int, rng *rand.Rand) netip.Addr {
-	if i < len(addrs) {
-		return addrs[i]
-	}
-	return addrs[rng.IntN(len(addrs))]
-}
-
-func hash(s string, salt byte) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(s))
-	_, _ = h.Write([]byte{salt})
-	return binary.BigEndian.Uint64(h.Sum(nil))
+// shuffled is a permutation of 0..n-1 that depends on n alone.
+func shuffled(n int) []int {
+	return rand.New(rand.NewPCG(1, uint64(n))).Perm(n) //nolint:gosec // an order, not a secret
 }

@@ -26,7 +26,7 @@ func rule(lo, hi int) asset.Rule {
 }
 
 func TestAPlanAsksExactlyWhatIsOpen(t *testing.T) {
-	got := Next(set(rule(6379, 6381)), Limits{Sample: 8, Control: 20}, "cycle 1")
+	got := Next(set(rule(6379, 6381)), Limits{Sample: 8, Control: 20}, 1)
 	if len(got.Reach) != 3 || got.Reach[0].Port != 6379 || got.Reach[2].Port != 6381 {
 		t.Errorf("reach %v", got.Reach)
 	}
@@ -41,7 +41,7 @@ func TestAPlanAsksExactlyWhatIsOpen(t *testing.T) {
 }
 
 func TestAWideRunIsSampledAnewEachCycle(t *testing.T) {
-	one, again, two := Next(set(rule(1, 65535)), Limits{Sample: 32}, "a"), Next(set(rule(1, 65535)), Limits{Sample: 32}, "a"), Next(set(rule(1, 65535)), Limits{Sample: 32}, "b")
+	one, again, two := Next(set(rule(1, 65535)), Limits{Sample: 32}, 1), Next(set(rule(1, 65535)), Limits{Sample: 32}, 1), Next(set(rule(1, 65535)), Limits{Sample: 32}, 2)
 	if !slices.Equal(one.Reach, again.Reach) {
 		t.Error("the same cycle is planned differently the second time")
 	}
@@ -51,6 +51,21 @@ func TestAWideRunIsSampledAnewEachCycle(t *testing.T) {
 	for _, p := range Known {
 		if !slices.ContainsFunc(one.Reach, func(e probe.Endpoint) bool { return e.Port == p }) {
 			t.Errorf("port %d is not asked", p)
+		}
+	}
+}
+
+func TestTheControlSampleComesRoundToEveryKnownPort(t *testing.T) {
+	s := set(rule(6379, 6379))
+	seen := map[uint16]bool{}
+	for cycle := range uint64(12) {
+		for _, e := range Next(s, Limits{Control: 10}, cycle).Control {
+			seen[e.Port] = true
+		}
+	}
+	for _, p := range Known {
+		if p != 6379 && !seen[p] {
+			t.Errorf("port %d was never asked in twelve cycles", p)
 		}
 	}
 }
