@@ -1,0 +1,197 @@
+// Package casework is the life of a case, in pure functions.
+//
+// Next takes a dossier, an event, the policy and the time, and returns the new dossier with the wanted
+// effects. There is no clock, database or network inside; the same function runs in production and in
+// every test. The words of the trade and their figures are the policy's.
+package casework
+
+import (
+	"strings"
+
+	"demarc/internal/asset"
+	"demarc/internal/duty"
+	"demarc/internal/finding"
+	"demarc/internal/probe"
+)
+
+// State is where a case stands.
+type State string
+
+const (
+	New          State = "new"           // opened; nobody has been told
+	Notified     State = "notified"      // the first notice was accepted: the clock runs
+	Acknowledged State = "acknowledged"  // the owner has reacted
+	Overdue      State = "overdue"       // the time to fix is over and the weakness is still there
+	FinalWarning State = "final_warning" // announced: the exact act, the exact time
+	Queued       State = "queued"        // grace is over; waits for approval and the gate
+	Restricted   State = "restricted"    // off the network by an order of ours
+	Verifying    State = "verifying"     // release was asked for; we look again
+	Released     State = "released"      // given back; on probation
+	Verified     State = "verified"      // proven fixed without an act; on probation
+	Closed       State = "closed"
+	OnHold       State = "on_hold" // a human must look first
+	Moot         State = "moot"    // the machine is gone
+)
+
+// Over tells whether nothing more will happen.
+func (s State) Over() bool { return s == Closed || s == Moot }
+
+// Track groups findings that are dealt with together.
+type Track string
+
+const (
+	Vulnerability Track = "vulnerability"
+	Exposure      Track = "exposure"
+	ScanBlocked   Track = "scan_blocked"
+)
+
+// Step names a mail of a case. A case sends each step to a recipient once.
+type Step string
+
+const (
+	StepNotice     Step = "notice"
+	StepFinal      Step = "final_warning"
+	StepRestricted Step = "restricted"
+	StepReleased   Step = "released"
+	StepClosed     Step = "closed"
+	StepRelapse    Step = "relapse"
+	StepEscalation Step = "escalation" // inside the provider
+	StepApproval   Step = "approval"   // to the operators: an act waits for them
+	StepRefused    Step = "refused"    // to the operators: the gate said no, and why
+	StepHeld       Step = "held"       // to the operators: a human must look
+)
+
+// Audience is who a step is for.
+type Audience string
+
+const (
+	Owner     Audience = "owner"
+	Provider  Audience = "provider"
+	Operators Audience = "operators"
+)
+
+// Timer names a thing that falls due for a case. A case has one of each at most.
+type Timer string
+
+const (
+	TimerRecheck   Timer = "recheck"   // look again at its findings
+	TimerDue       Timer = "due"       // the time to fix is over
+	TimerGrace     Timer = "grace"     // the grace of the final warning is over
+	TimerEnforce   Timer = "enforce"   // an approved act is tried
+	TimerRelease   Timer = "release"   // a proven machine is given back
+	TimerProbation Timer = "probation" // the days without recurrence are over
+	TimerRelapse   Timer = "relapse"   // the wait after the notice of a relapse is over
+)
+
+// Notice is a mail that was queued and, when AcceptedAt is set, accepted by the next hop.
+type Notice struct {
+	Step       Step     `json:"step"`
+	To         Audience `json:"to"`
+	Recipient  string   `json:"recipient"`
+	MessageID  string   `json:"message_id"`
+	AcceptedAt int64    `json:"accepted_at"`
+	Deadline   int64    `json:"deadline,omitempty"` // what the mail promised
+}
+
+// Approval is one operator's consent to the act that waits.
+type Approval struct {
+	By string `json:"by"`
+	At int64  `json:"at"`
+}
+
+// Case is what is wrong with one machine, for one party.
+type Case struct {
+	ID      string          `json:"id"`
+	Cloud   string          `json:"cloud"`
+	Server  asset.ServerID  `json:"server,omitempty"`
+	Project asset.ProjectID `json:"project"`
+	Party   duty.Party      `json:"party"`
+	Track   Track           `json:"track"`
+	Zone    probe.Zone      `json:"zone"`  // the widest that reaches it
+	Class   string          `json:"class"` // the gravest of its findings
+	State   State           `json:"state"`
+
+	OpenedAt      int64 `json:"opened_at"`
+	ClockFrom     int64 `json:"clock_from,omitempty"` // the first notice was accepted
+	Due           int64 `json:"due,omitempty"`
+	FinalAt       int64 `json:"final_at,omitempty"` // the final warning was accepted
+	GraceEnds     int64 `json:"grace_ends,omitempty"`
+	QueuedAt      int64 `json:"queued_at,omitempty"`
+	RestrictedAt  int64 `json:"restricted_at,omitempty"`
+	RequestedAt   int64 `json:"requested_at,omitempty"` // last request for release
+	ReleasedAt    int64 `json:"released_at,omitempty"`
+	ProbationEnds int64 `json:"probation_ends,omitempty"`
+	RelapsedAt    int64 `json:"relapsed_at,omitempty"` // it came back in probation
+	ClosedAt      int64 `json:"closed_at,omitempty"`
+
+	Act       string     `json:"act,omitempty"` // the order that restricts the machine
+	Notices   []Notice   `json:"notices,omitempty"`
+	Approvals []Approval `json:"approvals,omitempty"`
+	Blocks    []string   `json:"blocks,omitempty"` // why the gate last said no
+	Hold      string     `json:"hold,omitempty"`   // why a human must look
+	Version   int        `json:"version"`
+}
+
+// Ref is the short name of a case for subjects and talk.
+func (c Case) Ref() string { return Ref(c.ID) }
+
+// Ref is the short name of a case id.
+func Ref(id string) string {
+	s := strings.ReplaceAll(id, "-", "")
+	return "DM-" + strings.ToUpper(s[max(0, len(s)-6):])
+}
+
+// Accepted lists the notices of a step that the next hop took.
+func (c Case) Accepted(s Step) []Notice {
+	var out []Notice
+	for _, n := range c.Notices {
+		if n.Step == s && n.AcceptedAt > 0 {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// Key is a case's identity while it is not over.
+type Key struct {
+	Cloud   string
+	Server  asset.ServerID
+	Project asset.ProjectID
+	Party   duty.Party
+	Track   Track
+}
+
+// Key gives the case's identity.
+func (c Case) Key() Key {
+	k := Key{Cloud: c.Cloud, Server: c.Server, Party: c.Party, Track: c.Track}
+	if c.Server == "" {
+		k.Project = c.Project
+	}
+	return k
+}
+
+// Dossier is a case with its findings.
+type Dossier struct {
+	Case     Case
+	Findings []finding.Finding
+}
+
+// gravity orders the classes; the first is the gravest.
+const gravity = "XECHUBML"
+
+// Graver tells whether class a comes before class b.
+func Graver(a, b string) bool {
+	i, j := strings.Index(gravity, a), strings.Index(gravity, b)
+	return i >= 0 && (j < 0 || i < j)
+}
+
+// live lists the findings that still have to be dealt with.
+func (d Dossier) live() []*finding.Finding {
+	var out []*finding.Finding
+	for i := range d.Findings {
+		if d.Findings[i].State.Live() {
+			out = append(out, &d.Findings[i])
+		}
+	}
+	return out
+}

@@ -1,0 +1,74 @@
+package casework
+
+import "demarc/internal/finding"
+
+// Event is something that happened to a case.
+type Event interface{ event() }
+
+// The events.
+type (
+	// Opened: a finding joined the case.
+	Opened struct{ Finding string }
+	// Looked: a finding was looked at.
+	Looked struct{ Sighting finding.Sighting }
+	// MailAccepted: the next hop took a mail, with 250 after DATA.
+	MailAccepted struct{ Notice Notice }
+	// Fired: a timer fell due.
+	Fired struct{ Timer Timer }
+	// Acknowledgement: the owner has reacted.
+	Acknowledgement struct{ By string }
+	// Claim: the owner says it is fixed; on a restricted machine, asks for its release.
+	Claim struct{ By string }
+	// Approve: an operator consents to the act that waits.
+	Approve struct{ By string }
+	// Refused: the gate said no to an attempted act.
+	Refused struct{ Blocks []string }
+	// Acted: the machine is off the network, by this order.
+	Acted struct{ Act string }
+	// Restored: the machine has its network back.
+	Restored struct{}
+	// Hold: a human must look before anything else happens.
+	Hold struct{ Why string }
+	// Gone: the machine no longer exists.
+	Gone struct{}
+)
+
+func (Opened) event()          {}
+func (Looked) event()          {}
+func (MailAccepted) event()    {}
+func (Fired) event()           {}
+func (Acknowledgement) event() {}
+func (Claim) event()           {}
+func (Approve) event()         {}
+func (Refused) event()         {}
+func (Acted) event()           {}
+func (Restored) event()        {}
+func (Hold) event()            {}
+func (Gone) event()            {}
+
+// Effect is something that must happen because of an event. Effects are written down in the transaction that
+// writes the case, and carried out afterwards.
+type Effect interface{ effect() }
+
+// The effects.
+type (
+	// Mail sends a step to an audience.
+	Mail struct {
+		Step Step
+		To   Audience
+	}
+	// Set arms a timer, replacing an earlier one of the same name.
+	Set struct {
+		Timer Timer
+		At    int64
+	}
+	// Cancel disarms a timer.
+	Cancel struct{ Timer Timer }
+	// Blocked opens a case of its own: the machine stopped answering the scanner.
+	Blocked struct{ Finding string }
+)
+
+func (Mail) effect()    {}
+func (Set) effect()     {}
+func (Cancel) effect()  {}
+func (Blocked) effect() {}

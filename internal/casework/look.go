@@ -1,0 +1,170 @@
+package casework
+
+import (
+	"demarc/internal/duty"
+	"demarc/internal/finding"
+	"demarc/internal/policy"
+)
+
+// looked applies a look to its finding and draws the consequences for the case.
+func (m *mover) looked(s finding.Sighting) {
+	for i := range m.d.Findings {
+		f := &m.d.Findings[i]
+		if f.ID != s.Finding {
+			continue
+		}
+		before := f.State
+		*f = See(*f, s, m.p)
+		if before == finding.Suspicion && f.State == finding.Open && m.d.Case.State == New {
+			m.opened(Opened{f.ID})
+		}
+		if before != finding.Unverifiable && f.State == finding.Unverifiable {
+			m.want(Blocked{f.ID})
+		}
+		m.lookAgain(*f, s)
+	}
+	m.consequences(s)
+}
+
+// lookAgain asks for the second half of a proof.
+func (m *mover) lookAgain(f finding.Finding, s finding.Sighting) {
+	if !f.State.Live() {
+		return
+	}
+	switch {
+	case s.Verdict.Negative():
+		gap := m.p.Proof.FixedGap
+		if m.d.Case.State == Verifying || m.d.Case.State == Restricted {
+			gap = m.p.Proof.LiftGap
+			if LiftProven(f, m.p) {
+				return // enough to lift; the rest of the proof follows the release
+			}
+		}
+		m.want(Set{TimerRecheck, max(f.GoodSince+gap.Micros(), m.now)})
+	case s.Verdict == finding.Vulnerable && f.State == finding.Suspicion:
+		m.want(Set{TimerRecheck, f.FirstSeen + m.p.Proof.ConfirmGap.Micros()})
+	case s.Verdict == finding.NoAnswer:
+		if f.State == finding.Open || f.State == finding.Claimed {
+			m.want(Set{TimerRecheck, f.SilentFrom + m.p.Proof.SilentGap.Micros()})
+		}
+	}
+}
+
+func (m *mover) consequences(s finding.Sighting) {
+	c := &m.d.Case
+	live := m.d.live()
+	bad := s.Verdict == finding.Vulnerable
+	switch c.State {
+	case New, Notified, Acknowledged, Overdue, FinalWarning, Queued:
+		if len(live) == 0 {
+			m.proven()
+			return
+		}
+		m.escalate(bad)
+	case Restricted, Verifying:
+		m.maybeLift(s.Verdict)
+	case Released, Verified:
+		if bad && len(live) > 0 && m.anyOpen() {
+			m.relapse()
+		}
+	case Closed, Moot, OnHold:
+	}
+}
+
+func (m *mover) anyOpen() bool {
+	for _, f := range m.d.live() {
+		if f.State == finding.Open && f.Negatives == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// proven: every finding is fixed, and no act was needed.
+func (m *mover) proven() {
+	c := &m.d.Case
+	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerEnforce}, Cancel{TimerRecheck})
+	if c.State == New && len(c.Notices) == 0 {
+		c.State, c.ClosedAt = Closed, m.now // nobody was told, so nobody needs to hear that it is over
+		return
+	}
+	c.State, c.Approvals, c.Blocks = Verified, nil, nil
+	c.ProbationEnds = m.now + m.p.Proof.Closed.Micros()
+	m.want(Set{TimerProbation, c.ProbationEnds})
+}
+
+// escalate moves a case whose time is over up the ladder, on a positive look made now and on nothing else.
+func (m *mover) escalate(bad bool) {
+	c := &m.d.Case
+	if !bad || !m.anyOpen() {
+		m.notSeen()
+		return
+	}
+	switch {
+	case (c.State == Notified || c.State == Acknowledged) && m.now >= c.Due:
+		m.overdue()
+	case c.State == FinalWarning && m.now >= c.GraceEnds && m.class().End == policy.Quarantine:
+		c.State, c.QueuedAt = Queued, m.now
+		m.want(Mail{StepApproval, Operators})
+	case c.State == FinalWarning && m.now >= c.GraceEnds:
+		m.want(Mail{StepEscalation, Operators})
+	}
+}
+
+// notSeen: the time is over, and the look did not show the weakness. Nothing happens to the machine, and we look
+// again tomorrow.
+func (m *mover) notSeen() {
+	c := &m.d.Case
+	switch {
+	case c.State == Queued && !m.anyOpen():
+		c.State, c.Approvals = FinalWarning, nil
+		m.want(Cancel{TimerEnforce}, Set{TimerGrace, m.now + hour})
+	case c.State == FinalWarning && m.now >= c.GraceEnds:
+		m.want(Set{TimerGrace, m.now + day})
+	case (c.State == Notified || c.State == Acknowledged) && m.now >= c.Due:
+		m.want(Set{TimerDue, m.now + day})
+	}
+}
+
+// overdue: what the provider holds is escalated inside the provider and never touches the tenant's machine.
+func (m *mover) overdue() {
+	c := &m.d.Case
+	c.State = Overdue
+	switch {
+	case c.Party != duty.Customer:
+		m.want(Mail{StepEscalation, Provider}, Mail{StepEscalation, Operators})
+	case m.class().End == policy.Report:
+		m.want(Mail{StepEscalation, Operators})
+	default:
+		m.want(Mail{StepFinal, Owner})
+	}
+}
+
+// maybeLift gives a machine back when every finding of its case is proven gone.
+func (m *mover) maybeLift(v finding.Verdict) {
+	c := &m.d.Case
+	if !v.Negative() {
+		c.State = Restricted
+		m.want(Cancel{TimerRelease}, Set{TimerRecheck, m.now + m.p.Recheck.Micros()})
+		return
+	}
+	for _, f := range m.d.Findings {
+		if !LiftProven(f, m.p) {
+			return
+		}
+	}
+	c.State = Verifying
+	m.want(Set{TimerRelease, m.now}, Cancel{TimerRecheck})
+}
+
+// relapse: it came back in probation. The old notices count; one more, and a day.
+func (m *mover) relapse() {
+	c := &m.d.Case
+	c.State, c.RelapsedAt, c.ProbationEnds = Overdue, m.now, 0
+	m.want(Cancel{TimerProbation})
+	if c.Party == duty.Customer && m.class().End != policy.Report {
+		m.want(Mail{StepRelapse, Owner})
+		return
+	}
+	m.tell(StepRelapse)
+}

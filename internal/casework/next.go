@@ -1,0 +1,271 @@
+package casework
+
+import (
+	"slices"
+	"time"
+
+	"demarc/internal/duty"
+	"demarc/internal/finding"
+	"demarc/internal/policy"
+	"demarc/internal/probe"
+)
+
+const (
+	hour = int64(time.Hour / time.Microsecond)
+	day  = 24 * hour
+)
+
+// Next applies an event to a case. An event that does not fit the state changes nothing: events are repeated
+// after a crash, and come late.
+func Next(d Dossier, ev Event, p *policy.Policy, now int64) (Dossier, []Effect) {
+	d.Findings = slices.Clone(d.Findings)
+	d.Case.Notices = slices.Clone(d.Case.Notices)
+	d.Case.Approvals = slices.Clone(d.Case.Approvals)
+	m := &mover{d: &d, p: p, now: now}
+	if !d.Case.State.Over() {
+		m.apply(ev)
+	}
+	return d, m.effects
+}
+
+type mover struct {
+	d       *Dossier
+	p       *policy.Policy
+	now     int64
+	effects []Effect
+}
+
+func (m *mover) want(e ...Effect) { m.effects = append(m.effects, e...) }
+
+func (m *mover) apply(ev Event) {
+	c := &m.d.Case
+	switch e := ev.(type) {
+	case Opened:
+		m.opened(e)
+	case Looked:
+		m.looked(e.Sighting)
+	case MailAccepted:
+		m.accepted(e.Notice)
+	case Fired:
+		m.fired(e.Timer)
+	case Acknowledgement:
+		if c.State == Notified {
+			c.State = Acknowledged
+		}
+	case Claim:
+		m.claimed()
+	case Approve:
+		m.approved(e.By)
+	case Refused:
+		if c.State == Queued {
+			c.Blocks, c.Approvals = e.Blocks, nil
+			m.want(Mail{StepRefused, Operators}, Cancel{TimerEnforce})
+		}
+	case Acted:
+		m.acted(e.Act)
+	case Restored:
+		m.restored()
+	case Hold:
+		if c.State != OnHold {
+			c.State, c.Hold = OnHold, e.Why
+			m.want(Mail{StepHeld, Operators}, Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerEnforce})
+		}
+	case Gone:
+		m.gone()
+	}
+}
+
+// audience is who a case's own mails go to: the party that must act.
+func (m *mover) audience() []Audience {
+	switch m.d.Case.Party {
+	case duty.Customer:
+		return []Audience{Owner}
+	case duty.Shared:
+		return []Audience{Provider, Owner}
+	case duty.Provider:
+		return []Audience{Provider}
+	}
+	return []Audience{Operators}
+}
+
+func (m *mover) tell(s Step) {
+	for _, a := range m.audience() {
+		m.want(Mail{s, a})
+	}
+}
+
+// opened joins a finding to the case. The case takes the gravest class and the widest zone; a finding that joins
+// later than the first notice is told with the next mail of the case and by the same clock.
+func (m *mover) opened(e Opened) {
+	c := &m.d.Case
+	for _, f := range m.d.Findings {
+		if f.ID != e.Finding {
+			continue
+		}
+		if Graver(f.Class, c.Class) {
+			c.Class = f.Class
+		}
+		if c.Zone == "" || f.Key.Zone == probe.Internet {
+			c.Zone = f.Key.Zone
+		}
+	}
+	if c.State == New && slices.ContainsFunc(m.d.Findings, func(f finding.Finding) bool { return f.State == finding.Open }) {
+		m.tell(StepNotice)
+	}
+}
+
+func (m *mover) class() policy.Class { return m.p.Classes[m.d.Case.Class] }
+
+// FixTime is how long the party has, by the class and zone of the case.
+func FixTime(c Case, p *policy.Policy) int64 {
+	k := p.Classes[c.Class]
+	if c.Zone == probe.Institution {
+		return k.Institution.Micros()
+	}
+	return k.Internet.Micros()
+}
+
+// Promise is the deadline a mail sent now states, in full minutes: for the notice the end of the time to fix, for
+// the final warning the end of the grace. The clock starts when the next hop accepts the mail, and never ends
+// before what the mail said.
+func Promise(c Case, s Step, p *policy.Policy, now int64) int64 {
+	var at int64
+	switch s {
+	case StepNotice:
+		at = now + FixTime(c, p)
+	case StepFinal:
+		at = now + p.Classes[c.Class].Grace.Micros()
+	case StepRelapse:
+		at = now + p.Proof.RelapseHour.Micros()
+	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld:
+		return 0
+	}
+	const minute = int64(time.Minute / time.Microsecond)
+	return (at + minute - 1) / minute * minute
+}
+
+func (m *mover) accepted(n Notice) {
+	c := &m.d.Case
+	if slices.ContainsFunc(c.Notices, func(o Notice) bool { return o.MessageID == n.MessageID && o.Recipient == n.Recipient }) {
+		return
+	}
+	c.Notices = append(c.Notices, n)
+	switch n.Step {
+	case StepNotice:
+		if c.State == New {
+			c.State, c.ClockFrom = Notified, n.AcceptedAt
+			c.Due = max(n.Deadline, n.AcceptedAt+FixTime(*c, m.p))
+			m.want(Set{TimerDue, c.Due})
+		}
+	case StepFinal:
+		if c.State == Overdue {
+			c.State, c.FinalAt = FinalWarning, n.AcceptedAt
+			c.GraceEnds = max(n.Deadline, n.AcceptedAt+m.class().Grace.Micros())
+			m.want(Set{TimerGrace, c.GraceEnds})
+		}
+	case StepRelapse:
+		if c.State == Overdue && c.RelapsedAt > 0 {
+			c.State, c.FinalAt = FinalWarning, n.AcceptedAt
+			c.GraceEnds = max(n.Deadline, n.AcceptedAt+m.p.Proof.RelapseHour.Micros())
+			m.want(Set{TimerGrace, c.GraceEnds})
+		}
+	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld:
+	}
+}
+
+// fired: what falls due is first looked at; the look decides.
+func (m *mover) fired(t Timer) {
+	c := &m.d.Case
+	switch t {
+	case TimerDue:
+		if c.State == Notified || c.State == Acknowledged {
+			m.want(Set{TimerRecheck, m.now})
+		}
+	case TimerGrace:
+		if c.State == FinalWarning {
+			m.want(Set{TimerRecheck, m.now})
+		}
+	case TimerProbation:
+		m.probationOver()
+	case TimerRecheck, TimerEnforce, TimerRelease, TimerRelapse:
+	}
+}
+
+func (m *mover) claimed() {
+	c := &m.d.Case
+	if c.State == OnHold || c.State == New {
+		return
+	}
+	for _, f := range m.d.live() {
+		if f.State == finding.Open || f.State == finding.Unverifiable {
+			f.State = finding.Claimed
+		}
+	}
+	switch c.State {
+	case Notified:
+		c.State = Acknowledged
+	case Restricted, Verifying:
+		if c.RequestedAt > 0 && m.now-c.RequestedAt < m.p.Proof.LiftGap.Micros() {
+			return // at most one request in ten minutes
+		}
+		c.State, c.RequestedAt = Verifying, m.now
+	case New, Acknowledged, Overdue, FinalWarning, Queued, Released, Verified, Closed, OnHold, Moot:
+	}
+	m.want(Set{TimerRecheck, m.now})
+}
+
+func (m *mover) approved(by string) {
+	c := &m.d.Case
+	if c.State != Queued || slices.ContainsFunc(c.Approvals, func(a Approval) bool { return a.By == by }) {
+		return
+	}
+	c.Approvals = append(c.Approvals, Approval{by, m.now})
+	m.want(Set{TimerEnforce, m.now})
+}
+
+func (m *mover) acted(act string) {
+	c := &m.d.Case
+	if c.State != Queued {
+		return
+	}
+	c.State, c.Act, c.RestrictedAt, c.Blocks, c.Approvals = Restricted, act, m.now, nil, nil
+	m.tell(StepRestricted)
+	m.want(Set{TimerRecheck, m.now + m.p.Recheck.Micros()})
+}
+
+func (m *mover) restored() {
+	c := &m.d.Case
+	if c.State != Verifying && c.State != Restricted && c.State != OnHold {
+		return
+	}
+	c.State, c.Act, c.ReleasedAt, c.ProbationEnds, c.Hold = Released, "", m.now, m.now+m.p.Proof.Closed.Micros(), ""
+	m.tell(StepReleased)
+	m.want(Set{TimerRecheck, m.now + m.p.Proof.LiftGap.Micros()}, Set{TimerProbation, c.ProbationEnds})
+}
+
+func (m *mover) gone() {
+	c := &m.d.Case
+	for _, f := range m.d.live() {
+		f.State = finding.Moot
+	}
+	c.State, c.ClosedAt = Moot, m.now
+	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerRecheck}, Cancel{TimerEnforce}, Cancel{TimerRelease}, Cancel{TimerProbation})
+}
+
+func (m *mover) probationOver() {
+	c := &m.d.Case
+	if (c.State != Released && c.State != Verified) || m.now < c.ProbationEnds {
+		return
+	}
+	if len(m.d.live()) > 0 { // not proven yet: the proof is waited for
+		m.want(Set{TimerRecheck, m.now}, Set{TimerProbation, m.now + hour})
+		return
+	}
+	for i := range m.d.Findings {
+		if m.d.Findings[i].State == finding.Fixed {
+			m.d.Findings[i].State = finding.Closed
+		}
+	}
+	c.State, c.ClosedAt = Closed, m.now
+	m.tell(StepClosed)
+}

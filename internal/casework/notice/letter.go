@@ -1,0 +1,202 @@
+package notice
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"demarc/internal/casework"
+	"demarc/internal/duty"
+	"demarc/internal/finding"
+	"demarc/internal/untrusted"
+)
+
+// Item is one finding as a letter shows it.
+type Item struct {
+	Finding finding.Finding
+	Remedy  []string // commands that close it, ready to paste
+	Advice  string   // our own guidance, plain text
+}
+
+// Letter is everything a mail is written from.
+type Letter struct {
+	Case      casework.Case
+	Step      casework.Step
+	Server    untrusted.Text
+	Project   untrusted.Text
+	Items     []Item
+	Deadline  int64 // as the mail promises it, µs
+	Zone      *time.Location
+	PolicyURL string
+	Contacts  Contacts
+}
+
+func stamp(at int64) string { return strconv.FormatInt(at, 10) }
+
+// Moment shows a time in the reader's zone and in UTC.
+func Moment(at int64, z *time.Location) string {
+	t := time.UnixMicro(at)
+	local := t.In(z).Format("Mon 2 Jan 2006 15:04 MST")
+	if z == time.UTC {
+		return local
+	}
+	return local + " (" + t.UTC().Format("Mon 2 Jan 15:04 MST") + ")"
+}
+
+// Write makes the subject and the plain text of a letter. Everything a stranger chose passes the mail escaper.
+func Write(l Letter) (subject, body string) {
+	var b strings.Builder
+	subject = fmt.Sprintf("[%s] %s: %s", l.Case.Ref(), headline(l), l.Server.Cap(60).Mail())
+	fmt.Fprintf(&b, "%s\n\n", opening(l))
+	fmt.Fprintf(&b, "Machine:  %s\n          %s\nProject:  %s (%s)\nCase:     %s\n", l.Server.Mail(), l.Case.Server, l.Project.Mail(), l.Case.Project, l.Case.Ref())
+	if l.Deadline > 0 {
+		fmt.Fprintf(&b, "Deadline: %s\n", Moment(l.Deadline, l.Zone))
+	}
+	b.WriteString("\n")
+	if details(l.Step) {
+		for i, it := range l.Items {
+			b.WriteString(describe(i+1, it, l))
+		}
+	}
+	if next := whatThen(l); next != "" {
+		fmt.Fprintf(&b, "What happens then\n%s\n\n", indent(next))
+	}
+	if l.PolicyURL != "" {
+		fmt.Fprintf(&b, "Why we look, from where, and how to reach us: %s\n", l.PolicyURL)
+	}
+	fmt.Fprintf(&b, "Replies are read by people. No reply, and no link in a mail, ever acts on a machine.\n")
+	return subject, b.String()
+}
+
+// details tells whether a step repeats the findings.
+func details(s casework.Step) bool {
+	switch s {
+	case casework.StepReleased, casework.StepClosed, casework.StepHeld:
+		return false
+	case casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused:
+		return true
+	}
+	return true
+}
+
+func headline(l Letter) string {
+	switch l.Step {
+	case casework.StepNotice:
+		if l.Case.Track == casework.ScanBlocked {
+			return "we can no longer look"
+		}
+		return "a weakness to fix"
+	case casework.StepFinal:
+		return "final warning"
+	case casework.StepRestricted:
+		return "taken off the network"
+	case casework.StepReleased:
+		return "back on the network"
+	case casework.StepClosed:
+		return "closed"
+	case casework.StepRelapse:
+		return "the weakness is back"
+	case casework.StepEscalation:
+		return "overdue"
+	case casework.StepApproval:
+		return "an act waits for approval"
+	case casework.StepRefused:
+		return "the act was not carried out"
+	case casework.StepHeld:
+		return "needs a person"
+	}
+	return string(l.Step)
+}
+
+func opening(l Letter) string {
+	switch l.Step {
+	case casework.StepNotice:
+		if l.Case.Track == casework.ScanBlocked {
+			return "A machine of yours answered our probes and does not any more, although its security groups let them in.\nWe cannot tell whether the weakness we reported is fixed. The rules of this cloud ask that probes are not blocked."
+		}
+		if l.Case.Party == duty.Provider {
+			return "A weakness was found that is the provider's to fix."
+		}
+		return "Our regular friendly probing found a weakness on a machine of your project. It is yours to fix."
+	case casework.StepFinal:
+		return "You were told of this weakness, the time to fix it is over, and it is still there.\nThis is the final warning."
+	case casework.StepRestricted:
+		return "The weakness is still there after the final warning. The machine has been taken off the network.\nIt keeps running: memory and disks are untouched. You can still reach it from the addresses an operator has\nadmitted for repair, and our probes still reach it, so that your fix can be proven."
+	case casework.StepReleased:
+		return "The fix is proven. The machine has its security groups back as they were, but for what you changed\nyourself in the meantime."
+	case casework.StepClosed:
+		return "The weakness has not come back. This case is closed."
+	case casework.StepRelapse:
+		return "A weakness that was proven fixed is there again."
+	case casework.StepEscalation:
+		return "The time to fix this is over, and it is still there."
+	case casework.StepApproval:
+		return "The grace of a final warning is over and the weakness is still there.\nTaking the machine off the network waits for an operator's approval."
+	case casework.StepRefused:
+		return "An act was approved and not carried out. Nothing was changed. The reasons:\n\n" + indent(strings.Join(l.Case.Blocks, "\n")) + "\n\nIt is not tried again unless an operator approves it again."
+	case casework.StepHeld:
+		return "This case is on hold until a person has looked: " + l.Case.Hold + "."
+	}
+	return ""
+}
+
+func describe(n int, it Item, l Letter) string {
+	var b strings.Builder
+	f := it.Finding
+	fmt.Fprintf(&b, "%d. %s\n", n, f.Title)
+	fmt.Fprintf(&b, "   where:    %s, seen from the %s\n", f.Endpoint, f.Key.Zone)
+	fmt.Fprintf(&b, "   since:    %s\n", Moment(f.FirstSeen, l.Zone))
+	fmt.Fprintf(&b, "   how sure: %s (severity %s, class %s)\n", f.Grade, f.Severity, f.Class)
+	for _, k := range sortedKeys(f.Evidence) {
+		fmt.Fprintf(&b, "   %s: %s\n", k, f.Evidence[k].Mail())
+	}
+	if f.Cause != "" {
+		fmt.Fprintf(&b, "   cause:    %s\n", f.Cause)
+	}
+	fmt.Fprintf(&b, "   whose:    the %s's, because %s (%s)\n", f.Duty.Party, f.Duty.Reason, f.Duty.Assignment)
+	if it.Advice != "" {
+		fmt.Fprintf(&b, "\n%s\n", indent(it.Advice))
+	}
+	if len(it.Remedy) > 0 {
+		b.WriteString("\n   To close it from outside:\n\n")
+		for _, r := range it.Remedy {
+			fmt.Fprintf(&b, "     %s\n", r)
+		}
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+func whatThen(l Letter) string {
+	if l.Case.Track == casework.ScanBlocked && l.Step == casework.StepNotice {
+		return "Let our published addresses reach the machine again, and the case closes by itself.\nOtherwise an operator decides after the deadline."
+	}
+	switch l.Step {
+	case casework.StepNotice:
+		if l.Case.Party != duty.Customer {
+			return "The same clock runs as for a tenant. After the deadline the case is escalated inside the provider.\nNo act on the tenant's machine follows from it."
+		}
+		return "We look again at the deadline. If the weakness is gone, the case closes by itself. If it is still there, you\nget one final warning, and after its grace the machine may be taken off the network until it is fixed."
+	case casework.StepFinal, casework.StepRelapse:
+		return fmt.Sprintf("After %s, with an operator's approval, the machine is taken off the network: all its\nports go on a quarantine group that admits only our probes and the repair path. It is not stopped.\nFix the weakness before that and nothing happens; we look once more first.", Moment(l.Deadline, l.Zone))
+	case casework.StepRestricted:
+		return "Fix the weakness. Two clean looks at least ten minutes apart give the machine its network back, at any hour\nof any day, with exactly the security groups it had."
+	case casework.StepApproval:
+		return fmt.Sprintf("  demarc enforce approve %s\n\nRight before the act everything is proven again: the machine, the weakness, the notices, the budgets.", l.Case.ID)
+	case casework.StepReleased:
+		return "For 14 days we watch whether it comes back."
+	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld:
+	}
+	return ""
+}
+
+func indent(s string) string {
+	return "  " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n  ")
+}
+
+func sortedKeys(m map[string]untrusted.Text) []string {
+	return slices.Sorted(maps.Keys(m))
+}
