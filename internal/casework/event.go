@@ -52,8 +52,8 @@ type Effect interface{ effect() }
 
 // The effects.
 type (
-	// Mail sends a step to an audience.
-	Mail struct {
+	// Send mails a step to an audience.
+	Send struct {
 		Step Step
 		To   Audience
 	}
@@ -68,7 +68,7 @@ type (
 	Blocked struct{ Finding string }
 )
 
-func (Mail) effect()    {}
+func (Send) effect()    {}
 func (Set) effect()     {}
 func (Cancel) effect()  {}
 func (Blocked) effect() {}

@@ -105,9 +105,9 @@ func (m *mover) escalate(bad bool) {
 		m.overdue()
 	case c.State == FinalWarning && m.now >= c.GraceEnds && m.class().End == policy.Quarantine:
 		c.State, c.QueuedAt = Queued, m.now
-		m.want(Mail{StepApproval, Operators})
+		m.want(Send{StepApproval, Operators})
 	case c.State == FinalWarning && m.now >= c.GraceEnds:
-		m.want(Mail{StepEscalation, Operators})
+		m.want(Send{StepEscalation, Operators})
 	}
 }
 
@@ -132,11 +132,11 @@ func (m *mover) overdue() {
 	c.State = Overdue
 	switch {
 	case c.Party != duty.Customer:
-		m.want(Mail{StepEscalation, Provider}, Mail{StepEscalation, Operators})
+		m.want(Send{StepEscalation, Provider}, Send{StepEscalation, Operators})
 	case m.class().End == policy.Report:
-		m.want(Mail{StepEscalation, Operators})
+		m.want(Send{StepEscalation, Operators})
 	default:
-		m.want(Mail{StepFinal, Owner})
+		m.want(Send{StepFinal, Owner})
 	}
 }
 
@@ -163,7 +163,7 @@ func (m *mover) relapse() {
 	c.State, c.RelapsedAt, c.ProbationEnds = Overdue, m.now, 0
 	m.want(Cancel{TimerProbation})
 	if c.Party == duty.Customer && m.class().End != policy.Report {
-		m.want(Mail{StepRelapse, Owner})
+		m.want(Send{StepRelapse, Owner})
 		return
 	}
 	m.tell(StepRelapse)

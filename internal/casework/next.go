@@ -59,7 +59,7 @@ func (m *mover) apply(ev Event) {
 	case Refused:
 		if c.State == Queued {
 			c.Blocks, c.Approvals = e.Blocks, nil
-			m.want(Mail{StepRefused, Operators}, Cancel{TimerEnforce})
+			m.want(Send{StepRefused, Operators}, Cancel{TimerEnforce})
 		}
 	case Acted:
 		m.acted(e.Act)
@@ -68,7 +68,7 @@ func (m *mover) apply(ev Event) {
 	case Hold:
 		if c.State != OnHold {
 			c.State, c.Hold = OnHold, e.Why
-			m.want(Mail{StepHeld, Operators}, Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerEnforce})
+			m.want(Send{StepHeld, Operators}, Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerEnforce})
 		}
 	case Gone:
 		m.gone()
@@ -90,7 +90,7 @@ func (m *mover) audience() []Audience {
 
 func (m *mover) tell(s Step) {
 	for _, a := range m.audience() {
-		m.want(Mail{s, a})
+		m.want(Send{s, a})
 	}
 }
 

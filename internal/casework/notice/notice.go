@@ -19,39 +19,9 @@ type Contacts struct {
 	Domain    string // right side of Message-IDs
 }
 
-// Status is where a mail stands.
-type Status string
-
-const (
-	Pending  Status = "pending"
-	Accepted Status = "accepted" // 250 after DATA by the next hop
-	Failed   Status = "failed"   // refused for good
-)
-
-// Mail is one message to one recipient. It is a row of the outbox before it is bytes on a wire; the words are made when it
-// is sent, because the deadline it states counts from then.
-type Mail struct {
-	ID         string            `json:"id"`
-	Case       string            `json:"case"`
-	Step       casework.Step     `json:"step"`
-	To         casework.Audience `json:"to"`
-	Recipient  string            `json:"recipient"`
-	MessageID  string            `json:"message_id"`
-	Thread     string            `json:"thread,omitempty"` // Message-ID of the first mail of the case to this recipient, when this is not it
-	QueuedAt   int64             `json:"queued_at"`
-	Status     Status            `json:"status"`
-	Attempts   int               `json:"attempts"`
-	NextAt     int64             `json:"next_at"`
-	AcceptedAt int64             `json:"accepted_at,omitempty"`
-	Deadline   int64             `json:"deadline,omitempty"`
-	Subject    string            `json:"subject,omitempty"`
-	Body       string            `json:"body,omitempty"`
-	LastError  string            `json:"last_error,omitempty"`
-}
-
 // New makes a mail of a case. Its Message-ID follows from what it is, so that a copy sent after a crash is the same message.
-func New(id string, c casework.Case, s casework.Step, to casework.Audience, recipient, domain string, now int64) Mail {
-	m := Mail{ID: id, Case: c.ID, Step: s, To: to, Recipient: recipient, QueuedAt: now, Status: Pending, NextAt: now,
+func New(id string, c casework.Case, s casework.Step, to casework.Audience, recipient, domain string, now int64) casework.Mail {
+	m := casework.Mail{ID: id, Case: c.ID, Step: s, To: to, Recipient: recipient, QueuedAt: now, Status: casework.Waiting, NextAt: now,
 		MessageID: messageID(c, s, recipient, domain)}
 	if root := messageID(c, casework.StepNotice, recipient, domain); root != m.MessageID {
 		m.Thread = root

@@ -1,0 +1,47 @@
+package casework
+
+import (
+	"demarc/internal/asset"
+	"demarc/internal/audit"
+	"demarc/internal/finding"
+	"demarc/internal/probe"
+)
+
+// Due is an armed timer of a case.
+type Due struct {
+	Case  string `json:"case"`
+	Timer Timer  `json:"timer"`
+	At    int64  `json:"at"`
+}
+
+// Inventory is one walk over a cloud, to be merged: it adds and alters; it removes only when complete.
+type Inventory struct {
+	Snapshot *asset.Snapshot
+	RealAt   int64
+}
+
+// Change is what one step of the line writes, all of it or nothing: state, next work, outgoing mail and audit entries
+// stand in one transaction. Cases, findings and acts carry the version they were read at; if somebody wrote in between,
+// the whole change is refused as a conflict.
+type Change struct {
+	At        int64 // policy time of the step, µs; the ledger's clock never goes back behind it
+	Inventory *Inventory
+	Coverage  []probe.Coverage
+	Facts     []probe.Facts
+	Exposures []probe.Exposure // new ones, and known ones with their end
+	Cases     []Case
+	Findings  []finding.Finding
+	Sightings []finding.Sighting
+	Arm       []Due
+	Disarm    []Due
+	Mails     []Mail // inserted once per message id; a known one is updated
+	Acts      []Act
+	Pause     *bool // throws or lifts the kill switch
+	Audit     []audit.Entry
+}
+
+// Empty tells whether there is nothing to write.
+func (c Change) Empty() bool {
+	return c.Inventory == nil && len(c.Coverage)+len(c.Facts)+len(c.Exposures)+len(c.Cases)+len(c.Findings)+len(c.Sightings)+
+		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Audit) == 0 && c.Pause == nil
+}
