@@ -1,0 +1,290 @@
+package service
+
+import (
+	"bytes"
+	"slices"
+
+	"demarc/internal/probe"
+	"demarc/internal/untrusted"
+)
+
+const (
+	turnMax = 4 << 10  // bytes of one answer that are recorded
+	pageMax = 32 << 10 // bytes of one HTTP answer that are read: a page may be long, what is looked for comes early
+)
+
+// Self is how we introduce ourselves.
+type Self struct {
+	Version string // ours
+	Policy  string // URL of the page that says who probes and why
+}
+
+// Agent is the HTTP User-Agent.
+func (s Self) Agent() string { return "demarc/" + s.Version + " (+" + s.Policy + ")" }
+
+// Identification is what we say to an SSH server, so that its log names us.
+func (s Self) Identification() []byte {
+	return []byte("SSH-2.0-demarc_" + s.Version + " " + s.Policy + "\r\n")
+}
+
+// Ask is the next thing to do on the wire. Whoever carries it out opens a connection where there is none, or
+// none of that kind, and keeps the endpoint's budget.
+type Ask struct {
+	Fresh   bool   // on a new connection
+	TLS     bool   // through TLS
+	Send    []byte // nil: only listen
+	Passive bool   // wait for a banner: shorter than for an answer
+	HTTP    bool   // the answer is an HTTP message
+	Most    int    // bytes of the answer that are wanted; 0: as the carrier's budget has it
+}
+
+// Reply is what came of it.
+type Reply struct {
+	Bytes []byte
+	End   string     // one of probe's ends; EndDone while the connection stands
+	TLS   *probe.TLS // what the handshake showed, where it came to an end
+}
+
+// Over tells whether an answer has all it will have, so that nobody waits for more.
+func (a Ask) Over(b []byte) bool {
+	if a.HTTP {
+		if m, ok := ParseHTTP(b); ok {
+			return m.Whole
+		}
+	}
+	return false
+}
+
+// Converse recognises what speaks at an endpoint, then asks what the scripts for it ask. All it knows of the
+// world is ask: sockets behind it make a probe of it, a recording behind it makes a test.
+func Converse(e probe.Endpoint, self Self, scripts []probe.Script, ask func(Ask) Reply) probe.Facts {
+	t := &talk{endpoint: e, self: self, ask: ask, service: &probe.Service{Name: probe.Unknown}}
+	t.recognise()
+	var exchanges []probe.Exchange
+	for _, s := range scripts {
+		if t.has(probe.FlagEcho) || t.spent {
+			break
+		}
+		if len(s.Steps) > 0 && s.AppliesTo(t.service.Name) {
+			exchanges = append(exchanges, t.run(s))
+		}
+	}
+	slices.Sort(t.service.Flags)
+	return probe.Facts{Outcome: probe.Open, Service: t.service, Exchanges: exchanges}
+}
+
+type talk struct {
+	endpoint probe.Endpoint
+	self     Self
+	ask      func(Ask) Reply
+	service  *probe.Service
+	tls      *probe.TLS // of the first handshake that succeeded
+	tlsHint  bool       // a plain answer advised TLS
+	spent    bool       // the endpoint's budget is gone
+}
+
+// A move tries one way of making the peer speak.
+type move struct {
+	name string
+	try  func(*talk)
+}
+
+var moves = []move{
+	{"greet", (*talk).greet},
+	{"tls", (*talk).handshake},
+	{"postgresql", (*talk).startup},
+	{"redis", (*talk).ping},
+}
+
+// hints say which move is likely to be right for a port, so that most peers see one question only.
+var hints = map[uint16]string{
+	443: "tls", 465: "tls", 636: "tls", 853: "tls", 993: "tls", 995: "tls", 6380: "tls", 6443: "tls", 8443: "tls", 9443: "tls", 10250: "tls",
+	80: "http", 3000: "http", 5000: "http", 8000: "http", 8008: "http", 8080: "http", 8081: "http", 8088: "http", 8888: "http", 9090: "http",
+	5432: "postgresql", 5433: "postgresql", 6379: "redis",
+}
+
+// recognise makes the moves in turn until one is answered, the port's own first.
+func (t *talk) recognise() {
+	hint := hints[t.endpoint.Port]
+	if hint == "http" {
+		t.get(Ask{Fresh: true})
+	}
+	for _, m := range moves {
+		if m.name == hint {
+			m.try(t)
+		}
+	}
+	for _, m := range moves {
+		if t.tlsHint && t.tls == nil && m.name != "tls" && t.service.Name == HTTP {
+			t.upgrade()
+		}
+		if t.over() {
+			return
+		}
+		if m.name != hint {
+			m.try(t)
+		}
+	}
+}
+
+// upgrade forgets what a TLS port said in plain and asks again inside, keeping the answer if there is none.
+func (t *talk) upgrade() {
+	t.tlsHint = false
+	plain := t.service
+	t.service = &probe.Service{Name: probe.Unknown}
+	t.handshake()
+	if t.service.Name == probe.Unknown && t.tls == nil {
+		t.service = plain
+	}
+}
+
+func (t *talk) over() bool {
+	return t.spent || t.service.Name != probe.Unknown || t.has(probe.FlagEcho) || t.has(probe.FlagFlood)
+}
+
+// greet listens, and if nothing is said, asks for a page on the same connection.
+func (t *talk) greet() {
+	r := t.hear(Ask{Fresh: true, Passive: true})
+	if t.service.Name == SSH {
+		t.hear(Ask{Send: t.self.Identification(), Passive: true})
+	}
+	if !t.over() && len(r.Bytes) == 0 && hints[t.endpoint.Port] != "http" {
+		t.get(Ask{Fresh: r.End != probe.EndTimeout && r.End != probe.EndDone})
+	}
+}
+
+// handshake offers TLS and, once inside, asks for a page and then for a PONG.
+func (t *talk) handshake() {
+	r := t.hear(Ask{Fresh: true, TLS: true, HTTP: true, Most: pageMax, Send: t.request("/")})
+	if r.TLS == nil {
+		return
+	}
+	t.tls, t.service.TLS = r.TLS, r.TLS
+	if !t.over() {
+		t.hear(Ask{Fresh: true, TLS: true, Send: []byte(ping)})
+	}
+	t.service.TLS = t.tls
+}
+
+func (t *talk) startup() {
+	t.hear(Ask{Fresh: true, Send: StartupMessage("demarc-no-such-role")})
+}
+
+// ping is a command in the array form, so that nothing but Redis takes it for one of its own.
+const ping = "*1\r\n$4\r\nPING\r\n"
+
+func (t *talk) ping() { t.hear(Ask{Fresh: true, Send: []byte(ping)}) }
+
+func (t *talk) get(a Ask) {
+	a.HTTP, a.Most, a.Send = true, pageMax, t.request("/")
+	t.hear(a)
+}
+
+// request is a GET as we send it. Nothing is accepted that would have to be inflated.
+func (t *talk) request(path string) []byte {
+	host := t.endpoint.Addr.String()
+	if t.endpoint.Addr.Is6() {
+		host = "[" + host + "]"
+	}
+	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: " + t.self.Agent() + "\r\nAccept: */*\r\nAccept-Encoding: identity\r\n\r\n")
+}
+
+// hear asks and takes in what the answer shows.
+func (t *talk) hear(a Ask) Reply {
+	if t.spent {
+		return Reply{End: probe.EndBudget}
+	}
+	r := t.ask(a)
+	if r.End == probe.EndBudget {
+		t.spent = true
+		if len(r.Bytes) > 0 {
+			t.flag(probe.FlagFlood)
+		}
+	}
+	if len(r.Bytes) == 0 {
+		return r
+	}
+	if len(a.Send) >= 4 && bytes.HasPrefix(r.Bytes, a.Send) {
+		t.flag(probe.FlagEcho)
+		return r
+	}
+	t.tlsHint = t.tlsHint || !a.TLS && wantsTLS(r.Bytes)
+	s, contradiction := Classify(r.Bytes)
+	if contradiction {
+		t.flag(probe.FlagContradiction)
+	}
+	t.learn(s, r.Bytes)
+	return r
+}
+
+// learn joins what an answer shows to what is known. The first name stands; another one contradicts it.
+func (t *talk) learn(s *probe.Service, b []byte) {
+	known := t.service
+	switch {
+	case s == nil:
+		if known.Banner.Empty() && known.Name == probe.Unknown {
+			known.Banner = untrusted.Bytes(b).Cap(factMax)
+		}
+	case known.Name == probe.Unknown:
+		s.Flags, s.TLS = known.Flags, t.tls
+		t.service = s
+	case known.Name != s.Name:
+		t.flag(probe.FlagContradiction)
+	case known.Version.Empty() && !s.Version.Empty():
+		known.Version = s.Version
+	}
+}
+
+func (t *talk) flag(f string) {
+	if !t.has(f) {
+		t.service.Flags = append(t.service.Flags, f)
+	}
+}
+
+func (t *talk) has(f string) bool { return slices.Contains(t.service.Flags, f) }
+
+// run carries out a script and records it, up to the first answer that does not lead on.
+func (t *talk) run(s probe.Script) probe.Exchange {
+	x := probe.Exchange{Check: s.Check, Revision: s.Revision, End: probe.EndDone}
+	for i, step := range s.Steps[:min(len(s.Steps), probe.MaxSteps)] {
+		a, sent := t.put(step)
+		a.Fresh = i == 0 && !a.HTTP
+		a.TLS = t.service.TLS != nil
+		r := t.hear(a)
+		if len(r.Bytes) == 0 {
+			x.End = r.End
+			return x
+		}
+		turn := probe.Turn{Sent: sent, Received: record(step, r.Bytes)}
+		x.Turns = append(x.Turns, turn)
+		if step.Expect != nil && !Holds(*step.Expect, turn.Received.Raw(), t.service, 0) {
+			return x
+		}
+	}
+	return x
+}
+
+// put makes the bytes of a step, and what the transcript says was sent.
+func (t *talk) put(s probe.Step) (a Ask, sent string) {
+	switch {
+	case s.HTTPGet != "":
+		return Ask{HTTP: true, Most: pageMax, Send: t.request(s.HTTPGet)}, "GET " + s.HTTPGet
+	case s.PGStartup != "":
+		return Ask{Send: StartupMessage(s.PGStartup)}, "StartupMessage " + s.PGStartup
+	default:
+		return Ask{Send: []byte(s.Send)}, s.Send
+	}
+}
+
+// record gives what is kept of an answer: what the step asks to keep, or its first line where that is not in
+// it, or all of it, without what changes each time, at most turnMax bytes.
+func record(s probe.Step, b []byte) untrusted.Text {
+	if s.Keep != "" {
+		kept := Pattern(s.Keep).Find(b[:min(len(b), 64<<10)])
+		if kept == nil {
+			kept = firstLine(b)
+		}
+		return untrusted.Bytes(kept).Cap(turnMax)
+	}
+	return untrusted.Bytes(steady(b)).Cap(turnMax)
+}

@@ -1,0 +1,26 @@
+package fault
+
+import (
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// Place finds where in a YAML document a path such as $.exchange[0].expect stands; the file alone where it
+// does not.
+func Place(name string, data []byte, path string) Position {
+	at := Position{File: name}
+	p, err := yaml.PathString(path)
+	if err != nil {
+		return at
+	}
+	f, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return at
+	}
+	node, err := p.FilterFile(f)
+	if err != nil || node == nil || node.GetToken() == nil || node.GetToken().Position == nil {
+		return at
+	}
+	at.Line, at.Col = node.GetToken().Position.Line, node.GetToken().Position.Column
+	return at
+}

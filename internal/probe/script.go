@@ -1,0 +1,134 @@
+package probe
+
+// MaxSteps is how many questions one script may ask.
+const MaxSteps = 6
+
+// Script is what one check asks of an endpoint, in a closed vocabulary of literal bytes: whoever carries it
+// out needs to know nothing of the check. A script without steps asks nothing.
+type Script struct {
+	Check    string  `json:"check"`
+	Revision int     `json:"revision"`
+	Services Strings `json:"services"` // names of the recognised services it applies to
+	Steps    []Step  `json:"steps"`
+}
+
+// AppliesTo tells whether the script is meant for a service of this name.
+func (s Script) AppliesTo(service string) bool { return s.Services.Has(service) }
+
+// Step is one question and the answer that leads on to the next step. Exactly one verb is given. Text is
+// ASCII, control characters included, so that what is written is what is sent.
+type Step struct {
+	Send      string `json:"send,omitempty" yaml:"send"`             // these bytes
+	HTTPGet   string `json:"http_get,omitempty" yaml:"http_get"`     // GET of this path
+	PGStartup string `json:"pg_startup,omitempty" yaml:"pg_startup"` // PostgreSQL StartupMessage for this role, which must not exist
+	Expect    *Match `json:"expect,omitempty" yaml:"expect"`         // without it, any answer leads on
+	Keep      string `json:"keep,omitempty" yaml:"keep"`             // RE2: only the part that matches is recorded
+}
+
+// Verbs lists the verbs that the step gives.
+func (s Step) Verbs() []string {
+	var out []string
+	if s.Send != "" {
+		out = append(out, "send")
+	}
+	if s.HTTPGet != "" {
+		out = append(out, "http_get")
+	}
+	if s.PGStartup != "" {
+		out = append(out, "pg_startup")
+	}
+	return out
+}
+
+// Match says what must be so. Every member given must hold; within a list, any one will do. Members up to
+// BodyRegex look at an answer, the others at what was recognised.
+type Match struct {
+	Prefix     Strings            `json:"prefix,omitempty" yaml:"prefix"`
+	Contains   Strings            `json:"contains,omitempty" yaml:"contains"`
+	Equals     Strings            `json:"equals,omitempty" yaml:"equals"`
+	Regex      string             `json:"regex,omitempty" yaml:"regex"` // RE2
+	Status     Numbers            `json:"status,omitempty" yaml:"status"`
+	StatusNot  Numbers            `json:"status_not,omitempty" yaml:"status_not"`
+	Header     map[string]string  `json:"header,omitempty" yaml:"header"` // name: part of the value
+	Body       Strings            `json:"body,omitempty" yaml:"body"`
+	BodyRegex  string             `json:"body_regex,omitempty" yaml:"body_regex"` // RE2
+	Service    Strings            `json:"service,omitempty" yaml:"service"`
+	Fact       map[string]Strings `json:"fact,omitempty" yaml:"fact"` // name: accepted values
+	FactRegex  map[string]string  `json:"fact_regex,omitempty" yaml:"fact_regex"`
+	Flag       Strings            `json:"flag,omitempty" yaml:"flag"`
+	FlagNot    Strings            `json:"flag_not,omitempty" yaml:"flag_not"`
+	TLSExpired *bool              `json:"tls_expired,omitempty" yaml:"tls_expired"`
+}
+
+// Patterns lists the regular expressions of the match.
+func (m Match) Patterns() []string {
+	var out []string
+	for _, p := range []string{m.Regex, m.BodyRegex} {
+		if p != "" {
+			out = append(out, p)
+		}
+	}
+	for _, p := range m.FactRegex {
+		out = append(out, p)
+	}
+	return out
+}
+
+// Strings is a list that may be written as one value.
+type Strings []string
+
+// Has tells whether the list names s.
+func (l Strings) Has(s string) bool {
+	for _, v := range l {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+// UnmarshalYAML reads one value or a list.
+func (l *Strings) UnmarshalYAML(read func(any) error) error {
+	var one string
+	if read(&one) == nil {
+		*l = Strings{one}
+		return nil
+	}
+	var many []string
+	if err := read(&many); err != nil {
+		return err
+	}
+	*l = many
+	return nil
+}
+
+// Numbers is a list that may be written as one value.
+type Numbers []int
+
+// UnmarshalYAML reads one value or a list.
+func (l *Numbers) UnmarshalYAML(read func(any) error) error {
+	var one int
+	if read(&one) == nil {
+		*l = Numbers{one}
+		return nil
+	}
+	var many []int
+	if err := read(&many); err != nil {
+		return err
+	}
+	*l = many
+	return nil
+}
+
+// Coverage says how far one shard was carried out. Only a complete one lets absence mean anything.
+type Coverage struct {
+	Shard    string  `json:"shard"`
+	Vantage  string  `json:"vantage"`
+	Purpose  Purpose `json:"purpose"`
+	Began    int64   `json:"began"` // µs
+	Ended    int64   `json:"ended"`
+	Sent     int     `json:"sent"`     // connection attempts, repeats and canaries included
+	Answered int     `json:"answered"` // endpoints that were open or closed
+	Open     int     `json:"open"`
+	Complete bool    `json:"complete"` // every target was asked, and none failed for a reason of ours
+}
