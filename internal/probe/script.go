@@ -123,9 +123,12 @@ func (l *Numbers) UnmarshalYAML(read func(any) error) error {
 // Coverage says how far one shard was carried out. Only a complete one lets absence mean anything.
 type Coverage struct {
 	Shard    string  `json:"shard"`
+	Cloud    string  `json:"cloud,omitempty"`
 	Vantage  string  `json:"vantage"`
 	Purpose  Purpose `json:"purpose"`
-	Began    int64   `json:"began"` // µs
+	Cycle    int64   `json:"cycle,omitempty"`   // which round of the sweep it belongs to
+	RealAt   int64   `json:"real_at,omitempty"` // µs on the real clock, when it ended
+	Began    int64   `json:"began"`             // µs
 	Ended    int64   `json:"ended"`
 	Sent     int     `json:"sent"`     // connection attempts, repeats and canaries included
 	Answered int     `json:"answered"` // endpoints that were open or closed
