@@ -46,6 +46,7 @@ type Act struct {
 	Undoes     string          `json:"undoes,omitempty"` // the quarantine a restore takes back
 	By         []string        `json:"by,omitempty"`     // who approved
 	IntendedAt int64           `json:"intended_at"`
+	RealAt     int64           `json:"real_at"` // of the intent: how fresh the gate's word is
 	EndedAt    int64           `json:"ended_at,omitempty"`
 	Note       string          `json:"note,omitempty"`
 	Version    int             `json:"version"`

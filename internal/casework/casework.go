@@ -80,7 +80,6 @@ const (
 	TimerEnforce   Timer = "enforce"   // an approved act is tried
 	TimerRelease   Timer = "release"   // a proven machine is given back
 	TimerProbation Timer = "probation" // the days without recurrence are over
-	TimerRelapse   Timer = "relapse"   // the wait after the notice of a relapse is over
 )
 
 // Notice is a mail that was queued and, when AcceptedAt is set, accepted by the next hop.
@@ -194,4 +193,11 @@ func (d Dossier) live() []*finding.Finding {
 		}
 	}
 	return out
+}
+
+// Filter narrows a listing of cases; an empty field matches all.
+type Filter struct {
+	Server asset.ServerID
+	States []State
+	Live   bool // not closed, not moot
 }

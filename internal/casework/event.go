@@ -29,6 +29,8 @@ type (
 	Restored struct{}
 	// Hold: a human must look before anything else happens.
 	Hold struct{ Why string }
+	// Discarded: what was seen cannot be attributed to this machine after all.
+	Discarded struct{ Finding, Why string }
 	// Gone: the machine no longer exists.
 	Gone struct{}
 )
@@ -44,6 +46,7 @@ func (Refused) event()         {}
 func (Acted) event()           {}
 func (Restored) event()        {}
 func (Hold) event()            {}
+func (Discarded) event()       {}
 func (Gone) event()            {}
 
 // Effect is something that must happen because of an event. Effects are written down in the transaction that

@@ -15,9 +15,6 @@ func (m *mover) looked(s finding.Sighting) {
 		}
 		before := f.State
 		*f = See(*f, s, m.p)
-		if before == finding.Suspicion && f.State == finding.Open && m.d.Case.State == New {
-			m.opened(Opened{f.ID})
-		}
 		if before != finding.Unverifiable && f.State == finding.Unverifiable {
 			m.want(Blocked{f.ID})
 		}
@@ -59,6 +56,9 @@ func (m *mover) consequences(s finding.Sighting) {
 		if len(live) == 0 {
 			m.proven()
 			return
+		}
+		if c.State == New && bad && m.anyOpen() {
+			m.tell(StepNotice)
 		}
 		m.escalate(bad)
 	case Restricted, Verifying:

@@ -70,6 +70,8 @@ func (m *mover) apply(ev Event) {
 			c.State, c.Hold = OnHold, e.Why
 			m.want(Send{StepHeld, Operators}, Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerEnforce})
 		}
+	case Discarded:
+		m.discarded(e)
 	case Gone:
 		m.gone()
 	}
@@ -109,8 +111,30 @@ func (m *mover) opened(e Opened) {
 			c.Zone = f.Key.Zone
 		}
 	}
-	if c.State == New && slices.ContainsFunc(m.d.Findings, func(f finding.Finding) bool { return f.State == finding.Open }) {
-		m.tell(StepNotice)
+	if c.State == New {
+		m.want(Set{TimerRecheck, m.now}) // nobody is told before a second look, at the address it has then
+	}
+}
+
+// discarded: the look was at somebody else's machine. Before anybody was told, the finding is dropped; afterwards a
+// person must sort it out.
+func (m *mover) discarded(e Discarded) {
+	c := &m.d.Case
+	for i := range m.d.Findings {
+		f := &m.d.Findings[i]
+		if f.ID != e.Finding || !f.State.Live() {
+			continue
+		}
+		f.Cause = e.Why
+		if c.State != New {
+			f.State = finding.AttributionHold
+			m.apply(Hold{e.Why})
+			return
+		}
+		f.State = finding.Dropped
+	}
+	if c.State == New && len(m.d.live()) == 0 {
+		m.proven()
 	}
 }
 
@@ -187,7 +211,7 @@ func (m *mover) fired(t Timer) {
 		}
 	case TimerProbation:
 		m.probationOver()
-	case TimerRecheck, TimerEnforce, TimerRelease, TimerRelapse:
+	case TimerRecheck, TimerEnforce, TimerRelease:
 	}
 }
 

@@ -78,15 +78,16 @@ func (v Verdict) Negative() bool { return v == NotVulnerable || v == ClosedPort 
 
 // Finding is a claim about one place on one machine.
 type Finding struct {
-	ID       string `json:"id"`
-	Key      Key    `json:"key"`
-	Case     string `json:"case,omitempty"`
-	State    State  `json:"state"`
-	Grade    Grade  `json:"grade"`
-	Severity string `json:"severity"` // critical, high, medium, low, info
-	Class    string `json:"class"`    // the deadline class of the policy: X, E, C, H, M, L, B, U
-	Title    string `json:"title"`
-	Revision int    `json:"revision"` // of the check
+	ID       string          `json:"id"`
+	Key      Key             `json:"key"`
+	Case     string          `json:"case,omitempty"`
+	Project  asset.ProjectID `json:"project"` // whose machine it is on
+	State    State           `json:"state"`
+	Grade    Grade           `json:"grade"`
+	Severity string          `json:"severity"` // critical, high, medium, low, info
+	Class    string          `json:"class"`    // the deadline class of the policy: X, E, C, H, M, L, B, U
+	Title    string          `json:"title"`
+	Revision int             `json:"revision"` // of the check
 
 	Endpoint probe.Endpoint            `json:"endpoint"` // where it was last seen: an attribute, not an identity
 	Vantage  string                    `json:"vantage"`
@@ -117,4 +118,10 @@ type Sighting struct {
 	Vantage string  `json:"vantage"`
 	Facts   string  `json:"facts,omitempty"`
 	Binding string  `json:"binding,omitempty"` // the binding it was attributed through
+}
+
+// Filter narrows a listing of findings; an empty field matches all.
+type Filter struct {
+	Case   string
+	Server asset.ServerID
 }

@@ -133,5 +133,6 @@ type Coverage struct {
 	Sent     int     `json:"sent"`     // connection attempts, repeats and canaries included
 	Answered int     `json:"answered"` // endpoints that were open or closed
 	Open     int     `json:"open"`
-	Complete bool    `json:"complete"` // every target was asked, and none failed for a reason of ours
+	Note     string  `json:"note,omitempty"` // what was not done, and why
+	Complete bool    `json:"complete"`       // every target was asked, and none failed for a reason of ours
 }

@@ -1,0 +1,40 @@
+package flow
+
+import (
+	"sync"
+	"time"
+)
+
+// Clock tells two times. Now is policy time: deadlines, grace and calendars run on it, and it may be compressed. Real is
+// the time of the world, by which the gate judges how fresh things are. Both are µs.
+type Clock interface {
+	Now() int64
+	Real() int64
+}
+
+// Leaping is a policy clock that stands still until it is told to leap: for the demo and for tests, where days pass
+// between two steps.
+type Leaping struct {
+	mu  sync.Mutex
+	now int64
+}
+
+// NewLeaping starts at a time.
+func NewLeaping(at int64) *Leaping { return &Leaping{now: at} }
+
+// Now is policy time.
+func (c *Leaping) Now() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Real is the wall clock.
+func (c *Leaping) Real() int64 { return time.Now().UnixMicro() }
+
+// LeapTo moves policy time on; it never goes back.
+func (c *Leaping) LeapTo(at int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = max(c.now, at)
+}

@@ -1,0 +1,299 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"demarc/internal/asset"
+	"demarc/internal/casework"
+	"demarc/internal/casework/gate"
+	"demarc/internal/cloud"
+)
+
+// enforce takes the approved acts that are due, as one batch: over any budget, none of them happens.
+func (l *Line) enforce(ctx context.Context) (bool, error) {
+	due, err := l.Ledger.DueTimers(ctx, l.Clock.Now())
+	if err != nil {
+		return false, err
+	}
+	var batch []attempt
+	for _, t := range due {
+		key := "enforce " + t.Case
+		if t.Timer != casework.TimerEnforce || l.waiting(key) {
+			continue
+		}
+		a, err := l.prepare(ctx, t.Case)
+		if err != nil {
+			l.putOff(key, err)
+			return true, fmt.Errorf("case %s: %w", t.Case, err)
+		}
+		batch = append(batch, a)
+	}
+	if len(batch) == 0 {
+		return false, nil
+	}
+	ready, err := l.refuseUnready(ctx, batch)
+	if err != nil {
+		return true, err
+	}
+	if over := overBudget(ready, l); over != "" {
+		for _, a := range ready {
+			if err := l.refuse(ctx, a, []string{over}); err != nil {
+				return true, err
+			}
+		}
+		return true, nil
+	}
+	for _, a := range ready {
+		if err := l.attempt(ctx, a); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// attempt is one act at the gate, with everything it needs.
+type attempt struct {
+	ds    casework.Dossier
+	facts gate.Facts
+	ports []asset.Port
+}
+
+// prepare proves a case anew: the cloud is read, the findings are probed, the facts are gathered.
+func (l *Line) prepare(ctx context.Context, id string) (attempt, error) {
+	if err := l.refresh(ctx); err != nil {
+		return attempt{}, err
+	}
+	if err := l.recheck(ctx, id); err != nil {
+		return attempt{}, err
+	}
+	ds, err := l.dossier(ctx, id)
+	if err != nil {
+		return attempt{}, err
+	}
+	a := attempt{ds: ds}
+	if a.facts, err = l.facts(ctx, ds); err != nil {
+		return a, err
+	}
+	if l.Actor == nil || !a.facts.Target.ServerExists {
+		return a, nil
+	}
+	a.ports, err = l.Actor.ServerPorts(ctx, ds.Case.Server)
+	if errors.Is(err, cloud.ErrNotFound) {
+		a.facts.Target.ServerExists = false
+		return a, nil
+	}
+	return a, err
+}
+
+// facts gathers what the gate decides on, at this moment.
+func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, error) {
+	c := ds.Case
+	f := gate.Facts{Now: l.Clock.Now(), Case: c, Loopback: l.Loopback, InventoryAge: gate.Unknown}
+	paused, err := l.Ledger.Paused(ctx)
+	if err != nil {
+		return f, err
+	}
+	f.Enabled = !paused
+	ok, age, err := l.healthy(ctx)
+	if err != nil {
+		return f, err
+	}
+	f.Healthy, f.InventoryAge = ok, gate.Age(age)
+	for _, x := range ds.Findings {
+		looks, err := l.Ledger.Sightings(ctx, x.ID)
+		if err != nil {
+			return f, err
+		}
+		g := gate.Finding{ID: x.ID, State: x.State, Grade: x.Grade, Looks: looks, ProbeAge: gate.Unknown}
+		if n := len(looks); n > 0 {
+			g.ProbeAge = gate.Age(max(l.Clock.Now()-looks[n-1].At, l.Clock.Real()-looks[n-1].RealAt))
+		}
+		f.Findings = append(f.Findings, g)
+	}
+	if f.Target, err = l.target(ctx, ds, age); err != nil {
+		return f, err
+	}
+	if f.OwnerOfAct, err = l.ownsActs(ctx, c); err != nil {
+		return f, err
+	}
+	f.Usage, err = l.usage(ctx, c)
+	return f, err
+}
+
+// target re-reads the machine: does it exist, is it in the project, does the address still lead to the port.
+func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (gate.Target, error) {
+	t := gate.Target{BindingAge: gate.Unknown}
+	s := l.server(ds.Case.Server)
+	if s == nil {
+		return t, nil
+	}
+	t.ServerExists, t.SameProject = true, s.Project == ds.Case.Project
+	t.Protected = l.Protected != nil && l.Protected(*s)
+	holders := l.holders()
+	t.SamePort = true
+	for _, f := range ds.Findings {
+		if !f.State.Live() {
+			continue
+		}
+		h, known := holders[f.Endpoint.Addr]
+		t.Shared = t.Shared || h.Shared
+		if !known || h.Port != f.Key.Port || h.Server != f.Key.Server {
+			t.SamePort = false
+			continue
+		}
+		ok, err := l.stillHolds(ctx, h)
+		if err != nil {
+			return t, err
+		}
+		t.SamePort = t.SamePort && ok
+		t.BindingAge = gate.Age(age)
+	}
+	return t, nil
+}
+
+// ownsActs tells whether no other case has an act in force or under way on the server.
+func (l *Line) ownsActs(ctx context.Context, c casework.Case) (bool, error) {
+	acts, err := l.Ledger.ActsOn(ctx, c.Cloud, c.Server)
+	if err != nil {
+		return false, err
+	}
+	undone := map[string]bool{}
+	for _, a := range acts {
+		if a.Kind == casework.ActRestore && a.State == casework.ActDone {
+			undone[a.Undoes] = true
+		}
+	}
+	return !slices.ContainsFunc(acts, func(a casework.Act) bool {
+		return a.State != casework.ActVoid && a.Kind == casework.ActQuarantine && !undone[a.ID]
+	}), nil
+}
+
+// usage counts what the budgets have spent: acts that were attempted and not shown never to have happened.
+func (l *Line) usage(ctx context.Context, c casework.Case) (gate.Usage, error) {
+	now := l.Clock.Now()
+	u := gate.Usage{Batch: 1, BatchProject: 1}
+	acts, err := l.Ledger.Acts(ctx, l.Cloud, now-day)
+	if err != nil {
+		return u, err
+	}
+	for _, a := range acts {
+		if a.Kind != casework.ActQuarantine || a.State == casework.ActVoid {
+			continue
+		}
+		lately, here := a.IntendedAt > now-hour, a.Project == c.Project
+		u.CloudDay++
+		u.CloudHour += count(lately)
+		u.ProjectDay += count(here)
+		u.ProjectHour += count(lately && here)
+	}
+	for _, s := range l.x.Snapshot.Servers {
+		u.CloudServers += count(s.Active())
+		u.ProjectServers += count(s.Active() && s.Project == c.Project)
+	}
+	return u, nil
+}
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// refuseUnready refuses, each for its own reasons, the attempts that could not happen even alone, and returns the rest.
+func (l *Line) refuseUnready(ctx context.Context, batch []attempt) ([]attempt, error) {
+	var ready []attempt
+	for _, a := range batch {
+		blocks := gate.Decide(a.facts, l.Policy).Blocks
+		if len(blocks) == 0 {
+			blocks = l.unable(a)
+		}
+		if len(blocks) == 0 {
+			ready = append(ready, a)
+			continue
+		}
+		if err := l.refuse(ctx, a, blocks); err != nil {
+			return nil, err
+		}
+	}
+	return ready, nil
+}
+
+// unable lists what the gate does not ask and the hand could not do.
+func (l *Line) unable(a attempt) []string {
+	switch {
+	case l.Actor == nil:
+		return []string{"actor: this line has no credential to act with"}
+	case len(a.ports) == 0:
+		return []string{"ports: the machine has no port to close"}
+	}
+	for _, p := range a.ports {
+		if !p.PortSecurity {
+			return []string{"ports: port " + string(p.ID) + " has port security off, so no group would hold: an operator must decide"}
+		}
+	}
+	return nil
+}
+
+// overBudget tells why a batch as a whole must not happen.
+func overBudget(batch []attempt, l *Line) string {
+	perProject := map[asset.ProjectID]int{}
+	for _, a := range batch {
+		perProject[a.ds.Case.Project]++
+	}
+	for _, a := range batch {
+		f := a.facts
+		f.Usage.Batch, f.Usage.BatchProject = len(batch), perProject[a.ds.Case.Project]
+		for _, b := range gate.Decide(f, l.Policy).Blocks {
+			return fmt.Sprintf("%s (a batch of %d; over budget none of it happens)", b, len(batch))
+		}
+	}
+	return ""
+}
+
+// refuse writes down the gate's no. Nothing was changed in the cloud, and nothing is tried again by itself.
+func (l *Line) refuse(ctx context.Context, a attempt, blocks []string) error {
+	d := l.draft("enforce")
+	d.disarm(a.ds.Case.ID, casework.TimerEnforce)
+	h := about(a.ds.Case, "gate.refused")
+	h.Detail = strings.Join(blocks, "; ")
+	d.say(h)
+	d.apply(a.ds, casework.Refused{Blocks: blocks})
+	return d.commit(ctx)
+}
+
+// attempt writes the intent down, acts, and writes down what came of it.
+func (l *Line) attempt(ctx context.Context, a attempt) error {
+	group, err := l.Actor.EnsureQuarantine(ctx, l.Quarantine)
+	if err != nil {
+		l.putOff("enforce "+a.ds.Case.ID, err)
+		return fmt.Errorf("preparing the quarantine group: %w", err)
+	}
+	c := a.ds.Case
+	act := casework.Act{ID: newID(), Case: c.ID, Cloud: c.Cloud, Server: c.Server, Project: c.Project, Kind: casework.ActQuarantine, State: casework.ActIntended, IntendedAt: l.Clock.Now(), RealAt: l.Clock.Real()}
+	for _, p := range a.ports {
+		act.Ports = append(act.Ports, casework.PortOrder{Port: p.ID, Before: p.Groups, After: []asset.GroupID{group}, Revision: p.Revision})
+	}
+	for _, x := range c.Approvals {
+		act.By = append(act.By, x.By)
+	}
+	d := l.draft("enforce")
+	d.disarm(c.ID, casework.TimerEnforce)
+	d.intend(c, act, "approved by "+strings.Join(act.By, ", "))
+	if err := d.commit(ctx); err != nil {
+		return err
+	}
+	act.Version++
+	return l.carryOut(ctx, act)
+}
+
+func (d *draft) intend(c casework.Case, act casework.Act, detail string) {
+	d.change.Acts = append(d.change.Acts, act)
+	h := about(c, "act.intended")
+	h.Act, h.Detail = string(act.Kind), fmt.Sprintf("%d ports, %s", len(act.Ports), detail)
+	d.say(h)
+}

@@ -1,0 +1,191 @@
+// Package flow is the ordered steps of the line, from what a cloud holds to the machine that is given back.
+//
+//	inventory → plan → probe → collect → judge → attribute → open → notify → verify → enforce → release
+//
+// Each step takes due work, decides in a pure function, and commits: state, next work, mail and audit entry in one
+// transaction. Sending and acting happen after the commit and report back. If the process dies between two steps, the
+// work falls due again.
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"demarc/internal/asset"
+	"demarc/internal/casework"
+	"demarc/internal/casework/notice"
+	"demarc/internal/cloud"
+	"demarc/internal/detect"
+	"demarc/internal/duty"
+	"demarc/internal/finding"
+	"demarc/internal/plan"
+	"demarc/internal/policy"
+	"demarc/internal/probe"
+	"demarc/internal/reach"
+	"demarc/internal/wire"
+)
+
+// Sender hands one mail to the next hop. A nil error means 250 after DATA. An error that post.IsPermanent knows will not
+// go away by itself; any other is tried again.
+type Sender interface {
+	Send(ctx context.Context, m casework.Mail) error
+}
+
+// Vantage is a vantage point with the engine that probes from it.
+type Vantage struct {
+	probe.Vantage
+	View   reach.View
+	Engine wire.Engine
+}
+
+// Config wires a line. Everything is required but Actor and Tell.
+type Config struct {
+	Cloud      string
+	Reader     cloud.Reader
+	Actor      cloud.Actor // nil: the line never acts
+	Loopback   bool        // the cloud's auth_url is on 127.0.0.0/8
+	Vantages   []Vantage
+	Policy     *policy.Policy
+	Model      *duty.Model
+	Contracts  []duty.Contract
+	Checks     []detect.Check
+	Contacts   notice.Contacts
+	PolicyURL  string
+	Sender     Sender
+	Ledger     Ledger
+	Clock      Clock
+	Limits     plan.Limits
+	Quarantine cloud.QuarantineSpec
+	Protected  func(asset.Server) bool // an operator's mark, never a tenant's
+	Remedy     func(x *asset.Index, f finding.Finding, openings []reach.Opening) []string
+	Tell       func(Happening) // told after each commit what happened; may be nil
+	Log        *slog.Logger
+}
+
+// Line is one cloud's line. It is driven by one goroutine.
+type Line struct {
+	Config
+	scripts []probe.Script
+	checks  map[string]*detect.Check
+	failed  map[string]failure // work that could not be done lately, so that it is not tried in a circle
+	x       *asset.Index       // the inventory as last committed
+	xAt     int64              // real time of it
+}
+
+type failure struct {
+	until int64
+	tries int
+}
+
+// New makes a line.
+func New(c Config) *Line {
+	l := &Line{Config: c, scripts: detect.Scripts(c.Checks), checks: map[string]*detect.Check{}, failed: map[string]failure{}}
+	for i := range c.Checks {
+		l.checks[c.Checks[i].ID] = &c.Checks[i]
+	}
+	if l.Log == nil {
+		l.Log = slog.New(slog.DiscardHandler)
+	}
+	return l
+}
+
+// A step finds due work and does some of it. It tells whether it did.
+type step struct {
+	name string
+	do   func(l *Line, ctx context.Context) (bool, error)
+}
+
+// steps is the order in which due work is taken: what is under way comes first, and looking comes before acting.
+var steps = []step{
+	{"settle", (*Line).settle},
+	{"inventory", (*Line).refreshWhenDue},
+	{"notify", (*Line).notify},
+	{"verify", (*Line).verify},
+	{"release", (*Line).release},
+	{"enforce", (*Line).enforce},
+	{"sweep", (*Line).sweepWhenDue},
+}
+
+// Step does one piece of due work, and tells whether there was any. An error is what kept a piece from being done; it
+// falls due again later.
+func (l *Line) Step(ctx context.Context) (bool, error) {
+	var errs []error
+	for _, s := range steps {
+		did, err := s.do(l, ctx)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.name, err))
+		}
+		if did || ctx.Err() != nil {
+			return did, errors.Join(errs...)
+		}
+	}
+	return false, errors.Join(errs...)
+}
+
+// NextDue is when the next piece of work falls due, on the policy clock.
+func (l *Line) NextDue(ctx context.Context) (int64, error) {
+	at, err := l.nextRound(ctx)
+	if err != nil {
+		return 0, err
+	}
+	due, ok, err := l.Ledger.NextDue(ctx)
+	if err != nil {
+		return 0, err
+	}
+	now := l.Clock.Now()
+	if ok && due > now {
+		at = min(at, due)
+	}
+	for _, f := range l.failed { // what is due and was put off
+		if f.until > now {
+			at = min(at, f.until)
+		}
+	}
+	return at, nil
+}
+
+// nextRound is when the next inventory or sweep is due.
+func (l *Line) nextRound(ctx context.Context) (int64, error) {
+	c, ok, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "")
+	if err != nil {
+		return 0, err
+	}
+	now := l.Clock.Now()
+	if !ok {
+		return now, nil
+	}
+	at := c.Ended + l.Policy.Refresh.Micros()
+	for i := range l.Vantages {
+		due, err := l.sweepDue(ctx, &l.Vantages[i])
+		if err != nil {
+			return 0, err
+		}
+		at = min(at, due)
+	}
+	return max(at, now+1), nil
+}
+
+// putOff remembers that a piece of work could not be done, and when to try again: after one minute, then two, up to an
+// hour.
+func (l *Line) putOff(key string, err error) {
+	f := l.failed[key]
+	f.tries++
+	wait := min(int64(1)<<min(f.tries-1, 6), 60) * minute
+	f.until = l.Clock.Now() + wait
+	l.failed[key] = f
+	l.Log.Warn("put off", "work", key, "tries", f.tries, "err", err)
+}
+
+func (l *Line) done(key string) { delete(l.failed, key) }
+
+// waiting tells whether a piece of work was put off and its time has not come.
+func (l *Line) waiting(key string) bool { return l.failed[key].until > l.Clock.Now() }
+
+const (
+	second = int64(1_000_000)
+	minute = 60 * second
+	hour   = 60 * minute
+	day    = 24 * hour
+)

@@ -1,0 +1,97 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+
+	"demarc/internal/access"
+	"demarc/internal/asset"
+	"demarc/internal/casework"
+	"demarc/internal/fault"
+)
+
+// refreshWhenDue reads the cloud when the last reading is older than the policy wants.
+func (l *Line) refreshWhenDue(ctx context.Context) (bool, error) {
+	if l.waiting("inventory") {
+		return false, nil
+	}
+	c, ok, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "")
+	if err != nil {
+		return false, err
+	}
+	if ok && c.Ended+l.Policy.Refresh.Micros() > l.Clock.Now() {
+		return false, l.loadInventory(ctx, c.RealAt)
+	}
+	return true, l.refresh(ctx)
+}
+
+// refresh reads the whole cloud and merges what it holds. A partial reading adds and never removes.
+func (l *Line) refresh(ctx context.Context) error {
+	s, err := l.Reader.Snapshot(ctx, l.Clock.Now)
+	if err != nil {
+		l.putOff("inventory", err)
+		return fmt.Errorf("reading cloud %s: %w", l.Cloud, err)
+	}
+	d := l.draft("inventory")
+	s.Cloud = l.Cloud
+	d.change.Inventory = &casework.Inventory{Snapshot: s, RealAt: l.Clock.Real()}
+	for _, g := range s.Gaps {
+		d.say(Happening{Event: "inventory.partial", Detail: g.Kind + ": " + g.Reason})
+	}
+	if err := d.commit(ctx); err != nil {
+		return err
+	}
+	l.done("inventory")
+	if err := l.loadInventory(ctx, l.Clock.Real()); err != nil {
+		return err
+	}
+	l.xAt = l.Clock.Real()
+	if !s.Complete() {
+		return nil
+	}
+	return l.buryGone(ctx)
+}
+
+func (l *Line) loadInventory(ctx context.Context, readAt int64) error {
+	if l.x != nil && l.xAt >= readAt {
+		return nil
+	}
+	s, err := l.Ledger.Snapshot(ctx, l.Cloud, 0)
+	if err != nil {
+		return err
+	}
+	l.x, l.xAt = asset.NewIndex(s), readAt
+	return nil
+}
+
+// buryGone ends the cases of servers that two complete readings in a row did not hold.
+func (l *Line) buryGone(ctx context.Context) error {
+	cases, err := l.Ledger.Cases(ctx, access.Operator(), casework.Filter{Live: true})
+	if err != nil {
+		return err
+	}
+	for _, c := range cases {
+		if c.Cloud != l.Cloud || c.Server == "" || l.x.Servers[c.Server] != nil {
+			continue
+		}
+		ds, err := l.dossier(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		d := l.draft("inventory")
+		d.apply(ds, casework.Gone{})
+		if err := d.commit(ctx); err != nil && !fault.Is(err, fault.Conflict) {
+			return err
+		}
+	}
+	return nil
+}
+
+// healthy tells whether the last reading of the cloud was complete, and its age on the slower of both clocks.
+func (l *Line) healthy(ctx context.Context) (ok bool, age int64, err error) {
+	c, known, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "")
+	if err != nil || !known {
+		return false, -1, err
+	}
+	return c.Complete, max(l.Clock.Now()-c.Ended, l.Clock.Real()-c.RealAt), nil
+}

@@ -1,0 +1,249 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"demarc/internal/access"
+	"demarc/internal/casework"
+	"demarc/internal/detect"
+	"demarc/internal/finding"
+	"demarc/internal/probe"
+	"demarc/internal/reach"
+)
+
+// judge holds a harvest against what is known: exposures begin and end, weaknesses are claimed, findings are seen again
+// or gone. All of it is one transaction with the coverage; an unchanged sweep writes the coverage alone.
+func (l *Line) judge(ctx context.Context, v *Vantage, h harvest) error {
+	d := l.draft("judge")
+	d.change.Coverage = []probe.Coverage{h.coverage}
+	for _, s := range h.dropped {
+		d.say(Happening{Event: "observation.discarded", ServerID: s.holder.Server, Project: s.holder.Project, Detail: fmt.Sprintf("%s changed hands while it was probed", s.Endpoint.Addr)})
+	}
+	if err := d.exposures(ctx, v, h); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, c := range l.claims(v, h) {
+		id, err := d.open(ctx, c)
+		if err != nil {
+			return err
+		}
+		seen[id] = true
+	}
+	if err := d.revisit(ctx, v, h, seen); err != nil {
+		return err
+	}
+	return d.commit(ctx)
+}
+
+// The ways in which what answers can stand to what the rules say.
+const (
+	configOpen    = "open"         // the zone is let in
+	configScanner = "scanner_only" // only we are: obedience, never an exposure
+	configDenied  = "denied"       // nobody is, and it answers: a leak
+	configUnheld  = "unheld"       // the inventory knows no machine at the address
+)
+
+func (s sight) configured() string {
+	switch {
+	case !s.known():
+		return configUnheld
+	case s.config.Zone:
+		return configOpen
+	case s.config.Scanner:
+		return configScanner
+	default:
+		return configDenied
+	}
+}
+
+// exposures begins and ends the intervals in which endpoints are open. Silence ends none: it is no answer.
+func (d *draft) exposures(ctx context.Context, v *Vantage, h harvest) error {
+	open, err := d.l.Ledger.OpenExposures(ctx, v.Name)
+	if err != nil {
+		return err
+	}
+	at := map[probe.Endpoint]probe.Exposure{}
+	for _, e := range open {
+		at[e.Endpoint] = e
+	}
+	for _, s := range h.sights {
+		was, known := at[s.Endpoint]
+		hash, config := s.Facts.Hash(), s.configured()
+		same := known && was.Facts == hash && was.Config == config
+		if s.Facts.Outcome == probe.Open && same || s.Facts.Outcome != probe.Open && !(known && s.Facts.Outcome == probe.Closed) {
+			continue
+		}
+		if known {
+			was.ClosedAt = max(s.SentAt, was.OpenedAt)
+			d.change.Exposures = append(d.change.Exposures, was)
+		}
+		if s.Facts.Outcome == probe.Open {
+			d.change.Facts = append(d.change.Facts, s.Facts)
+			d.change.Exposures = append(d.change.Exposures, probe.Exposure{ID: newID(), Vantage: v.Name, Endpoint: s.Endpoint, OpenedAt: s.SentAt, Facts: hash, Config: config})
+		}
+	}
+	return nil
+}
+
+// claim is one weakness as one observation shows it.
+type claim struct {
+	key     finding.Key
+	sight   sight
+	verdict detect.Verdict
+	check   *detect.Check // nil for what the configuration alone says
+	cause   string
+}
+
+// claims lists the weaknesses a harvest shows. What answers our scanner alone is no exposure. What answers although nobody
+// is let in is one leak, whatever speaks there.
+func (l *Line) claims(v *Vantage, h harvest) []claim {
+	var out []claim
+	exposed := map[probe.Endpoint]sight{}
+	var judged []probe.Observation
+	for _, s := range h.sights {
+		if !s.known() {
+			continue
+		}
+		switch {
+		case s.Facts.Outcome == probe.Open && s.configured() == configDenied:
+			out = append(out, l.leak(v, s))
+		case s.Facts.Outcome == probe.Open && s.configured() == configOpen, s.Facts.Outcome == probe.Closed:
+			exposed[s.Endpoint] = s
+			judged = append(judged, s.Observation)
+		}
+	}
+	for _, host := range detect.ByAddress(judged) {
+		for _, j := range detect.HostVerdicts(host, l.Checks, l.Clock.Now()) {
+			if j.Answer != detect.Vulnerable {
+				continue
+			}
+			s, ok := exposed[j.Endpoint]
+			if !ok { // a verdict on the host as a whole
+				s = exposed[host[0].Endpoint]
+			}
+			out = append(out, claim{key: l.key(v, s, j.Check, j.Endpoint), sight: s, verdict: j.Verdict, check: l.checks[j.Check]})
+		}
+	}
+	return out
+}
+
+// key is the identity of a finding: the machine, the check, the place on it, and who can see it.
+func (l *Line) key(v *Vantage, s sight, check string, at probe.Endpoint) finding.Key {
+	locus := "host"
+	if at.Port != 0 {
+		locus = finding.LocusOf(at)
+	}
+	return finding.Key{Cloud: l.Cloud, Server: s.holder.Server, Port: s.holder.Port, Check: check, Locus: locus, Zone: v.Zone}
+}
+
+// revisit applies a sweep to findings that are known: silence where there was an answer, proof of refusal, rules that no
+// longer let the zone in. Findings that look the same as before write nothing.
+func (d *draft) revisit(ctx context.Context, v *Vantage, h harvest, seen map[string]bool) error {
+	fs, err := d.l.Ledger.Findings(ctx, access.Operator(), finding.Filter{})
+	if err != nil {
+		return err
+	}
+	at := map[probe.Endpoint]sight{}
+	for _, s := range h.sights {
+		at[s.Endpoint] = s
+	}
+	for _, f := range fs {
+		s, probed := at[f.Endpoint]
+		if !f.State.Live() || f.State == finding.Unverifiable && !(probed && s.Facts.Outcome.Answered()) || seen[f.ID] || f.Vantage != v.Name || !probed || s.holder.Port != f.Key.Port {
+			continue
+		}
+		ds, err := d.l.dossier(ctx, f.Case)
+		if err != nil {
+			return err
+		}
+		if restrictedOrHeld(ds.Case.State) {
+			continue // what a quarantined machine shows is looked at on its own
+		}
+		verdict := d.l.verdict(f, s, s.config, false)
+		if verdict == "" || verdict == finding.Inconclusive {
+			continue
+		}
+		d.look(ds, f, s, verdict)
+	}
+	return nil
+}
+
+func restrictedOrHeld(s casework.State) bool {
+	return slices.Contains([]casework.State{casework.Restricted, casework.Verifying, casework.OnHold}, s)
+}
+
+// look writes one look at a finding, and what follows for its case.
+func (d *draft) look(ds casework.Dossier, f finding.Finding, s sight, verdict finding.Verdict) casework.Dossier {
+	x := finding.Sighting{Finding: f.ID, At: d.now, RealAt: d.l.Clock.Real(), Verdict: verdict, Vantage: f.Vantage}
+	if s.Facts.Outcome == probe.Open {
+		x.Facts = s.Facts.Hash()
+		d.change.Facts = append(d.change.Facts, s.Facts)
+	}
+	d.change.Sightings = append(d.change.Sightings, x)
+	h := about(ds.Case, "looked."+string(verdict))
+	h.Finding, h.Check, h.Detail = f.ID, f.Key.Check, f.Endpoint.String()
+	d.say(h)
+	return d.apply(ds, casework.Looked{Sighting: x})
+}
+
+// verdict says what one observation means for one finding, or "" when it means nothing. Alive tells whether the path from
+// the vantage point is known to work: without it, silence behind a rule that was removed proves nothing.
+func (l *Line) verdict(f finding.Finding, s sight, config reach.Answer, alive bool) finding.Verdict {
+	answered := s.Facts.Outcome.Answered()
+	switch f.Key.Check {
+	case CheckLeak:
+		return leakVerdict(s, config, alive)
+	case CheckBlocked:
+		if answered {
+			return finding.NotVulnerable
+		}
+		if s.Facts.Outcome == probe.Failed {
+			return ""
+		}
+		return finding.Vulnerable
+	}
+	switch {
+	case s.Facts.Outcome == probe.Failed:
+		return ""
+	case !config.Zone && (alive || answered):
+		return finding.Removed
+	case s.Facts.Outcome == probe.Closed:
+		return finding.ClosedPort
+	case s.Facts.Outcome == probe.Open:
+		return l.answer(f, s)
+	case !config.Scanner || !l.running(f):
+		return finding.Inconclusive // it is not let in, or the machine is off: silence is as it should be
+	default:
+		return finding.NoAnswer
+	}
+}
+
+// answer asks the finding's own check.
+func (l *Line) answer(f finding.Finding, s sight) finding.Verdict {
+	for _, j := range detect.HostVerdicts([]probe.Observation{s.Observation}, l.Checks, l.Clock.Now()) {
+		if j.Check != f.Key.Check {
+			continue
+		}
+		switch j.Answer {
+		case detect.Vulnerable:
+			return finding.Vulnerable
+		case detect.NotVulnerable:
+			return finding.NotVulnerable
+		case detect.Closed:
+			return finding.ClosedPort
+		case detect.Filtered:
+			return finding.NoAnswer
+		case detect.Inconclusive:
+			return finding.Inconclusive
+		}
+	}
+	return finding.Inconclusive
+}
+
+func (l *Line) running(f finding.Finding) bool {
+	s, p := l.server(f.Key.Server), l.x.Ports[f.Key.Port]
+	return s != nil && s.Active() && p != nil && p.AdminUp
+}

@@ -1,0 +1,42 @@
+package flow
+
+import (
+	"context"
+	"net/netip"
+
+	"demarc/internal/access"
+	"demarc/internal/asset"
+	"demarc/internal/casework"
+	"demarc/internal/finding"
+	"demarc/internal/probe"
+)
+
+// Ledger is what the line needs of the store.
+//
+// Readings see everything committed before they began. Commit writes all of a change or nothing, refuses with
+// fault.Conflict when a case, finding or act was written since it was read, and when it returns without error the
+// change survives the loss of the process and of power.
+type Ledger interface {
+	Clock(ctx context.Context) (int64, error)
+	Paused(ctx context.Context) (bool, error)
+	Snapshot(ctx context.Context, cloud string, at int64) (*asset.Snapshot, error)
+	BindingsAt(ctx context.Context, s access.Scope, addr netip.Addr, at int64) ([]asset.Binding, error)
+	LastCoverage(ctx context.Context, kind, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, bool, error)
+	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)
+	FactsOf(ctx context.Context, hash string) (probe.Facts, error)
+	Case(ctx context.Context, s access.Scope, id string) (casework.Case, error)
+	Cases(ctx context.Context, s access.Scope, f casework.Filter) ([]casework.Case, error)
+	OpenCase(ctx context.Context, k casework.Key) (casework.Case, bool, error)
+	Finding(ctx context.Context, s access.Scope, id string) (finding.Finding, error)
+	Findings(ctx context.Context, s access.Scope, f finding.Filter) ([]finding.Finding, error)
+	FindingByKey(ctx context.Context, k finding.Key) (finding.Finding, bool, error)
+	Sightings(ctx context.Context, id string) ([]finding.Sighting, error)
+	DueTimers(ctx context.Context, now int64) ([]casework.Due, error)
+	DueMail(ctx context.Context, now int64) ([]casework.Mail, error)
+	NextDue(ctx context.Context) (int64, bool, error)
+	Act(ctx context.Context, id string) (casework.Act, error)
+	ActsOn(ctx context.Context, cloud string, s asset.ServerID) ([]casework.Act, error)
+	RunningActs(ctx context.Context) ([]casework.Act, error)
+	Acts(ctx context.Context, cloud string, since int64) ([]casework.Act, error)
+	Commit(ctx context.Context, c casework.Change) error
+}

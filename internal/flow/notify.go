@@ -1,0 +1,183 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"demarc/internal/casework"
+	"demarc/internal/casework/notice"
+	"demarc/internal/fault"
+	"demarc/internal/finding"
+	"demarc/internal/reach"
+	"demarc/internal/untrusted"
+)
+
+// notify sends one mail that is due. The mail was committed with what it tells; it is sent afterwards, and what became of it
+// is committed then. A death between the two sends a second copy of the same message, never none.
+func (l *Line) notify(ctx context.Context) (bool, error) {
+	mails, err := l.Ledger.DueMail(ctx, l.Clock.Now())
+	if err != nil || len(mails) == 0 {
+		return false, err
+	}
+	m := mails[0]
+	ds, err := l.dossier(ctx, m.Case)
+	if err != nil {
+		return false, err
+	}
+	d := l.draft("notify")
+	if why := l.stale(ds.Case, m); why != "" {
+		return true, d.giveUp(ctx, ds, m, why)
+	}
+	m.Deadline = casework.Promise(ds.Case, m.Step, l.Policy, d.now)
+	m.Subject, m.Body = l.write(ds, m)
+	m.Attempts++
+	if err := l.Sender.Send(ctx, m); err != nil {
+		if fault.Is(err, fault.Refused) {
+			return true, d.giveUp(ctx, ds, m, err.Error())
+		}
+		m.LastError = err.Error()
+		m.NextAt = d.now + min(int64(1)<<min(m.Attempts-1, 6), 60)*minute
+		d.change.Mails = []casework.Mail{m}
+		if m.Attempts == 1 {
+			d.say(mailed(ds.Case, m, "mail.deferred", m.LastError))
+		}
+		return true, d.commit(ctx)
+	}
+	m.Status, m.AcceptedAt, m.LastError = casework.Taken, d.now, ""
+	d.change.Mails = []casework.Mail{m}
+	d.say(mailed(ds.Case, m, "mail.accepted", string(m.Step)))
+	d.apply(ds, casework.MailAccepted{Notice: casework.Notice{Step: m.Step, To: m.To, Recipient: m.Recipient, MessageID: m.MessageID, AcceptedAt: d.now, Deadline: m.Deadline}})
+	return true, d.commit(ctx)
+}
+
+func mailed(c casework.Case, m casework.Mail, event, detail string) Happening {
+	h := about(c, event)
+	h.MailTo, h.Detail = m.Recipient, detail
+	return h
+}
+
+// giveUp marks a mail as not to be sent. When an owner cannot be told, the operators are.
+func (d *draft) giveUp(ctx context.Context, ds casework.Dossier, m casework.Mail, why string) error {
+	m.Status, m.LastError = casework.Bounced, why
+	d.change.Mails = []casework.Mail{m}
+	d.say(mailed(ds.Case, m, "mail.failed", why))
+	if m.To == casework.Owner && m.Recipient != d.l.Contacts.Operators && why == moved {
+		for _, r := range notice.Recipients(d.l.x, ds.Case, m.To, d.l.Contacts) {
+			d.change.Mails = append(d.change.Mails, notice.New(newID(), ds.Case, m.Step, m.To, r.Address, d.l.Contacts.Domain, d.now))
+		}
+	} else if m.To == casework.Owner && m.Recipient != d.l.Contacts.Operators && why != overtaken {
+		d.change.Mails = append(d.change.Mails, notice.New(newID(), ds.Case, m.Step, m.To, d.l.Contacts.Operators, d.l.Contacts.Domain, d.now))
+	}
+	return d.commit(ctx)
+}
+
+const (
+	overtaken = "the case has moved on"
+	moved     = "the recipient is not in the project any more"
+)
+
+// stale tells why a queued mail must not go out any more.
+func (l *Line) stale(c casework.Case, m casework.Mail) string {
+	switch {
+	case c.State == casework.OnHold && m.To == casework.Owner:
+		return overtaken
+	case m.Step == casework.StepNotice && !slices.Contains([]casework.State{casework.New, casework.Notified, casework.Acknowledged}, c.State),
+		(m.Step == casework.StepFinal || m.Step == casework.StepRelapse) && c.State != casework.Overdue && c.State != casework.FinalWarning,
+		m.Step == casework.StepApproval && c.State != casework.Queued:
+		return overtaken
+	}
+	for _, r := range notice.Recipients(l.x, c, m.To, l.Contacts) {
+		if r.Address == m.Recipient {
+			return ""
+		}
+	}
+	if m.Recipient == l.Contacts.Operators {
+		return "" // stands in for an owner who could not be told
+	}
+	return moved
+}
+
+// write makes the words of a mail.
+func (l *Line) write(ds casework.Dossier, m casework.Mail) (subject, body string) {
+	letter := notice.Letter{Case: ds.Case, Step: m.Step, Deadline: m.Deadline, Zone: l.Policy.Location(), PolicyURL: l.PolicyURL, Contacts: l.Contacts,
+		Server: untrusted.From(string(ds.Case.Server)), Project: untrusted.From(string(ds.Case.Project))}
+	if s := l.server(ds.Case.Server); s != nil {
+		letter.Server = s.Name
+	}
+	if p := l.x.Projects[ds.Case.Project]; p != nil {
+		letter.Project = p.Name
+	}
+	for _, f := range ds.Findings {
+		if f.State.Live() {
+			letter.Items = append(letter.Items, l.item(f))
+		}
+	}
+	return notice.Write(letter)
+}
+
+func (l *Line) item(f finding.Finding) notice.Item {
+	it := notice.Item{Finding: f}
+	if c := l.checks[f.Key.Check]; c != nil {
+		it.Advice = c.Remedy
+	}
+	v := l.vantage(f.Vantage)
+	if l.Remedy != nil && v != nil {
+		it.Remedy = l.Remedy(l.x, f, reach.Compute(l.x, v.View).Lookup(f.Endpoint).By)
+	}
+	return it
+}
+
+// Claim records that an owner says a case is fixed, or asks for the release of a restricted machine.
+func (l *Line) Claim(ctx context.Context, id, by string) error {
+	return l.act(ctx, id, by, casework.Claim{By: by})
+}
+
+// Acknowledge records that an owner has reacted.
+func (l *Line) Acknowledge(ctx context.Context, id, by string) error {
+	return l.act(ctx, id, by, casework.Acknowledgement{By: by})
+}
+
+// Approve records an operator's consent to the act that waits in a case.
+func (l *Line) Approve(ctx context.Context, id, by string) error {
+	return l.act(ctx, id, by, casework.Approve{By: by})
+}
+
+func (l *Line) act(ctx context.Context, id, by string, ev casework.Event) error {
+	ds, err := l.dossier(ctx, id)
+	if err != nil {
+		return err
+	}
+	d := l.draft("people")
+	d.actor = by
+	h := about(ds.Case, fmt.Sprintf("people.%s", nameOf(ev)))
+	h.Detail = "by " + by
+	d.say(h)
+	d.apply(ds, ev)
+	return d.commit(ctx)
+}
+
+func nameOf(ev casework.Event) string {
+	switch ev.(type) {
+	case casework.Claim:
+		return "claimed"
+	case casework.Acknowledgement:
+		return "acknowledged"
+	case casework.Approve:
+		return "approved"
+	}
+	return "acted"
+}
+
+// Pause throws the kill switch, or lifts it: while it is thrown no act on any machine begins.
+func (l *Line) Pause(ctx context.Context, paused bool, by string) error {
+	d := l.draft("people")
+	d.actor = by
+	d.change.Pause = &paused
+	event := "enforcement.resumed"
+	if paused {
+		event = "enforcement.paused"
+	}
+	d.say(Happening{Event: event, Detail: "by " + by})
+	return d.commit(ctx)
+}

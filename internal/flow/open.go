@@ -1,0 +1,155 @@
+package flow
+
+import (
+	"cmp"
+	"context"
+
+	"demarc/internal/casework"
+	"demarc/internal/finding"
+)
+
+// open turns a claim into a finding with a case, or sees one again. It returns the finding's id. A finding that is open and
+// looks the same is left alone.
+func (d *draft) open(ctx context.Context, c claim) (string, error) {
+	f, known, err := d.l.Ledger.FindingByKey(ctx, c.key)
+	if err != nil {
+		return "", err
+	}
+	if known && f.State != finding.Closed && f.State != finding.Dropped && f.State != finding.Moot {
+		return f.ID, d.seenAgain(ctx, f, c)
+	}
+	at, version, id := d.now, f.Version, cmp.Or(f.ID, newID())
+	v := c.verdict
+	f = finding.Finding{
+		ID: id, Key: c.key, Project: c.sight.holder.Project, State: finding.Suspicion, Grade: finding.Grade(v.Grade), Severity: string(v.Severity), Class: string(v.Class),
+		Title: title(c), Revision: v.Revision, Endpoint: c.sight.Endpoint, Vantage: c.sight.Vantage, Facts: c.sight.Facts.Hash(), Evidence: v.Evidence,
+		Cause: c.cause, Duty: d.l.charge(v.Layer, v.Aspect, c.sight.holder.Server, c.sight.holder.Project), FirstSeen: at, LastSeen: at, Version: version,
+	}
+	sighting := finding.Sighting{Finding: id, At: at, RealAt: d.l.Clock.Real(), Verdict: finding.Vulnerable, Vantage: f.Vantage, Facts: f.Facts}
+	f = casework.See(f, sighting, d.l.Policy)
+	d.change.Facts = append(d.change.Facts, c.sight.Facts)
+	d.change.Sightings = append(d.change.Sightings, sighting)
+	return id, d.join(ctx, f, track(c))
+}
+
+func title(c claim) string {
+	switch {
+	case c.check != nil:
+		return c.check.Title
+	case c.key.Check == CheckLeak:
+		return "The security groups deny it, and it answers"
+	default:
+		return "The machine stopped answering our probes, although its security groups let them in"
+	}
+}
+
+func track(c claim) casework.Track {
+	switch c.key.Check {
+	case CheckLeak:
+		return casework.Exposure
+	case CheckBlocked:
+		return casework.ScanBlocked
+	default:
+		return casework.Vulnerability
+	}
+}
+
+// join puts a finding into the open case of its machine, party and track, or into a new one.
+func (d *draft) join(ctx context.Context, f finding.Finding, t casework.Track) error {
+	c := casework.Case{Cloud: d.l.Cloud, Server: f.Key.Server, Project: f.Project, Party: f.Duty.Party, Track: t}
+	ds := casework.Dossier{Case: c}
+	if open, ok := d.pendingCase(c.Key()); ok {
+		ds.Case = open
+		ds.Findings = d.pendingFindings(open.ID)
+	} else if open, ok, err := d.l.Ledger.OpenCase(ctx, c.Key()); err != nil {
+		return err
+	} else if ok {
+		if ds, err = d.l.dossier(ctx, open.ID); err != nil {
+			return err
+		}
+	} else {
+		ds.Case.ID, ds.Case.State, ds.Case.OpenedAt, ds.Case.Class, ds.Case.Zone = newID(), casework.New, d.now, f.Class, f.Key.Zone
+	}
+	if ds.Case.Version == 0 && len(ds.Findings) == 0 {
+		d.say(about(ds.Case, "case.opened"))
+	}
+	f.Case = ds.Case.ID
+	ds.Findings = append(withoutFinding(ds.Findings, f.ID), f)
+	h := about(ds.Case, "finding.opened")
+	h.Finding, h.Check, h.State, h.Detail = f.ID, f.Key.Check, string(f.State), explain(f)
+	d.say(h)
+	d.apply(ds, casework.Opened{Finding: f.ID})
+	return nil
+}
+
+func explain(f finding.Finding) string {
+	return f.Endpoint.String() + ": " + f.Title + "; " + string(f.Duty.Party) + " by " + f.Duty.Assignment
+}
+
+// pendingCase finds a case that this very change opens or alters.
+func (d *draft) pendingCase(k casework.Key) (casework.Case, bool) {
+	for _, c := range d.change.Cases {
+		if c.Key() == k && !c.State.Over() {
+			return c, true
+		}
+	}
+	return casework.Case{}, false
+}
+
+func (d *draft) pendingFindings(id string) []finding.Finding {
+	var out []finding.Finding
+	for _, f := range d.change.Findings {
+		if f.Case == id {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func withoutFinding(fs []finding.Finding, id string) []finding.Finding {
+	var out []finding.Finding
+	for _, f := range fs {
+		if f.ID != id {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// seenAgain writes only when it means something: the finding was doubted, claimed fixed, silent, or shows something else.
+func (d *draft) seenAgain(ctx context.Context, f finding.Finding, c claim) error {
+	if f.State == finding.AttributionHold {
+		return nil
+	}
+	same := f.State == finding.Open && f.Negatives == 0 && f.Silences == 0 && f.Facts == c.sight.Facts.Hash() && f.Endpoint == c.sight.Endpoint
+	if same {
+		return nil
+	}
+	ds, err := d.l.dossier(ctx, f.Case)
+	if err != nil || restrictedOrHeld(ds.Case.State) {
+		return err
+	}
+	for i := range ds.Findings {
+		if ds.Findings[i].ID == f.ID {
+			ds.Findings[i].Endpoint, ds.Findings[i].Evidence = c.sight.Endpoint, c.verdict.Evidence
+		}
+	}
+	d.look(ds, f, c.sight, finding.Vulnerable)
+	return nil
+}
+
+// openBlocked opens a case of its own for a machine that stopped answering us while its rules let us in.
+func (d *draft) openBlocked(ctx context.Context, f finding.Finding) error {
+	key := finding.Key{Cloud: f.Key.Cloud, Server: f.Key.Server, Port: f.Key.Port, Check: CheckBlocked, Locus: f.Key.Locus, Zone: f.Key.Zone}
+	old, known, err := d.l.Ledger.FindingByKey(ctx, key)
+	if err != nil || known && old.State.Live() {
+		return err
+	}
+	b := finding.Finding{
+		ID: cmp.Or(old.ID, newID()), Key: key, Project: f.Project, State: finding.Open, Grade: finding.Observed, Severity: "medium", Class: "B", Revision: 1, Version: old.Version,
+		Title: title(claim{key: key}), Endpoint: f.Endpoint, Vantage: f.Vantage, FirstSeen: d.now, LastSeen: d.now,
+		Duty: d.l.charge("network-controls", "configure", f.Key.Server, f.Project), Cause: "the machine is running and its security groups admit our published addresses",
+	}
+	d.change.Sightings = append(d.change.Sightings, finding.Sighting{Finding: b.ID, At: d.now, RealAt: d.l.Clock.Real(), Verdict: finding.Vulnerable, Vantage: b.Vantage})
+	return d.join(ctx, b, casework.ScanBlocked)
+}

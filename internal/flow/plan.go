@@ -1,0 +1,72 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+
+	"demarc/internal/plan"
+	"demarc/internal/probe"
+	"demarc/internal/reach"
+)
+
+// sweepWhenDue probes what is due from one vantage point: what the cloud's rules open to it, and a sample of what they
+// deny.
+func (l *Line) sweepWhenDue(ctx context.Context) (bool, error) {
+	for i := range l.Vantages {
+		v := &l.Vantages[i]
+		key := "sweep " + v.Name
+		due, err := l.sweepDue(ctx, v)
+		if err != nil {
+			return false, err
+		}
+		if due > l.Clock.Now() || l.waiting(key) {
+			continue
+		}
+		if err := l.sweep(ctx, v); err != nil {
+			l.putOff(key, err)
+			return true, err
+		}
+		l.done(key)
+		return true, nil
+	}
+	return false, nil
+}
+
+// sweepDue is when the next sweep from a vantage point is due. It follows from the coverage, so a sweep that died
+// half-way is due at once.
+func (l *Line) sweepDue(ctx context.Context, v *Vantage) (int64, error) {
+	c, ok, err := l.Ledger.LastCoverage(ctx, "sweep", l.Cloud, v.Name, probe.Control)
+	if err != nil || !ok {
+		return 0, err
+	}
+	return c.Began + l.Policy.Sweep.Micros(), nil
+}
+
+// sweep plans one round, probes it and draws the conclusions.
+func (l *Line) sweep(ctx context.Context, v *Vantage) error {
+	if err := l.refresh(ctx); err != nil {
+		return err
+	}
+	last, _, err := l.Ledger.LastCoverage(ctx, "sweep", l.Cloud, v.Name, probe.Control)
+	if err != nil {
+		return err
+	}
+	cycle := last.Cycle + 1
+	set := reach.Compute(l.x, v.View)
+	next := plan.Next(set, l.Limits, uint64(cycle)) //nolint:gosec // counts up from 1
+	for _, part := range []struct {
+		purpose probe.Purpose
+		targets []probe.Endpoint
+	}{{probe.Reach, next.Reach}, {probe.Control, next.Control}} {
+		shard := probe.Shard{ID: fmt.Sprintf("%s-%s-%d", v.Name, part.purpose, cycle), Vantage: v.Name, Purpose: part.purpose, Targets: part.targets}
+		seen, err := l.collect(ctx, v, set, shard)
+		if err != nil {
+			return err
+		}
+		seen.coverage.Cycle = cycle
+		if err := l.judge(ctx, v, seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}

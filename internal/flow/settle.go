@@ -1,0 +1,154 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"demarc/internal/casework"
+	"demarc/internal/cloud"
+)
+
+// carryOut makes the calls of an order that is written down. What is not certain afterwards is left for settle, which asks the
+// cloud.
+func (l *Line) carryOut(ctx context.Context, act casework.Act) error {
+	for i := range act.Ports {
+		o := &act.Ports[i]
+		if o.Done {
+			continue
+		}
+		_, err := l.Actor.SetGroups(ctx, o.Port, o.After, o.Revision)
+		switch {
+		case errors.Is(err, cloud.ErrStale), errors.Is(err, cloud.ErrNotFound), errors.Is(err, cloud.ErrUnknownOutcome):
+			return l.settleOne(ctx, act)
+		case err != nil:
+			return errors.Join(err, l.settleOne(ctx, act))
+		}
+		o.Done = true
+	}
+	return l.concluded(ctx, act)
+}
+
+// settle asks the cloud about every order whose outcome is not written down, before anything else is done.
+func (l *Line) settle(ctx context.Context) (bool, error) {
+	acts, err := l.Ledger.RunningActs(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, a := range acts {
+		key := "settle " + a.ID
+		if a.Cloud != l.Cloud || l.Actor == nil || l.waiting(key) {
+			continue
+		}
+		if l.x == nil {
+			if err := l.loadInventory(ctx, l.Clock.Real()); err != nil {
+				return false, err
+			}
+		}
+		if err := l.settleOne(ctx, a); err != nil {
+			l.putOff(key, err)
+			return true, fmt.Errorf("act %s: %w", a.ID, err)
+		}
+		l.done(key)
+		return true, nil
+	}
+	return false, nil
+}
+
+// settleOne learns from the ports what became of an order. All as intended: done. None: void, and the gate must speak again.
+// Some: the rest is carried out while the gate's word is fresh. Anything we did not make: a human decides.
+func (l *Line) settleOne(ctx context.Context, act casework.Act) error {
+	happened, never, unclear := 0, 0, 0
+	for i := range act.Ports {
+		p, err := l.Actor.Port(ctx, act.Ports[i].Port)
+		if err != nil && !errors.Is(err, cloud.ErrNotFound) {
+			return fmt.Errorf("reading port %s: %w", act.Ports[i].Port, err)
+		}
+		if err != nil {
+			unclear++
+			continue
+		}
+		switch act.Ports[i].Resolve(p) {
+		case casework.Happened:
+			act.Ports[i].Done = true
+			happened++
+		case casework.Never:
+			never++
+		case casework.Unclear:
+			unclear++
+		}
+	}
+	fresh := l.Clock.Real()-act.RealAt <= l.Policy.Freshness.Probe.Micros()
+	switch {
+	case unclear > 0:
+		return l.held(ctx, act)
+	case never == 0:
+		return l.concluded(ctx, act)
+	case happened == 0:
+		return l.void(ctx, act)
+	case fresh:
+		return l.carryOut(ctx, act)
+	default:
+		return l.held(ctx, act)
+	}
+}
+
+// concluded writes down that an order was carried out.
+func (l *Line) concluded(ctx context.Context, act casework.Act) error {
+	ds, err := l.dossier(ctx, act.Case)
+	if err != nil {
+		return err
+	}
+	d := l.draft("enforce")
+	act.State, act.EndedAt = casework.ActDone, d.now
+	for i := range act.Ports {
+		act.Ports[i].Done = true
+	}
+	d.change.Acts = append(d.change.Acts, act)
+	d.acted(ds.Case, act, "act.done", fmt.Sprintf("%d ports", len(act.Ports)))
+	if act.Kind == casework.ActQuarantine {
+		d.apply(ds, casework.Acted{Act: act.ID})
+	} else {
+		d.apply(ds, casework.Restored{})
+	}
+	return d.commit(ctx)
+}
+
+// void writes down that an order never took effect. The act is not repeated: an approved quarantine goes back to the gate,
+// a release is computed anew.
+func (l *Line) void(ctx context.Context, act casework.Act) error {
+	ds, err := l.dossier(ctx, act.Case)
+	if err != nil {
+		return err
+	}
+	d := l.draft("enforce")
+	act.State, act.EndedAt, act.Note = casework.ActVoid, d.now, "the cloud shows that it never took effect"
+	d.change.Acts = append(d.change.Acts, act)
+	d.acted(ds.Case, act, "act.void", act.Note)
+	timer := casework.TimerEnforce
+	if act.Kind == casework.ActRestore {
+		timer = casework.TimerRelease
+	}
+	d.arm(casework.Due{Case: act.Case, Timer: timer, At: d.now})
+	return d.commit(ctx)
+}
+
+// held writes down that a human must look: the ports are neither as before nor as intended.
+func (l *Line) held(ctx context.Context, act casework.Act) error {
+	ds, err := l.dossier(ctx, act.Case)
+	if err != nil {
+		return err
+	}
+	d := l.draft("enforce")
+	act.State, act.EndedAt, act.Note = casework.ActHeld, d.now, "the ports are neither as they were nor as intended"
+	d.change.Acts = append(d.change.Acts, act)
+	d.acted(ds.Case, act, "act.held", act.Note)
+	d.apply(ds, casework.Hold{Why: "the outcome of an act is unclear: " + act.Note})
+	return d.commit(ctx)
+}
+
+func (d *draft) acted(c casework.Case, act casework.Act, event, detail string) {
+	h := about(c, event)
+	h.Act, h.Detail = string(act.Kind), detail
+	d.say(h)
+}

@@ -1,0 +1,230 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"demarc/internal/asset"
+	"demarc/internal/casework"
+	"demarc/internal/fault"
+	"demarc/internal/finding"
+	"demarc/internal/probe"
+	"demarc/internal/reach"
+)
+
+// verify takes one timer that has fallen due: a deadline moves the case on, a recheck looks again.
+func (l *Line) verify(ctx context.Context) (bool, error) {
+	due, err := l.Ledger.DueTimers(ctx, l.Clock.Now())
+	if err != nil {
+		return false, err
+	}
+	for _, t := range due {
+		key := string(t.Timer) + " " + t.Case
+		if t.Timer == casework.TimerEnforce || t.Timer == casework.TimerRelease || l.waiting(key) {
+			continue
+		}
+		if t.Timer == casework.TimerRecheck {
+			err = l.recheck(ctx, t.Case)
+		} else {
+			err = l.fire(ctx, t)
+		}
+		if err != nil {
+			l.putOff(key, err)
+			return true, fmt.Errorf("case %s, %s: %w", t.Case, t.Timer, err)
+		}
+		l.done(key)
+		return true, nil
+	}
+	return false, nil
+}
+
+func (l *Line) fire(ctx context.Context, t casework.Due) error {
+	ds, err := l.dossier(ctx, t.Case)
+	if err != nil {
+		return err
+	}
+	d := l.draft("verify")
+	d.disarm(t.Case, t.Timer)
+	d.apply(ds, casework.Fired{Timer: t.Timer})
+	return d.commit(ctx)
+}
+
+// recheck looks again at every live finding of a case.
+func (l *Line) recheck(ctx context.Context, id string) error {
+	if err := l.fresh(ctx); err != nil {
+		return err
+	}
+	ds, err := l.dossier(ctx, id)
+	if err != nil {
+		return err
+	}
+	d := l.draft("verify")
+	d.disarm(id, casework.TimerRecheck)
+	for _, f := range ds.Findings {
+		if !f.State.Live() {
+			continue
+		}
+		if ds, err = d.lookAgain(ctx, ds, f); err != nil {
+			return err
+		}
+	}
+	return d.commit(ctx)
+}
+
+// fresh reads the cloud again unless the last reading is as fresh as the gate wants a binding to be.
+func (l *Line) fresh(ctx context.Context) error {
+	ok, age, err := l.healthy(ctx)
+	if err != nil {
+		return err
+	}
+	if ok && age >= 0 && age < l.Policy.Freshness.Binding.Micros() && l.x != nil {
+		return nil
+	}
+	return l.refresh(ctx)
+}
+
+// lookAgain probes one finding's endpoint, with a control endpoint that shows whether the path works.
+func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Finding) (casework.Dossier, error) {
+	l := d.l
+	v := l.vantage(f.Vantage)
+	if v == nil {
+		return ds, fault.New(fault.Config, "vantage %s of finding %s is not configured", f.Vantage, f.ID)
+	}
+	x, err := l.asSaved(ctx, ds.Case)
+	if err != nil {
+		return ds, err
+	}
+	set := reach.Compute(x, v.View)
+	at, held := l.whereNow(f)
+	if !held {
+		return d.notHeld(ds, f), nil
+	}
+	f.Endpoint = at
+	control, hasControl := l.control(ctx, v, f)
+	shard := probe.Shard{ID: "recheck-" + f.ID, Vantage: v.Name, Purpose: probe.Recheck, Targets: []probe.Endpoint{at}}
+	if hasControl {
+		shard.Targets = append(shard.Targets, control)
+	}
+	h, err := l.collect(ctx, v, set, shard)
+	if err != nil {
+		return ds, err
+	}
+	alive := false
+	for _, s := range h.sights {
+		alive = alive || hasControl && s.Endpoint == control && s.Facts.Outcome == probe.Open
+	}
+	for _, s := range h.dropped {
+		if s.Endpoint == at {
+			return d.discard(ds, f, fmt.Sprintf("%s changed hands while it was looked at", at.Addr)), nil
+		}
+	}
+	for _, s := range h.sights {
+		if s.Endpoint == at {
+			return d.draw(ds, f, s, l.verdict(f, s, set.Lookup(at), alive)), nil
+		}
+	}
+	return d.draw(ds, f, sight{}, ""), nil
+}
+
+// draw writes a look that says something; one that says nothing is repeated later.
+func (d *draft) draw(ds casework.Dossier, f finding.Finding, s sight, v finding.Verdict) casework.Dossier {
+	if v == "" || v == finding.Inconclusive {
+		again := hour
+		if !d.l.running(f) {
+			again = day
+		}
+		d.arm(casework.Due{Case: ds.Case.ID, Timer: casework.TimerRecheck, At: d.now + again})
+		return ds
+	}
+	for i := range ds.Findings {
+		if ds.Findings[i].ID == f.ID {
+			ds.Findings[i].Endpoint = f.Endpoint
+		}
+	}
+	return d.look(ds, f, s, v)
+}
+
+// notHeld: the machine has no address any more at which it could be seen. Before anybody was told, the observation is
+// discarded: it may have been another machine's. Afterwards its owner took it off the network, which is a fix.
+func (d *draft) notHeld(ds casework.Dossier, f finding.Finding) casework.Dossier {
+	if ds.Case.State == casework.New {
+		return d.discard(ds, f, fmt.Sprintf("%s does not lead to the machine any more", f.Endpoint.Addr))
+	}
+	return d.draw(ds, f, sight{}, finding.Removed)
+}
+
+func (d *draft) discard(ds casework.Dossier, f finding.Finding, why string) casework.Dossier {
+	h := about(ds.Case, "observation.discarded")
+	h.Finding, h.Check, h.Detail = f.ID, f.Key.Check, why
+	d.say(h)
+	return d.apply(ds, casework.Discarded{Finding: f.ID, Why: why})
+}
+
+// whereNow finds the address at which a finding's port can be asked: the one it was seen at, if the port still holds it,
+// else another of the port's.
+func (l *Line) whereNow(f finding.Finding) (probe.Endpoint, bool) {
+	var other netip.Addr
+	for addr, h := range l.holders() {
+		if h.Port != f.Key.Port || h.Shared {
+			continue
+		}
+		if addr == f.Endpoint.Addr {
+			return f.Endpoint, true
+		}
+		if addr.Is4() == f.Endpoint.Addr.Is4() && (!other.IsValid() || addr.Less(other)) {
+			other = addr
+		}
+	}
+	at := f.Endpoint
+	at.Addr = other
+	return at, other.IsValid()
+}
+
+// control picks an endpoint of another machine that is known to be open to the vantage point: if it answers, the path works.
+func (l *Line) control(ctx context.Context, v *Vantage, f finding.Finding) (probe.Endpoint, bool) {
+	open, err := l.Ledger.OpenExposures(ctx, v.Name)
+	if err != nil {
+		return probe.Endpoint{}, false
+	}
+	holders := l.holders()
+	for _, e := range open {
+		h := holders[e.Endpoint.Addr]
+		s := l.server(h.Server)
+		if e.Config == configOpen && h.Server != f.Key.Server && s != nil && s.Active() {
+			return e.Endpoint, true
+		}
+	}
+	return probe.Endpoint{}, false
+}
+
+func (l *Line) vantage(name string) *Vantage {
+	for i := range l.Vantages {
+		if l.Vantages[i].Name == name {
+			return &l.Vantages[i]
+		}
+	}
+	return nil
+}
+
+// asSaved is the inventory in which a restricted machine has the groups it will get back, with the rules these groups hold
+// now: whether the owner fixed it there is asked of it.
+func (l *Line) asSaved(ctx context.Context, c casework.Case) (*asset.Index, error) {
+	if c.Act == "" {
+		return l.x, nil
+	}
+	act, err := l.Ledger.Act(ctx, c.Act)
+	if err != nil {
+		return nil, err
+	}
+	s := *l.x.Snapshot
+	s.Ports = append([]asset.Port(nil), s.Ports...)
+	for _, o := range act.Ports {
+		for i := range s.Ports {
+			if s.Ports[i].ID == o.Port {
+				s.Ports[i].Groups = casework.ThreeWay(o.Before, o.After, s.Ports[i].Groups, func(g asset.GroupID) bool { return l.x.Groups[g] != nil })
+			}
+		}
+	}
+	return asset.NewIndex(&s), nil
+}

@@ -1,0 +1,166 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"demarc/internal/audit"
+)
+
+// HeadLog keeps audit heads outside the database, so that a rewritten or rolled back database shows.
+type HeadLog interface {
+	Append(head []byte) error
+}
+
+// audit appends the change's entries to the log and returns the new head as a JSON line, nil when there is none.
+func (w *writer) audit() ([]byte, error) {
+	if len(w.c.Audit) == 0 {
+		return nil, nil
+	}
+	var size int64
+	if err := w.tx.QueryRowContext(w.ctx, `SELECT count(*) FROM audit`).Scan(&size); err != nil {
+		return nil, fmt.Errorf("reading the audit log: %w", err)
+	}
+	have := treeOf{w.ctx, w.tx}
+	for _, e := range w.c.Audit {
+		e.Seq = size
+		if e.At == 0 {
+			e.At = w.c.At
+		}
+		if err := w.appendEntry(e, have); err != nil {
+			return nil, err
+		}
+		size++
+	}
+	head, err := audit.HeadOf(size, have)
+	if err != nil {
+		return nil, err
+	}
+	line, err := json.Marshal(head)
+	if err != nil {
+		return nil, fmt.Errorf("audit head: %w", err)
+	}
+	return line, w.setMeta("audit_head", string(line))
+}
+
+func (w *writer) appendEntry(e audit.Entry, have treeOf) error {
+	leaf, err := e.Leaf()
+	if err != nil {
+		return err
+	}
+	first, add, err := audit.Append(e.Seq, leaf, have)
+	if err != nil {
+		return err
+	}
+	if err := w.run("audit entry", `INSERT INTO audit (seq, leaf) VALUES ($1, $2)`, e.Seq, leaf); err != nil {
+		return err
+	}
+	for i, h := range add {
+		if err := w.run("audit hash", `INSERT INTO audit_hash (idx, hash) VALUES ($1, $2)`, first+int64(i), h[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// treeOf reads tree hashes through a transaction.
+type treeOf struct {
+	ctx context.Context //nolint:containedctx // lives for one transaction
+	q   querier
+}
+
+func (t treeOf) ReadHashes(indexes []int64) ([]audit.Hash, error) {
+	out := make([]audit.Hash, len(indexes))
+	for i, x := range indexes {
+		var b []byte
+		if err := t.q.QueryRowContext(t.ctx, `SELECT hash FROM audit_hash WHERE idx = $1`, x).Scan(&b); err != nil {
+			return nil, fmt.Errorf("tree hash %d: %w", x, err)
+		}
+		if len(b) != len(out[i]) {
+			return nil, fmt.Errorf("tree hash %d has %d bytes", x, len(b))
+		}
+		copy(out[i][:], b)
+	}
+	return out, nil
+}
+
+// AuditLog reads the whole log as it is stored, to be verified.
+func (d *DB) AuditLog(ctx context.Context) (audit.Stored, error) {
+	var s audit.Stored
+	err := each(ctx, d.read, func(r *sql.Rows) error {
+		var l audit.Leaf
+		if err := r.Scan(&l.Seq, &l.Data); err != nil {
+			return err
+		}
+		s.Leaves = append(s.Leaves, l)
+		return nil
+	}, `SELECT seq, leaf FROM audit ORDER BY seq`)
+	if err != nil {
+		return s, fmt.Errorf("reading the audit log: %w", err)
+	}
+	err = each(ctx, d.read, func(r *sql.Rows) error {
+		var i int64
+		var b []byte
+		if err := r.Scan(&i, &b); err != nil {
+			return err
+		}
+		var h audit.Hash
+		copy(h[:], b)
+		s.Hashes = append(s.Hashes, h)
+		return nil
+	}, `SELECT idx, hash FROM audit_hash ORDER BY idx`)
+	if err != nil {
+		return s, fmt.Errorf("reading the audit tree: %w", err)
+	}
+	var head string
+	err = d.read.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'audit_head'`).Scan(&head)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		s.Head, err = audit.HeadOf(0, nil)
+		return s, err
+	case err != nil:
+		return s, fmt.Errorf("reading the audit head: %w", err)
+	}
+	if err := json.Unmarshal([]byte(head), &s.Head); err != nil {
+		return s, fmt.Errorf("reading the audit head: %w", err)
+	}
+	return s, nil
+}
+
+// Entries lists the newest entries, newest first.
+func (d *DB) Entries(ctx context.Context, limit int) ([]audit.Entry, error) {
+	var out []audit.Entry
+	err := each(ctx, d.read, func(r *sql.Rows) error {
+		var leaf []byte
+		if err := r.Scan(&leaf); err != nil {
+			return err
+		}
+		e, err := decode[audit.Entry]("an audit entry", string(leaf))
+		out = append(out, e)
+		return err
+	}, `SELECT leaf FROM audit ORDER BY seq DESC LIMIT $1`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading the audit log: %w", err)
+	}
+	return out, nil
+}
+
+// HeadFile is a HeadLog in a file of JSON lines, written through to the disk.
+type HeadFile string
+
+// Append adds a head.
+func (f HeadFile) Append(head []byte) (err error) {
+	h, err := os.OpenFile(string(f), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	if _, err := h.Write(append(head, '\n')); err != nil {
+		return err
+	}
+	return h.Sync()
+}

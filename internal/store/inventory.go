@@ -1,0 +1,319 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"demarc/internal/access"
+	"demarc/internal/asset"
+	"demarc/internal/probe"
+)
+
+// goneAfter is how many complete snapshots in a row must lack an object before it counts as gone.
+const goneAfter = 2
+
+type objectKey struct{ kind, id string }
+
+type objectRow struct {
+	row     int64
+	hash    string
+	missing int
+}
+
+// inventory merges a snapshot. What is new or altered is written; what is missing is removed only by complete
+// snapshots, and only by the second in a row; bindings follow from the result.
+func (w *writer) inventory() error {
+	in := w.c.Inventory
+	if in == nil {
+		return nil
+	}
+	s := in.Snapshot
+	known, err := w.knownObjects(s.Cloud)
+	if err != nil {
+		return err
+	}
+	objs, err := flatten(s)
+	if err != nil {
+		return err
+	}
+	for k, body := range objs {
+		if err := w.putObject(s.Cloud, k, body, known[k]); err != nil {
+			return err
+		}
+	}
+	if s.Complete() {
+		for k, row := range known {
+			if _, here := objs[k]; !here {
+				if err := w.missObject(row); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err := w.bindings(s.Cloud); err != nil {
+		return err
+	}
+	return w.addCoverage(KindInventory, probe.Coverage{Cloud: s.Cloud, Began: s.Began, Ended: s.Ended, RealAt: in.RealAt, Complete: s.Complete(), Sent: len(objs), Answered: len(objs), Note: gaps(s.Gaps)})
+}
+
+func gaps(gs []asset.Gap) string {
+	parts := make([]string, len(gs))
+	for i, g := range gs {
+		parts[i] = g.Kind + ": " + g.Reason
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (w *writer) knownObjects(cloud string) (map[objectKey]objectRow, error) {
+	out := map[objectKey]objectRow{}
+	err := each(w.ctx, w.tx, func(r *sql.Rows) error {
+		var k objectKey
+		var o objectRow
+		if err := r.Scan(&o.row, &k.kind, &k.id, &o.hash, &o.missing); err != nil {
+			return err
+		}
+		out[k] = o
+		return nil
+	}, `SELECT id, kind, object, hash, missing FROM object WHERE cloud = $1 AND valid_to = 0`, cloud)
+	if err != nil {
+		return nil, fmt.Errorf("reading the inventory: %w", err)
+	}
+	return out, nil
+}
+
+func (w *writer) putObject(cloud string, k objectKey, body []byte, row objectRow) error {
+	sum := sha256.Sum256(body)
+	hash := hex.EncodeToString(sum[:])
+	if row.hash == hash {
+		if row.missing == 0 {
+			return nil
+		}
+		return w.run("object seen again", `UPDATE object SET missing = 0 WHERE id = $1`, row.row)
+	}
+	if row.row != 0 {
+		if err := w.run("object altered", `UPDATE object SET valid_to = $1 WHERE id = $2`, w.c.At, row.row); err != nil {
+			return err
+		}
+	}
+	return w.run("object", `INSERT INTO object (cloud, kind, object, hash, body, valid_from) VALUES ($1, $2, $3, $4, $5, $6)`, cloud, k.kind, k.id, hash, string(body), w.c.At)
+}
+
+func (w *writer) missObject(row objectRow) error {
+	if row.missing+1 < goneAfter {
+		return w.run("object missing", `UPDATE object SET missing = $1 WHERE id = $2`, row.missing+1, row.row)
+	}
+	return w.run("object gone", `UPDATE object SET missing = $1, valid_to = $2 WHERE id = $3`, row.missing+1, w.c.At, row.row)
+}
+
+// bindings ends those that no longer hold and begins those that are new.
+func (w *writer) bindings(cloud string) error {
+	s, err := snapshotAt(w.ctx, w.tx, cloud, 0)
+	if err != nil {
+		return err
+	}
+	want := map[asset.Holder]bool{}
+	for _, h := range asset.NewIndex(s).Holders() {
+		want[h] = true
+	}
+	var ended []string
+	err = each(w.ctx, w.tx, func(r *sql.Rows) error {
+		b, err := scanBinding(r)
+		if err != nil {
+			return err
+		}
+		if want[b.Holder()] {
+			delete(want, b.Holder())
+		} else {
+			ended = append(ended, b.ID)
+		}
+		return nil
+	}, bindingColumns+` WHERE cloud = $1 AND valid_to = 0`, cloud)
+	if err != nil {
+		return fmt.Errorf("reading bindings: %w", err)
+	}
+	for _, id := range ended {
+		if err := w.run("binding ended", `UPDATE binding SET valid_to = $1 WHERE id = $2`, w.c.At, id); err != nil {
+			return err
+		}
+	}
+	for h := range want {
+		err := w.run("binding", `INSERT INTO binding (id, cloud, scope, addr, port, server, project, fip, shared, valid_from, known_at, source) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			uuid.Must(uuid.NewV7()).String(), h.Cloud, h.Scope, h.Addr.AsSlice(), string(h.Port), string(h.Server), string(h.Project), string(h.FloatingIP), bit(h.Shared), w.c.At, w.c.At, "inventory")
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const bindingColumns = `SELECT id, cloud, scope, addr, port, server, project, fip, shared, valid_from, valid_to, known_at, source FROM binding`
+
+func scanBinding(r *sql.Rows) (asset.Binding, error) {
+	var b asset.Binding
+	var addr []byte
+	if err := r.Scan(&b.ID, &b.Cloud, &b.Scope, &addr, &b.Port, &b.Server, &b.Project, &b.FloatingIP, &b.Shared, &b.ValidFrom, &b.ValidTo, &b.KnownAt, &b.Source); err != nil {
+		return b, err
+	}
+	b.Addr, _ = netip.AddrFromSlice(addr)
+	return b, nil
+}
+
+// BindingsAt lists who held an address at a time, in every scope; at 0 asks for now. Bindings of projects outside the
+// reader's scope are left out.
+func (d *DB) BindingsAt(ctx context.Context, s access.Scope, addr netip.Addr, at int64) ([]asset.Binding, error) {
+	w := &where{}
+	w.add("addr = ?", addr.AsSlice())
+	if at == 0 {
+		w.conds = append(w.conds, "valid_to = 0")
+	} else {
+		w.add("valid_from <= ?", at)
+		w.add("(valid_to = 0 OR valid_to > ?)", at)
+	}
+	w.scope(s, "project")
+	var out []asset.Binding
+	err := each(ctx, d.read, func(r *sql.Rows) error {
+		b, err := scanBinding(r)
+		out = append(out, b)
+		return err
+	}, bindingColumns+w.String()+` ORDER BY valid_from, id`, w.args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading bindings of %s: %w", addr, err)
+	}
+	return out, nil
+}
+
+// Clouds lists the clouds there is an inventory of.
+func (d *DB) Clouds(ctx context.Context) ([]string, error) {
+	var out []string
+	err := each(ctx, d.read, func(r *sql.Rows) error {
+		var c string
+		err := r.Scan(&c)
+		out = append(out, c)
+		return err
+	}, `SELECT DISTINCT cloud FROM object ORDER BY cloud`)
+	return out, err
+}
+
+// Snapshot is what a cloud held at a time, as far as is known; at 0 asks for now.
+func (d *DB) Snapshot(ctx context.Context, cloud string, at int64) (*asset.Snapshot, error) {
+	return snapshotAt(ctx, d.read, cloud, at)
+}
+
+func snapshotAt(ctx context.Context, q querier, cloud string, at int64) (*asset.Snapshot, error) {
+	s := &asset.Snapshot{Cloud: cloud}
+	cond, args := ` AND valid_to = 0`, []any{cloud}
+	if at != 0 {
+		cond, args = ` AND valid_from <= $2 AND (valid_to = 0 OR valid_to > $2)`, []any{cloud, at}
+	}
+	err := each(ctx, q, func(r *sql.Rows) error {
+		var kind, body string
+		if err := r.Scan(&kind, &body); err != nil {
+			return err
+		}
+		return addObject(s, kind, []byte(body))
+	}, `SELECT kind, body FROM object WHERE cloud = $1`+cond+` ORDER BY kind, object`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading the inventory of %s: %w", cloud, err)
+	}
+	return s, nil
+}
+
+// flatten turns a snapshot into rows. Two objects of one kind and id are an error of the reader, never a silent choice.
+func flatten(s *asset.Snapshot) (map[objectKey][]byte, error) {
+	out := map[objectKey][]byte{}
+	var errs []error
+	put := func(kind, id string, v any) {
+		b, err := json.Marshal(v)
+		k := objectKey{kind, id}
+		if err == nil && out[k] != nil {
+			err = fmt.Errorf("%s %s is listed twice", kind, id)
+		}
+		errs = append(errs, err)
+		out[k] = b
+	}
+	for _, v := range s.Projects {
+		put("project", string(v.ID), v)
+	}
+	for _, v := range s.Users {
+		put("user", string(v.ID), v)
+	}
+	for _, v := range s.Grants {
+		put("grant", string(v.User)+" "+string(v.Project)+" "+v.Role, v)
+	}
+	for _, v := range s.Images {
+		put("image", string(v.ID), v)
+	}
+	for _, v := range s.Servers {
+		put("server", string(v.ID), v)
+	}
+	for _, v := range s.Networks {
+		put("network", string(v.ID), v)
+	}
+	for _, v := range s.Subnets {
+		put("subnet", string(v.ID), v)
+	}
+	for _, v := range s.Routers {
+		put("router", string(v.ID), v)
+	}
+	for _, v := range s.Ports {
+		put("port", string(v.ID), v)
+	}
+	for _, v := range s.FloatingIPs {
+		put("fip", string(v.ID), v)
+	}
+	for _, v := range s.Groups {
+		put("group", string(v.ID), v)
+	}
+	for _, v := range s.AddressSets {
+		put("address_set", string(v.ID), v)
+	}
+	return out, errors.Join(errs...)
+}
+
+func addObject(s *asset.Snapshot, kind string, body []byte) error {
+	switch kind {
+	case "project":
+		return add(&s.Projects, body)
+	case "user":
+		return add(&s.Users, body)
+	case "grant":
+		return add(&s.Grants, body)
+	case "image":
+		return add(&s.Images, body)
+	case "server":
+		return add(&s.Servers, body)
+	case "network":
+		return add(&s.Networks, body)
+	case "subnet":
+		return add(&s.Subnets, body)
+	case "router":
+		return add(&s.Routers, body)
+	case "port":
+		return add(&s.Ports, body)
+	case "fip":
+		return add(&s.FloatingIPs, body)
+	case "group":
+		return add(&s.Groups, body)
+	case "address_set":
+		return add(&s.AddressSets, body)
+	}
+	return fmt.Errorf("unknown kind of object %q", kind)
+}
+
+func add[T any](list *[]T, body []byte) error {
+	var v T
+	if err := json.Unmarshal(body, &v); err != nil {
+		return err
+	}
+	*list = append(*list, v)
+	return nil
+}

@@ -1,0 +1,44 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"demarc/internal/access"
+	"demarc/internal/casework"
+)
+
+// DueMail lists the mails to send now, in the order they were queued.
+func (d *DB) DueMail(ctx context.Context, now int64) ([]casework.Mail, error) {
+	return d.mails(ctx, `SELECT body FROM mail WHERE status = 'pending' AND next_at <= $1 ORDER BY id`, now)
+}
+
+// Mails lists the mails of the cases in the reader's scope, oldest first.
+func (d *DB) Mails(ctx context.Context, s access.Scope) ([]casework.Mail, error) {
+	w := &where{}
+	w.scope(s, "kase.project")
+	return d.mails(ctx, `SELECT mail.body FROM mail JOIN kase ON kase.id = mail.kase`+w.String()+` ORDER BY mail.id`, w.args...)
+}
+
+// MailsOf lists the mails of a case, oldest first.
+func (d *DB) MailsOf(ctx context.Context, id string) ([]casework.Mail, error) {
+	return d.mails(ctx, `SELECT body FROM mail WHERE kase = $1 ORDER BY id`, id)
+}
+
+func (d *DB) mails(ctx context.Context, query string, args ...any) ([]casework.Mail, error) {
+	var out []casework.Mail
+	err := each(ctx, d.read, func(r *sql.Rows) error {
+		var body string
+		if err := r.Scan(&body); err != nil {
+			return err
+		}
+		m, err := decode[casework.Mail]("a mail", body)
+		out = append(out, m)
+		return err
+	}, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("listing mail: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,168 @@
+-- The whole database, SQLite. Times are µs since 1970 UTC. A body is JSON; the columns beside it are what is searched
+-- or guarded. Until the first release this file is edited in place.
+
+CREATE TABLE meta (                 -- clock: policy time of the last commit; paused: the kill switch
+  key   TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+);
+
+CREATE TABLE object (               -- what the clouds hold, by valid time; valid_to 0 is "still"
+  id         INTEGER PRIMARY KEY,
+  cloud      TEXT    NOT NULL,
+  kind       TEXT    NOT NULL,      -- project, user, grant, image, server, network, subnet, router, port, fip, group, address_set
+  object     TEXT    NOT NULL,
+  hash       TEXT    NOT NULL,
+  body       TEXT    NOT NULL,
+  valid_from INTEGER NOT NULL,
+  valid_to   INTEGER NOT NULL DEFAULT 0,
+  missing    INTEGER NOT NULL DEFAULT 0,   -- complete snapshots in a row without it; at 2 it is gone
+  CHECK (valid_to = 0 OR valid_to >= valid_from)
+);
+CREATE UNIQUE INDEX object_now ON object (cloud, kind, object) WHERE valid_to = 0;
+CREATE INDEX object_then ON object (cloud, valid_from, valid_to);
+
+CREATE TABLE binding (              -- who held an address when; known_at is when we learnt it
+  id         TEXT PRIMARY KEY,
+  cloud      TEXT NOT NULL,
+  scope      TEXT NOT NULL,
+  addr       BLOB NOT NULL,         -- 4 or 16 bytes
+  port       TEXT NOT NULL,
+  server     TEXT NOT NULL,
+  project    TEXT NOT NULL,
+  fip        TEXT NOT NULL,
+  shared     INTEGER NOT NULL,
+  valid_from INTEGER NOT NULL,
+  valid_to   INTEGER NOT NULL DEFAULT 0,
+  known_at   INTEGER NOT NULL,
+  source     TEXT NOT NULL,
+  CHECK (valid_to = 0 OR valid_to >= valid_from)
+);
+CREATE UNIQUE INDEX binding_now ON binding (cloud, scope, addr, port) WHERE valid_to = 0;
+CREATE INDEX binding_then ON binding (addr, valid_from, valid_to);
+
+CREATE TABLE coverage (             -- what was looked at when; the only rows an unchanged sweep writes
+  id       INTEGER PRIMARY KEY,
+  kind     TEXT NOT NULL,           -- inventory, sweep
+  cloud    TEXT NOT NULL,
+  vantage  TEXT NOT NULL,
+  purpose  TEXT NOT NULL,
+  cycle    INTEGER NOT NULL,
+  began    INTEGER NOT NULL,
+  ended    INTEGER NOT NULL,
+  real_at  INTEGER NOT NULL,
+  complete INTEGER NOT NULL,
+  sent     INTEGER NOT NULL,
+  answered INTEGER NOT NULL,
+  open     INTEGER NOT NULL,
+  note     TEXT NOT NULL
+);
+CREATE INDEX coverage_last ON coverage (kind, cloud, vantage, purpose, ended);
+
+CREATE TABLE fact (                 -- what endpoints showed, by content
+  hash TEXT PRIMARY KEY,
+  body TEXT NOT NULL
+);
+
+CREATE TABLE exposure (             -- intervals in which an endpoint was open with the same facts
+  id        TEXT PRIMARY KEY,
+  vantage   TEXT NOT NULL,
+  addr      BLOB NOT NULL,
+  proto     TEXT NOT NULL,
+  port      INTEGER NOT NULL,
+  opened_at INTEGER NOT NULL,
+  closed_at INTEGER NOT NULL DEFAULT 0,
+  fact      TEXT NOT NULL REFERENCES fact (hash),
+  config    TEXT NOT NULL CHECK (config IN ('open', 'scanner_only', 'denied', 'unheld')),
+  CHECK (closed_at = 0 OR closed_at >= opened_at)
+);
+CREATE UNIQUE INDEX exposure_now ON exposure (vantage, addr, proto, port) WHERE closed_at = 0;
+
+CREATE TABLE kase (                 -- cases; "case" is a keyword
+  id      TEXT PRIMARY KEY,
+  cloud   TEXT NOT NULL,
+  server  TEXT NOT NULL,
+  project TEXT NOT NULL,
+  party   TEXT NOT NULL,
+  track   TEXT NOT NULL,
+  state   TEXT NOT NULL,
+  act     TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  body    TEXT NOT NULL,
+  -- a machine is off the network by an order of ours or not at all
+  CHECK (state <> 'restricted' OR act <> ''),
+  -- what the provider holds never restricts a tenant's machine
+  CHECK (state NOT IN ('queued', 'restricted') OR party = 'customer')
+);
+-- one open case for a machine, a party and a track
+CREATE UNIQUE INDEX kase_open ON kase (cloud, server, CASE WHEN server = '' THEN project ELSE '' END, party, track)
+  WHERE state NOT IN ('closed', 'moot');
+CREATE INDEX kase_project ON kase (project, state);
+
+CREATE TABLE finding (
+  id      TEXT PRIMARY KEY,
+  key     TEXT NOT NULL UNIQUE,
+  kase    TEXT NOT NULL,
+  project TEXT NOT NULL,
+  server  TEXT NOT NULL,
+  state   TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  body    TEXT NOT NULL
+);
+CREATE INDEX finding_case ON finding (kase);
+CREATE INDEX finding_project ON finding (project, state);
+
+CREATE TABLE sighting (             -- every look at a finding that a proof may be counted from
+  id      INTEGER PRIMARY KEY,
+  finding TEXT NOT NULL REFERENCES finding (id),
+  at      INTEGER NOT NULL,
+  real_at INTEGER NOT NULL,
+  verdict TEXT NOT NULL,
+  vantage TEXT NOT NULL,
+  fact    TEXT NOT NULL,
+  binding TEXT NOT NULL
+);
+CREATE INDEX sighting_finding ON sighting (finding, at);
+
+CREATE TABLE timer (                -- what falls due for a case
+  kase TEXT NOT NULL,
+  name TEXT NOT NULL,
+  at   INTEGER NOT NULL,
+  PRIMARY KEY (kase, name)
+);
+CREATE INDEX timer_due ON timer (at);
+
+CREATE TABLE mail (                 -- the outbox, and what became of it
+  id         TEXT PRIMARY KEY,
+  message_id TEXT NOT NULL UNIQUE,  -- a step is told to a recipient once
+  kase       TEXT NOT NULL,
+  status     TEXT NOT NULL CHECK (status IN ('pending', 'accepted', 'failed')),
+  next_at    INTEGER NOT NULL,
+  body       TEXT NOT NULL
+);
+CREATE INDEX mail_due ON mail (next_at) WHERE status = 'pending';
+CREATE INDEX mail_case ON mail (kase);
+
+CREATE TABLE act (                  -- orders on tenants' machines
+  id          TEXT PRIMARY KEY,
+  kase        TEXT NOT NULL,
+  cloud       TEXT NOT NULL,
+  server      TEXT NOT NULL,
+  project     TEXT NOT NULL,
+  kind        TEXT NOT NULL,
+  state       TEXT NOT NULL,
+  intended_at INTEGER NOT NULL,
+  version     INTEGER NOT NULL,
+  body        TEXT NOT NULL
+);
+-- one order under way on a server, whatever the case
+CREATE UNIQUE INDEX act_running ON act (cloud, server) WHERE state = 'intended';
+CREATE INDEX act_project ON act (cloud, project, intended_at);
+
+CREATE TABLE audit (                -- the leaves of the Merkle log
+  seq  INTEGER PRIMARY KEY,
+  leaf BLOB NOT NULL
+);
+CREATE TABLE audit_hash (           -- its inner hashes, by their index
+  idx  INTEGER PRIMARY KEY,
+  hash BLOB NOT NULL
+);
