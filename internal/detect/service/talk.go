@@ -115,25 +115,21 @@ func (t *talk) recognise() {
 		}
 	}
 	for _, m := range moves {
-		if t.tlsHint && t.tls == nil && m.name != "tls" && t.service.Name == HTTP {
-			t.upgrade()
-		}
-		if t.over() {
-			return
-		}
-		if m.name != hint {
+		if m.name != hint && !t.over() {
 			m.try(t)
 		}
+	}
+	if t.tlsHint && t.tls == nil && !t.spent {
+		t.upgrade()
 	}
 }
 
 // upgrade forgets what a TLS port said in plain and asks again inside, keeping the answer if there is none.
 func (t *talk) upgrade() {
-	t.tlsHint = false
 	plain := t.service
-	t.service = &probe.Service{Name: probe.Unknown}
+	t.service = &probe.Service{Name: probe.Unknown, Flags: plain.Flags}
 	t.handshake()
-	if t.service.Name == probe.Unknown && t.tls == nil {
+	if t.tls == nil {
 		t.service = plain
 	}
 }
@@ -279,6 +275,7 @@ func (t *talk) put(s probe.Step) (a Ask, sent string) {
 // record gives what is kept of an answer: what the step asks to keep, or its first line where that is not in
 // it, or all of it, without what changes each time, at most turnMax bytes.
 func record(s probe.Step, b []byte) untrusted.Text {
+	b = steady(b)
 	if s.Keep != "" {
 		kept := Pattern(s.Keep).Find(b[:min(len(b), 64<<10)])
 		if kept == nil {
@@ -286,5 +283,5 @@ func record(s probe.Step, b []byte) untrusted.Text {
 		}
 		return untrusted.Bytes(kept).Cap(turnMax)
 	}
-	return untrusted.Bytes(steady(b)).Cap(turnMax)
+	return untrusted.Bytes(b).Cap(turnMax)
 }
