@@ -167,7 +167,7 @@ func (p *passing) start(l *look, now time.Time) {
 	if l.sent == 0 {
 		l.sent, l.real = p.Clock(), realNow()
 	}
-	p.cov.Sent++
+	p.sent.Add(1)
 	fd, err := p.dial.open(addrPort(l.endpoint))
 	if err != nil {
 		l.received = p.Clock()

@@ -7,6 +7,7 @@ package scan
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -117,7 +118,7 @@ func (e *Engine) Probe(ctx context.Context, shard probe.Shard, scripts []probe.S
 	}
 	r := &run{Engine: e, shard: shard, scripts: scripts, emit: emit, cov: &cov}
 	err := r.do(ctx)
-	cov.Ended = e.Clock()
+	cov.Sent, cov.Ended = int(r.sent.Load()), e.Clock()
 	return cov, err
 }
 
@@ -129,6 +130,7 @@ type run struct {
 	emit    func(probe.Observation)
 	cov     *probe.Coverage
 	dial    *dialer
+	sent    atomic.Int64 // conversations run side by side
 }
 
 func (r *run) do(ctx context.Context) error {
@@ -139,16 +141,14 @@ func (r *run) do(ctx context.Context) error {
 	defer d.close()
 	r.dial = d
 	looks := newLooks(r.shard.Targets)
-	if err := r.discover(ctx, looks.all); err != nil {
-		looks.emitQuiet(r)
-		return err
+	if err = r.discover(ctx, looks.all); err == nil {
+		err = r.canaries(ctx, looks)
+		looks.settle()
 	}
-	if err := r.canaries(ctx, looks); err != nil {
-		return err
-	}
-	looks.settle()
 	looks.emitQuiet(r)
-	err = r.talkAll(ctx, looks)
+	if err == nil {
+		err = r.talkAll(ctx, looks)
+	}
 	r.cov.Complete = err == nil && looks.complete()
 	return err
 }
