@@ -1,6 +1,8 @@
 package detect
 
 import (
+	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -157,6 +159,37 @@ func TestSilenceIsNoFix(t *testing.T) {
 			if v.Answer != Inconclusive {
 				t.Errorf("%s on %s: %s", v.Check, name, v.Answer)
 			}
+		}
+	}
+}
+
+// Scripts travel to remote vantage points as JSON, and arrive as they left.
+func TestScriptsTravel(t *testing.T) {
+	t.Parallel()
+	checks, _ := bundle(t)
+	scripts := Scripts(checks)
+	b, err := json.Marshal(scripts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back []probe.Script
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(scripts, back) {
+		t.Errorf("%+v\narrived as\n%+v", scripts, back)
+	}
+}
+
+// The same facts under another revision of a check were not asked its questions.
+func TestAnotherRevisionIsAskedAnew(t *testing.T) {
+	t.Parallel()
+	checks, _ := bundle(t)
+	f := recordingNamed(t, "redis-open").Observe(checks).Facts
+	checks[indexOf(checks, "redis-unauth")].Revision++
+	for _, v := range Judge(f, checks, 0) {
+		if v.Check == "redis-unauth" && v.Answer != Inconclusive {
+			t.Errorf("judged %s by answers to other questions", v.Answer)
 		}
 	}
 }

@@ -45,7 +45,8 @@ type Config struct {
 
 	CanaryAfter int // open ports of a host from which on its canary ports are tried; default 8
 
-	// Tap, where set, is shown every question and its answer; recordings of daemons are made with it.
+	// Tap, where set, is shown every question and its answer, from several goroutines; recordings of daemons
+	// are made with it.
 	Tap func(probe.Endpoint, service.Ask, service.Reply)
 }
 

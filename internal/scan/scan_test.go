@@ -265,6 +265,64 @@ func TestDiscoveryKeepsTheHostRate(t *testing.T) {
 	}
 }
 
+func TestTheSourceIsTheOneAskedFor(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	from := map[string]int{}
+	e := serve(t, "127.0.19.1:0", func(c net.Conn) {
+		mu.Lock()
+		defer mu.Unlock()
+		from[c.RemoteAddr().(*net.TCPAddr).IP.String()]++
+	})
+	c := quick()
+	c.Source = netip.MustParseAddr("127.0.19.9")
+	_, cov := scanned(t, c, nil, e)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(from) != 1 || from["127.0.19.9"] != cov.Sent {
+		t.Errorf("%v, want %d from 127.0.19.9", from, cov.Sent)
+	}
+}
+
+func TestIPv6(t *testing.T) {
+	t.Parallel()
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	} else {
+		_ = l.Close()
+	}
+	e := serve(t, "[::1]:0", func(c net.Conn) { _, _ = c.Write([]byte("+PONG\r\n")); drain(c) })
+	got, _ := scanned(t, quick(), nil, e, at("::1", 1))
+	if got[e].Facts.Service == nil || got[e].Facts.Service.Name != "redis" || got[at("::1", 1)].Facts.Outcome != probe.Closed {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Targets named twice are asked once.
+func TestRepeatedTargets(t *testing.T) {
+	t.Parallel()
+	e := at("127.0.19.2", 1)
+	got, cov := scanned(t, quick(), nil, e, e, e)
+	if len(got) != 1 || cov.Sent != 1 {
+		t.Errorf("%d observations, %d connections", len(got), cov.Sent)
+	}
+}
+
+func BenchmarkDiscovery(b *testing.B) {
+	var targets []probe.Endpoint
+	for port := 20_000; port < 25_000; port++ {
+		targets = append(targets, at("127.0.26.1", port))
+	}
+	c := quick()
+	c.Rate, c.HostRate = 1_000_000, 1_000_000
+	for b.Loop() {
+		if _, err := New(c).Probe(b.Context(), probe.Shard{Targets: targets}, nil, func(probe.Observation) {}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(targets)*b.N)/b.Elapsed().Seconds(), "endpoints/s")
+}
+
 func TestAnInterruptedShardIsNotComplete(t *testing.T) {
 	t.Parallel()
 	var targets []probe.Endpoint

@@ -130,6 +130,16 @@ func TestTheWellKnownPortIsAskedItsOwnQuestionFirst(t *testing.T) {
 	}
 }
 
+func TestAPrinterIsSentNothing(t *testing.T) {
+	t.Parallel()
+	for _, port := range []uint16{515, 9101, 9107} {
+		_, asked := talkTo(port, nil)
+		if len(asked) != 1 || len(asked[0].Send) != 0 || asked[0].TLS {
+			t.Errorf("port %d: %+v", port, asked)
+		}
+	}
+}
+
 func TestAScriptIsOnlyForItsService(t *testing.T) {
 	t.Parallel()
 	s := probe.Script{Check: "c", Services: probe.Strings{Redis}, Steps: []probe.Step{{Send: "PING "}}}

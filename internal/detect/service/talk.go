@@ -103,8 +103,16 @@ var hints = map[uint16]string{
 	5432: "postgresql", 5433: "postgresql", 6379: "redis",
 }
 
+// prints tells the ports of printers, which put on paper whatever they are sent: there we only listen. Port
+// 9100 is not among them: in a cloud it is an exporter of metrics.
+func prints(port uint16) bool { return port == 515 || port >= 9101 && port <= 9107 }
+
 // recognise makes the moves in turn until one is answered, the port's own first.
 func (t *talk) recognise() {
+	if prints(t.endpoint.Port) {
+		t.hear(Ask{Fresh: true, Passive: true})
+		return
+	}
 	hint := hints[t.endpoint.Port]
 	if hint == "http" {
 		t.get(Ask{Fresh: true})
