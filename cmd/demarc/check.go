@@ -23,16 +23,17 @@ func checkCommand() *cobra.Command {
 		Short:        "The weaknesses that are looked for",
 		SilenceUsage: true, SilenceErrors: true,
 	}
+	c.SetFlagErrorFunc(flagFault)
 	c.PersistentFlags().StringVarP(&output, "output", "o", "table", "table or json")
 	c.AddCommand(
 		&cobra.Command{
 			Use: "list", Short: "List the checks", Example: "  demarc check list\n  demarc check list --output json",
-			Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+			Args: checkArgs(cobra.NoArgs), SilenceUsage: true, SilenceErrors: true,
 			RunE: func(c *cobra.Command, _ []string) error { return listChecks(c.OutOrStdout(), output) },
 		},
 		&cobra.Command{
 			Use: "show ID", Short: "Show a check and its guidance", Example: "  demarc check show redis-unauth",
-			Args: cobra.ExactArgs(1), SilenceUsage: true, SilenceErrors: true,
+			Args: checkArgs(cobra.ExactArgs(1)), SilenceUsage: true, SilenceErrors: true,
 			RunE: func(c *cobra.Command, args []string) error { return showCheck(c.OutOrStdout(), output, args[0]) },
 		},
 		&cobra.Command{
@@ -45,28 +46,38 @@ hardened server of the same kind in which it does not.
 
 Exit status: 0 all hold, 1 some do not, 2 a file is wrong.`,
 			Example: "  demarc check test\n  demarc check test ./our-checks",
-			Args:    cobra.MaximumNArgs(1), SilenceUsage: true, SilenceErrors: true,
+			Args:    checkArgs(cobra.MaximumNArgs(1)), SilenceUsage: true, SilenceErrors: true,
 			RunE: func(c *cobra.Command, args []string) error { return testChecks(c.OutOrStdout(), output, args) },
 		},
 	)
 	return c
 }
 
-func knownOutput(output string) error {
+// checkArgs makes a usage fault of a wrong number of arguments.
+func checkArgs(want cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if err := want(c, args); err != nil {
+			return flagFault(c, err)
+		}
+		return nil
+	}
+}
+
+func checkOutput(output string) error {
 	if output != "table" && output != "json" {
 		return fault.New(fault.Usage, "--output can not be %q", output).Hinted("accepted: table, json")
 	}
 	return nil
 }
 
-func indented(out io.Writer, v any) error {
+func writeIndented(out io.Writer, v any) error {
 	e := json.NewEncoder(out)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
 
 func listChecks(out io.Writer, output string) error {
-	if err := knownOutput(output); err != nil {
+	if err := checkOutput(output); err != nil {
 		return err
 	}
 	checks, err := detect.Load()
@@ -74,7 +85,7 @@ func listChecks(out io.Writer, output string) error {
 		return err
 	}
 	if output == "json" {
-		return indented(out, checks)
+		return writeIndented(out, checks)
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "CHECK\tREVISION\tSEVERITY\tCLASS\tGRADE\tLAYER\tTITLE")
@@ -85,7 +96,7 @@ func listChecks(out io.Writer, output string) error {
 }
 
 func showCheck(out io.Writer, output, id string) error {
-	if err := knownOutput(output); err != nil {
+	if err := checkOutput(output); err != nil {
 		return err
 	}
 	checks, err := detect.Load()
@@ -99,7 +110,7 @@ func showCheck(out io.Writer, output, id string) error {
 			continue
 		}
 		if output == "json" {
-			return indented(out, struct {
+			return writeIndented(out, struct {
 				detect.Check
 				Advice string `json:"advice"`
 			}{c, c.Advice})
@@ -137,7 +148,7 @@ func writeCheck(out io.Writer, c detect.Check) error {
 }
 
 func testChecks(out io.Writer, output string, args []string) error {
-	if err := knownOutput(output); err != nil {
+	if err := checkOutput(output); err != nil {
 		return err
 	}
 	dir := detect.Embedded()
@@ -149,7 +160,7 @@ func testChecks(out io.Writer, output string, args []string) error {
 	}
 	trials, err := runTrials(dir)
 	if output == "json" && (err == nil || fault.Is(err, fault.Violation)) {
-		return errors.Join(indented(out, trials), err)
+		return errors.Join(writeIndented(out, trials), err)
 	}
 	failed := 0
 	for _, t := range trials {
@@ -158,7 +169,7 @@ func testChecks(out io.Writer, output string, args []string) error {
 		}
 	}
 	if trials != nil {
-		_, _ = fmt.Fprintf(out, "%s, %d failed.\n", plural(len(trials), "trial", "trials"), failed)
+		_, _ = fmt.Fprintf(out, "%s, %d failed.\n", countOf(len(trials), "trial", "trials"), failed)
 	}
 	return err
 }

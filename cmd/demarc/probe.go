@@ -75,6 +75,7 @@ Exit status: 0 nothing found, 1 findings, 2 usage, 3 could not look.`,
 			return runProbe(c.Context(), f, args, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
+	c.SetFlagErrorFunc(flagFault)
 	c.Flags().StringVar(&f.netblocks, "netblocks", "", "YAML file of the netblocks that are yours")
 	c.Flags().StringVar(&f.ports, "ports", "", "ports and ranges, such as 22,80,1-1024 (default: some forty common ones)")
 	c.Flags().StringVarP(&f.output, "output", "o", "table", "table or json")
@@ -87,8 +88,13 @@ Exit status: 0 nothing found, 1 findings, 2 usage, 3 could not look.`,
 	return c
 }
 
-// netblock is one entry of the file.
-type netblock struct {
+// flagFault makes a usage fault of what is wrong with a flag.
+func flagFault(c *cobra.Command, err error) error {
+	return fault.New(fault.Usage, "%w", err).Hinted("see %s --help", c.CommandPath())
+}
+
+// probeNetblock is one entry of the file.
+type probeNetblock struct {
 	CIDR   string `yaml:"cidr"`
 	Holder string `yaml:"holder"`
 }
@@ -131,7 +137,7 @@ func runProbe(ctx context.Context, f probeFlags, args []string, out, errs io.Wri
 		return hintNetblocks(err)
 	}
 	slices.SortFunc(seen, func(a, b probe.Observation) int { return a.Endpoint.Compare(b.Endpoint) })
-	rows, hosts := findings(seen, checks, time.Now().UnixMicro())
+	rows, hosts := judgeProbe(seen, checks, time.Now().UnixMicro())
 	if f.output == "json" {
 		err = writeProbeJSON(out, rows, hosts)
 	} else {
@@ -151,14 +157,14 @@ func probeResult(rows []probed, hosts []detect.Located, cov probe.Coverage) erro
 	}
 	switch {
 	case n > 0:
-		return fault.New(fault.Violation, "%s found", plural(n, "weakness", "weaknesses"))
+		return fault.New(fault.Violation, "%s found", countOf(n, "weakness", "weaknesses"))
 	case !cov.Complete:
 		return fault.New(fault.CannotLook, "not every endpoint could be asked")
 	}
 	return nil
 }
 
-func plural(n int, one, many string) string {
+func countOf(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}
@@ -187,7 +193,7 @@ func probeConfig(f probeFlags) (scan.Config, error) {
 	if f.netblocks == "" {
 		return c, nil
 	}
-	var blocks []netblock
+	var blocks []probeNetblock
 	if err := fault.ReadYAML(f.netblocks, &blocks); err != nil {
 		return c, err
 	}
@@ -300,8 +306,8 @@ func showProgress(c *scan.Config, errs io.Writer) (finish func()) {
 	return func() { _ = bar.Finish() }
 }
 
-// findings judges what was seen: rows per endpoint, and what concerns a host as a whole.
-func findings(seen []probe.Observation, checks []detect.Check, now int64) (rows []probed, hosts []detect.Located) {
+// judgeProbe judges what was seen: rows per endpoint, and what concerns a host as a whole.
+func judgeProbe(seen []probe.Observation, checks []detect.Check, now int64) (rows []probed, hosts []detect.Located) {
 	by := map[probe.Endpoint][]detect.Verdict{}
 	for _, observations := range detect.ByAddress(seen) {
 		for _, l := range detect.HostVerdicts(observations, checks, now) {
@@ -348,7 +354,7 @@ func writeProbeTable(out io.Writer, rows []probed, hosts []detect.Located, cov p
 	hidden := map[netip.Addr]bool{}
 	for _, h := range hosts {
 		hidden[h.Endpoint.Addr] = true
-		_, _ = fmt.Fprintf(w, "%s\tall open\t%s\t\t%s\n", h.Endpoint.Addr, probe.Unknown, finding(h.Verdict))
+		_, _ = fmt.Fprintf(w, "%s\tall open\t%s\t\t%s\n", h.Endpoint.Addr, probe.Unknown, probeFinding(h.Verdict))
 	}
 	for _, r := range rows {
 		switch {
@@ -359,7 +365,7 @@ func writeProbeTable(out io.Writer, rows []probed, hosts []detect.Located, cov p
 				name += "/tls"
 			}
 			product := strings.TrimSpace(r.Product.Terminal() + " " + r.Version.Terminal())
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Endpoint, r.Outcome, name, product, strings.Join(notes(r), ", "))
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Endpoint, r.Outcome, name, product, strings.Join(probeNotes(r), ", "))
 		case r.Outcome == probe.Failed:
 			_, _ = fmt.Fprintf(w, "%s\t%s\t\t\t%s\n", r.Endpoint, r.Outcome, untrusted.From(r.Observed.Trouble).Terminal())
 		case len(rows) <= 8:
@@ -373,17 +379,17 @@ func writeProbeTable(out io.Writer, rows []probed, hosts []detect.Located, cov p
 	}
 	for _, o := range []probe.Outcome{probe.Closed, probe.Filtered, probe.Silent} {
 		if rest[o] > 0 {
-			_, _ = fmt.Fprintf(out, "%s not shown: %s\n", plural(rest[o], "endpoint", "endpoints"), o)
+			_, _ = fmt.Fprintf(out, "%s not shown: %s\n", countOf(rest[o], "endpoint", "endpoints"), o)
 		}
 	}
-	_, err := fmt.Fprintf(out, "%s made, %d of %d endpoints answered.\n", plural(cov.Sent, "connection", "connections"), cov.Answered, len(rows))
+	_, err := fmt.Fprintf(out, "%s made, %d of %d endpoints answered.\n", countOf(cov.Sent, "connection", "connections"), cov.Answered, len(rows))
 	return err
 }
 
-func notes(r probed) []string {
+func probeNotes(r probed) []string {
 	var out []string
 	for _, v := range r.Findings {
-		out = append(out, finding(v))
+		out = append(out, probeFinding(v))
 	}
 	for _, f := range r.Flags {
 		out = append(out, "flag "+f)
@@ -391,6 +397,6 @@ func notes(r probed) []string {
 	return out
 }
 
-func finding(v detect.Verdict) string {
+func probeFinding(v detect.Verdict) string {
 	return fmt.Sprintf("%s (%s, %s)", v.Check, v.Severity, v.Grade)
 }

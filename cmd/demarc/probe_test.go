@@ -50,14 +50,14 @@ func play(t *testing.T, name, addr string) string {
 			if err != nil {
 				return
 			}
-			wg.Go(func() { answer(c, r) })
+			wg.Go(func() { playAnswer(c, r) })
 		}
 	})
 	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
 	return l.Addr().String()
 }
 
-func answer(c net.Conn, r *detect.Recording) {
+func playAnswer(c net.Conn, r *detect.Recording) {
 	defer c.Close() //nolint:errcheck // a test's end
 	var heard []byte
 	for buf := make([]byte, 4096); ; {
@@ -73,7 +73,7 @@ func answer(c net.Conn, r *detect.Recording) {
 	}
 }
 
-func called(t *testing.T, c *cobra.Command, args ...string) (out string, err error) {
+func callCommand(t *testing.T, c *cobra.Command, args ...string) (out string, err error) {
 	t.Helper()
 	var b, errs bytes.Buffer
 	c.SetArgs(args)
@@ -89,7 +89,7 @@ func called(t *testing.T, c *cobra.Command, args ...string) (out string, err err
 func TestProbeFindsAnOpenRedis(t *testing.T) {
 	t.Parallel()
 	target := play(t, "redis-open", "127.0.30.1:0")
-	out, err := called(t, probeCommand(), target)
+	out, err := callCommand(t, probeCommand(), target)
 	if fault.Exit(err) != 1 || !fault.Is(err, fault.Violation) {
 		t.Errorf("exit %d: %v", fault.Exit(err), err)
 	}
@@ -100,7 +100,7 @@ func TestProbeFindsAnOpenRedis(t *testing.T) {
 
 func TestProbeFindsNothingOnAHardenedRedis(t *testing.T) {
 	t.Parallel()
-	out, err := called(t, probeCommand(), play(t, "redis-password", "127.0.30.2:0"))
+	out, err := callCommand(t, probeCommand(), play(t, "redis-password", "127.0.30.2:0"))
 	if fault.Exit(err) != 0 || !strings.Contains(out, "redis") || strings.Contains(out, "redis-unauth") {
 		t.Errorf("exit %d: %v\n%s", fault.Exit(err), err, out)
 	}
@@ -109,7 +109,7 @@ func TestProbeFindsNothingOnAHardenedRedis(t *testing.T) {
 func TestProbeSpeaksJSON(t *testing.T) {
 	t.Parallel()
 	target := play(t, "nginx-git", "127.0.30.3:0")
-	out, err := called(t, probeCommand(), target, "127.0.30.3:1", "--output", "json", "--vantage", "desk")
+	out, err := callCommand(t, probeCommand(), target, "127.0.30.3:1", "--output", "json", "--vantage", "desk")
 	if fault.Exit(err) != 1 {
 		t.Errorf("exit %d: %v", fault.Exit(err), err)
 	}
@@ -142,7 +142,7 @@ func TestProbeRefusesWhatIsNotOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"192.0.2.1"}, {"192.0.2.16:22", "--netblocks", ours}, {"127.0.0.1:1", "198.51.100.0/30", "--netblocks", ours}} {
-		out, err := called(t, probeCommand(), args...)
+		out, err := callCommand(t, probeCommand(), args...)
 		f, ok := fault.Of(err)
 		if !ok || f.Code != fault.Refused || !strings.Contains(f.Hint, "--netblocks") || fault.Exit(err) != 2 || out != "" {
 			t.Errorf("%v: %v %q", args, err, out)
@@ -165,6 +165,7 @@ func TestProbeMistakesAreExplained(t *testing.T) {
 		args []string
 	}{
 		{"no target is given", nil},
+		{"unknown flag: --port", []string{"127.0.0.1", "--port", "22"}},
 		{`"example.org" is no target`, []string{"example.org"}},
 		{`"22-" is no port`, []string{"127.0.0.1", "--ports", "22-"}},
 		{`"70000" is no port`, []string{"127.0.0.1", "--ports", "70000"}},
@@ -176,10 +177,19 @@ func TestProbeMistakesAreExplained(t *testing.T) {
 		{"can not be everything", []string{"127.0.0.1", "--netblocks", file("c.yaml", "- holder: x\n  cidr: 0.0.0.0/0\n")}},
 		{"cannot read the file", []string{"127.0.0.1", "--netblocks", filepath.Join(dir, "none.yaml")}},
 	} {
-		_, err := called(t, probeCommand(), c.args...)
+		_, err := callCommand(t, probeCommand(), c.args...)
 		if err == nil || !strings.Contains(err.Error(), c.want) || fault.Exit(err) != 2 {
 			t.Errorf("%v: exit %d, %v", c.args, fault.Exit(err), err)
 		}
+	}
+}
+
+// What could not be asked is not clean.
+func TestProbeThatCouldNotLook(t *testing.T) {
+	t.Parallel()
+	out, err := callCommand(t, probeCommand(), "127.0.30.9:1", "--source", "192.0.2.200")
+	if fault.Exit(err) != 3 || !fault.Is(err, fault.CannotLook) || !strings.Contains(out, "failed") {
+		t.Errorf("exit %d: %v\n%s", fault.Exit(err), err, out)
 	}
 }
 
@@ -199,24 +209,27 @@ func TestTargets(t *testing.T) {
 
 func TestCheckCommands(t *testing.T) {
 	t.Parallel()
-	out, err := called(t, checkCommand(), "list")
+	out, err := callCommand(t, checkCommand(), "list")
 	if err != nil || !strings.Contains(out, "redis-unauth") || strings.Count(out, "\n") < 9 {
 		t.Errorf("%v\n%s", err, out)
 	}
-	out, err = called(t, checkCommand(), "show", "redis-unauth")
+	out, err = callCommand(t, checkCommand(), "show", "redis-unauth")
 	if err != nil || !strings.Contains(out, "application, secure") || !strings.Contains(out, "requirepass") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	_, err = called(t, checkCommand(), "show", "nothing")
+	_, err = callCommand(t, checkCommand(), "show", "nothing")
 	if !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "redis-unauth") {
 		t.Errorf("%v", err)
 	}
-	out, err = called(t, checkCommand(), "test")
+	out, err = callCommand(t, checkCommand(), "test")
 	if err != nil || !strings.Contains(out, " 0 failed") {
 		t.Errorf("%v\n%s", err, out)
 	}
+	if _, err = callCommand(t, checkCommand(), "show"); fault.Exit(err) != 2 {
+		t.Errorf("show without an id: %v", err)
+	}
 	var checks []struct{ ID, Layer, Aspect string }
-	out, err = called(t, checkCommand(), "list", "-o", "json")
+	out, err = callCommand(t, checkCommand(), "list", "-o", "json")
 	if err != nil || json.Unmarshal([]byte(out), &checks) != nil || len(checks) < 9 || checks[0].Layer == "" {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -228,7 +241,7 @@ func TestCheckTestOfADirectory(t *testing.T) {
 	if err := os.CopyFS(dir, detect.Embedded()); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := called(t, checkCommand(), "test", dir); err != nil {
+	if out, err := callCommand(t, checkCommand(), "test", dir); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	p := filepath.Join(dir, "redis-unauth.yaml")
@@ -242,16 +255,16 @@ func TestCheckTestOfADirectory(t *testing.T) {
 		}
 	}
 	write(`"+PONG"`, `"+GNOP"`)
-	out, err := called(t, checkCommand(), "test", dir)
+	out, err := callCommand(t, checkCommand(), "test", dir)
 	if fault.Exit(err) != 1 || !strings.Contains(fmt.Sprint(err), "redis-unauth on redis-open") || strings.Contains(out, " 0 failed") {
 		t.Errorf("exit %d: %v\n%s", fault.Exit(err), err, out)
 	}
 	write(`prefix: "+PONG"`, `begins: "+PONG"`)
-	_, err = called(t, checkCommand(), "test", dir)
+	_, err = callCommand(t, checkCommand(), "test", dir)
 	if fault.Exit(err) != 2 || !strings.Contains(fmt.Sprint(err), "redis-unauth.yaml:13:14") {
 		t.Errorf("exit %d: %v", fault.Exit(err), err)
 	}
-	_, err = called(t, checkCommand(), "test", filepath.Join(dir, "none"))
+	_, err = callCommand(t, checkCommand(), "test", filepath.Join(dir, "none"))
 	if !fault.Is(err, fault.NotFound) {
 		t.Errorf("%v", err)
 	}
