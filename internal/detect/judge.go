@@ -212,10 +212,15 @@ func (c *Check) capture(s Step, answer string, v *Verdict) {
 
 func (c *Check) addFacts(s *probe.Service, v *Verdict) {
 	for _, name := range c.Evidence {
-		if _, have := v.Evidence[name]; !have {
+		if !c.captures(name) {
 			c.keep(name, untrusted.From(service.Fact(s, name)), v)
 		}
 	}
+}
+
+// captures tells whether a step finds the evidence of this name; a fact of that name is then another thing.
+func (c *Check) captures(name string) bool {
+	return slices.ContainsFunc(c.Exchange, func(s Step) bool { return s.Capture[name] != "" })
 }
 
 // keep stores a piece of evidence if the check lists its name.

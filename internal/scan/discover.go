@@ -138,6 +138,17 @@ func (p *passing) end() {
 	_ = unix.Close(p.epoll)
 }
 
+// debtMax is how late a host's next connect may be and still be made up for: the event queue sleeps in whole
+// milliseconds. What is later is dropped, so that there is never a burst.
+const debtMax = 20 * time.Millisecond
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // launch starts what is due and says how long there is nothing to start. The budgets are charged before
 // a packet goes out.
 func (p *passing) launch(now time.Time) (wait time.Duration) {
@@ -152,7 +163,7 @@ func (p *passing) launch(now time.Time) (wait time.Duration) {
 		}
 		l := h.looks[len(h.looks)-1]
 		h.looks = h.looks[:len(h.looks)-1]
-		h.due = now.Add(time.Second / time.Duration(p.HostRate))
+		h.due = later(h.due, now.Add(-debtMax)).Add(time.Second / time.Duration(p.HostRate))
 		if len(h.looks) == 0 {
 			heap.Pop(p.queue)
 		} else {
@@ -167,7 +178,7 @@ func (p *passing) start(l *look, now time.Time) {
 	if l.sent == 0 {
 		l.sent, l.real = p.Clock(), realNow()
 	}
-	p.cov.Sent++
+	p.sent.Add(1)
 	fd, err := p.dial.open(addrPort(l.endpoint))
 	if err != nil {
 		l.received = p.Clock()

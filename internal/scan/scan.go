@@ -7,6 +7,7 @@ package scan
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -44,7 +45,8 @@ type Config struct {
 
 	CanaryAfter int // open ports of a host from which on its canary ports are tried; default 8
 
-	// Tap, where set, is shown every question and its answer; recordings of daemons are made with it.
+	// Tap, where set, is shown every question and its answer, from several goroutines; recordings of daemons
+	// are made with it.
 	Tap func(probe.Endpoint, service.Ask, service.Reply)
 }
 
@@ -117,7 +119,7 @@ func (e *Engine) Probe(ctx context.Context, shard probe.Shard, scripts []probe.S
 	}
 	r := &run{Engine: e, shard: shard, scripts: scripts, emit: emit, cov: &cov}
 	err := r.do(ctx)
-	cov.Ended = e.Clock()
+	cov.Sent, cov.Ended = int(r.sent.Load()), e.Clock()
 	return cov, err
 }
 
@@ -129,6 +131,7 @@ type run struct {
 	emit    func(probe.Observation)
 	cov     *probe.Coverage
 	dial    *dialer
+	sent    atomic.Int64 // conversations run side by side
 }
 
 func (r *run) do(ctx context.Context) error {
@@ -139,16 +142,14 @@ func (r *run) do(ctx context.Context) error {
 	defer d.close()
 	r.dial = d
 	looks := newLooks(r.shard.Targets)
-	if err := r.discover(ctx, looks.all); err != nil {
-		looks.emitQuiet(r)
-		return err
+	if err = r.discover(ctx, looks.all); err == nil {
+		err = r.canaries(ctx, looks)
+		looks.settle()
 	}
-	if err := r.canaries(ctx, looks); err != nil {
-		return err
-	}
-	looks.settle()
 	looks.emitQuiet(r)
-	err = r.talkAll(ctx, looks)
+	if err == nil {
+		err = r.talkAll(ctx, looks)
+	}
 	r.cov.Complete = err == nil && looks.complete()
 	return err
 }

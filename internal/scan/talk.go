@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -152,7 +151,17 @@ func (c *conversation) ask(ctx context.Context, a service.Ask) service.Reply {
 	if c.left <= 0 || c.bytes <= 0 {
 		return service.Reply{End: probe.EndBudget}
 	}
-	if c.conn == nil || a.Fresh || a.TLS != (c.tls != nil) {
+	reused := c.conn != nil && !a.Fresh && a.TLS == (c.tls != nil)
+	reply := c.exchange(ctx, a, reused)
+	if reused && a.HTTP && len(reply.Bytes) == 0 && (reply.End == probe.EndClosed || reply.End == probe.EndReset) {
+		return c.exchange(ctx, a, false) // the server had hung up before it heard the question
+	}
+	return reply
+}
+
+// exchange sends and listens, on a new connection unless one is reused.
+func (c *conversation) exchange(ctx context.Context, a service.Ask, reused bool) service.Reply {
+	if !reused {
 		c.hangUp()
 		if end := c.call(ctx, a.TLS); end != probe.EndDone {
 			return service.Reply{End: end}
@@ -167,18 +176,16 @@ func (c *conversation) ask(ctx context.Context, a service.Ask) service.Reply {
 	stop := context.AfterFunc(ctx, c.cut(c.raw))
 	defer stop()
 	deadline := began.Add(min(wait, c.left))
-	_ = c.raw.SetDeadline(deadline) // fails only on a closed connection, which the next line tells
-	reply := service.Reply{End: probe.EndDone, TLS: c.tls}
+	_ = c.raw.SetDeadline(deadline) // fails only on a closed connection, which reading tells
 	if len(a.Send) > 0 {
-		if _, err := c.conn.Write(a.Send); err != nil && !errors.Is(err, syscall.EPIPE) {
-			reply.End = endOf(err)
-		}
+		_, _ = c.conn.Write(a.Send) // likewise; what the peer said before it closed is still read
 	}
+	reply := service.Reply{TLS: c.tls}
 	reply.Bytes, reply.End = c.read(a, deadline)
 	if len(reply.Bytes) > 0 {
 		c.look.received = c.Clock()
 	}
-	if c.conn != nil && (reply.End != probe.EndDone && reply.End != probe.EndTimeout || a.HTTP && !reusable(reply.Bytes)) {
+	if reply.End != probe.EndDone && reply.End != probe.EndTimeout || a.HTTP && !reusable(reply.Bytes) {
 		c.hangUp()
 	}
 	return reply
@@ -205,7 +212,7 @@ func (c *conversation) call(ctx context.Context, secure bool) string {
 	}
 	began := time.Now()
 	defer func() { c.left -= time.Since(began) }()
-	c.countSent()
+	c.sent.Add(1)
 	conn, err := c.dial.connect(ctx, netip.AddrPortFrom(c.look.endpoint.Addr, c.look.endpoint.Port), min(c.ConnectTimeout, c.left))
 	if err != nil {
 		if end := endOf(err); end == probe.EndReset {
@@ -228,15 +235,6 @@ func (c *conversation) call(ctx context.Context, secure bool) string {
 	}
 	c.conn, c.tls = t, certificate(t.ConnectionState())
 	return probe.EndDone
-}
-
-var sentMu sync.Mutex
-
-// countSent counts a connection of ours; conversations run side by side.
-func (c *conversation) countSent() {
-	sentMu.Lock()
-	defer sentMu.Unlock()
-	c.cov.Sent++
 }
 
 // read takes in an answer: until it is over, pauses, or a budget ends.
@@ -291,9 +289,7 @@ func endOf(err error) string {
 		return probe.EndTimeout
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return probe.EndReset
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
-		return probe.EndClosed
-	default:
+	default: // io.EOF, and whatever TLS makes of an end it did not like
 		return probe.EndClosed
 	}
 }

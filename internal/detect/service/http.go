@@ -19,6 +19,7 @@ type Message struct {
 	Headers []Header
 	Body    []byte
 	Whole   bool // the body came to its end
+	old     bool // HTTP/1.0: the connection ends with the answer
 	framed  bool // the end of the body can be told without the connection's end
 }
 
@@ -37,7 +38,7 @@ func (m *Message) Get(name string) string {
 
 // Reusable tells whether a further request may follow on the same connection.
 func (m *Message) Reusable() bool {
-	return m.Whole && m.framed && !strings.EqualFold(m.Get("connection"), "close")
+	return m.Whole && m.framed && !m.old && !strings.EqualFold(m.Get("connection"), "close")
 }
 
 // ParseHTTP reads as much of an HTTP/1 answer as there is; ok is false where it is none.
@@ -50,7 +51,7 @@ func ParseHTTP(b []byte) (m Message, ok bool) {
 	if err != nil || status < 100 || status > 999 {
 		return m, false
 	}
-	m.Status = status
+	m.Status, m.old = status, line[7] == '0'
 	_, rest, found := bytes.Cut(b, []byte("\n"))
 	for found {
 		var h []byte

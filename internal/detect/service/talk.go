@@ -103,8 +103,16 @@ var hints = map[uint16]string{
 	5432: "postgresql", 5433: "postgresql", 6379: "redis",
 }
 
+// prints tells the ports of printers, which put on paper whatever they are sent: there we only listen. Port
+// 9100 is not among them: in a cloud it is an exporter of metrics.
+func prints(port uint16) bool { return port == 515 || port >= 9101 && port <= 9107 }
+
 // recognise makes the moves in turn until one is answered, the port's own first.
 func (t *talk) recognise() {
+	if prints(t.endpoint.Port) {
+		t.hear(Ask{Fresh: true, Passive: true})
+		return
+	}
 	hint := hints[t.endpoint.Port]
 	if hint == "http" {
 		t.get(Ask{Fresh: true})
@@ -115,25 +123,21 @@ func (t *talk) recognise() {
 		}
 	}
 	for _, m := range moves {
-		if t.tlsHint && t.tls == nil && m.name != "tls" && t.service.Name == HTTP {
-			t.upgrade()
-		}
-		if t.over() {
-			return
-		}
-		if m.name != hint {
+		if m.name != hint && !t.over() {
 			m.try(t)
 		}
+	}
+	if t.tlsHint && t.tls == nil && !t.spent {
+		t.upgrade()
 	}
 }
 
 // upgrade forgets what a TLS port said in plain and asks again inside, keeping the answer if there is none.
 func (t *talk) upgrade() {
-	t.tlsHint = false
 	plain := t.service
-	t.service = &probe.Service{Name: probe.Unknown}
+	t.service = &probe.Service{Name: probe.Unknown, Flags: plain.Flags}
 	t.handshake()
-	if t.service.Name == probe.Unknown && t.tls == nil {
+	if t.tls == nil {
 		t.service = plain
 	}
 }
@@ -279,6 +283,7 @@ func (t *talk) put(s probe.Step) (a Ask, sent string) {
 // record gives what is kept of an answer: what the step asks to keep, or its first line where that is not in
 // it, or all of it, without what changes each time, at most turnMax bytes.
 func record(s probe.Step, b []byte) untrusted.Text {
+	b = steady(b)
 	if s.Keep != "" {
 		kept := Pattern(s.Keep).Find(b[:min(len(b), 64<<10)])
 		if kept == nil {
@@ -286,5 +291,5 @@ func record(s probe.Step, b []byte) untrusted.Text {
 		}
 		return untrusted.Bytes(kept).Cap(turnMax)
 	}
-	return untrusted.Bytes(steady(b)).Cap(turnMax)
+	return untrusted.Bytes(b).Cap(turnMax)
 }

@@ -1,0 +1,268 @@
+package service
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+
+	"demarc/internal/probe"
+)
+
+func TestClassify(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, answer, service, product, version string
+		facts                                   map[string]string
+		contradiction                           bool
+	}{
+		{name: "openssh of debian", answer: "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\r\n", service: SSH, product: "OpenSSH", version: "9.2p1", facts: map[string]string{"protocol": "2.0", "release": "debian 12", "comment": "Debian-2+deb12u10"}},
+		{name: "a backport names no release", answer: "SSH-2.0-OpenSSH_9.9p1 Debian-3~bpo12+1\r\n", service: SSH, product: "OpenSSH", version: "9.9p1", facts: map[string]string{"release": ""}},
+		{name: "ubuntu", answer: "SSH-2.0-OpenSSH_8.9p1 Ubuntu-3ubuntu0.13\r\n", service: SSH, product: "OpenSSH", version: "8.9p1", facts: map[string]string{"release": ""}},
+		{name: "dropbear", answer: "SSH-2.0-dropbear_2022.83\r\n\x00\x00\x01\x94", service: SSH, product: "dropbear", version: "2022.83"},
+		{name: "both versions", answer: "SSH-1.99-Cisco-1.25\n", service: SSH, product: "Cisco-1.25", facts: map[string]string{"protocol": "1.99"}},
+		{name: "lines before", answer: "Authorised use only\r\nSSH-2.0-x\r\n", service: SSH, product: "x"},
+		{name: "no version", answer: "SSH-hello\r\n"},
+		{name: "nginx", answer: "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\n\r\n<title> Hello\n</title>", service: HTTP, product: "nginx", version: "1.22.1", facts: map[string]string{"title": "Hello", "status": "200"}},
+		{name: "a compressed page has no title", answer: "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n<title>x</title>", service: HTTP, facts: map[string]string{"title": "", "encoding": "gzip"}},
+		{name: "a page about ssh", answer: "HTTP/1.1 200 OK\r\n\r\nSSH-2.0-OpenSSH\r\n+PONG\r\n", service: HTTP},
+		{name: "no status", answer: "HTTP/1.1 OK\r\n"},
+		{name: "pong", answer: "+PONG\r\n", service: Redis, product: "Redis"},
+		{name: "password", answer: "-NOAUTH Authentication required.\r\n", service: Redis, product: "Redis"},
+		{name: "info", answer: "$99\r\n# Server\r\nredis_version:7.0.15\r\n", service: Redis, product: "Redis", version: "7.0.15"},
+		{name: "pop3 is not redis", answer: "+OK ready\r\n"},
+		{name: "trust", answer: "R\x00\x00\x00\x08\x00\x00\x00\x00E\x00\x00\x00\x09SFATAL\x00\x00", service: PostgreSQL, product: "PostgreSQL", facts: map[string]string{"auth": "ok"}},
+		{name: "scram", answer: "R\x00\x00\x00\x17\x00\x00\x00\nSCRAM-SHA-256\x00\x00", service: PostgreSQL, product: "PostgreSQL", facts: map[string]string{"auth": "sasl"}},
+		{name: "refused", answer: "E\x00\x00\x00\x1fSFATAL\x00C28000\x00Mgo away\x00\x00", service: PostgreSQL, product: "PostgreSQL", facts: map[string]string{"code": "28000", "message": "go away"}},
+		{name: "not postgres", answer: "Requested nothing at all"},
+		{name: "telnet", answer: "\xff\xfd\x18\xff\xfd \r\nwelcome\r\nhost login: ", service: Telnet, facts: map[string]string{"prompt": "host login:", "start_tls": ""}},
+		{name: "telnet with tls", answer: "\xff\xfd\x2e", service: Telnet, facts: map[string]string{"start_tls": "offered"}},
+		{name: "the rune is not the byte", answer: "ÿý\x18hello"},
+		{name: "three at once", answer: "SSH-2.0-x\r\nHTTP/1.1 200 OK\r\n\r\n+PONG\r\n", service: SSH, product: "x", contradiction: true},
+		{name: "nothing", answer: ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s, contradiction := Classify([]byte(c.answer))
+			if s == nil {
+				s = &probe.Service{}
+			}
+			if s.Name != c.service || s.Product.Raw() != c.product || s.Version.Raw() != c.version || contradiction != c.contradiction {
+				t.Errorf("got %q %q %q, contradiction %v", s.Name, s.Product, s.Version, contradiction)
+			}
+			for name, want := range c.facts {
+				if got := s.Facts[name].Raw(); got != want {
+					t.Errorf("%s: %q, want %q", name, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestParseHTTP(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, answer, body string
+		whole, reusable    bool
+	}{
+		{"length", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokmore", "ok", true, true},
+		{"too short", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", "ok", false, false},
+		{"chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nre\r\n3;x=y\r\nf: \r\n0\r\n\r\n", "ref: ", true, true},
+		{"chunk unfinished", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nabc", "abc", false, false},
+		{"chunk of absurd size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nabc", "", false, false},
+		{"close", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "", true, false},
+		{"1.0", "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", "", true, false},
+		{"until the end", "HTTP/1.1 200 OK\r\n\r\nabc", "abc", false, false},
+		{"no content", "HTTP/1.1 204 No Content\r\n\r\n", "", true, true},
+		{"negative length", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nabc", "abc", false, false},
+		{"headers unfinished", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", "", false, false},
+	} {
+		m, ok := ParseHTTP([]byte(c.answer))
+		if !ok || string(m.Body) != c.body || m.Whole != c.whole || m.Reusable() != c.reusable {
+			t.Errorf("%s: %v body %q whole %v reusable %v", c.name, ok, m.Body, m.Whole, m.Reusable())
+		}
+	}
+}
+
+func TestStartupMessage(t *testing.T) {
+	t.Parallel()
+	m := StartupMessage("nobody")
+	if int(m[3]) != len(m) || !bytes.Equal(m[4:8], []byte{0, 3, 0, 0}) || !bytes.HasSuffix(m, []byte{0, 0}) || !bytes.Contains(m, []byte("user\x00nobody\x00")) {
+		t.Errorf("%q", m)
+	}
+}
+
+// A peer behind a table: what it says to what it hears.
+func talkTo(port uint16, answers map[string]string, scripts ...probe.Script) (probe.Facts, []Ask) {
+	var asked []Ask
+	f := Converse(probe.Endpoint{Proto: probe.TCP, Port: port}, Self{Version: "1", Policy: "https://p.example/"}, scripts, func(a Ask) Reply {
+		asked = append(asked, a)
+		if a.TLS {
+			return Reply{End: probe.EndClosed}
+		}
+		word, _, _ := strings.Cut(string(a.Send), " ")
+		if s, ok := answers[word]; ok {
+			return Reply{Bytes: []byte(s), End: probe.EndDone}
+		}
+		return Reply{End: probe.EndTimeout}
+	})
+	return f, asked
+}
+
+func TestAnAnswerToAnythingIsRecognised(t *testing.T) {
+	t.Parallel()
+	f, asked := talkTo(47001, map[string]string{"GET": "-ERR wrong number of arguments for 'get' command\r\n"})
+	if f.Service.Name != Redis || len(asked) != 2 {
+		t.Errorf("Redis on an odd port: %s after %d questions", f.Service.Name, len(asked))
+	}
+}
+
+func TestTheWellKnownPortIsAskedItsOwnQuestionFirst(t *testing.T) {
+	t.Parallel()
+	for port, want := range map[uint16]string{6379: ping, 80: "GET / ", 5432: "\x00\x00\x00", 22: ""} {
+		_, asked := talkTo(port, nil)
+		if !strings.HasPrefix(string(asked[0].Send), want) || (want == "") != asked[0].Passive {
+			t.Errorf("port %d is first asked %q", port, asked[0].Send)
+		}
+		if !slices.ContainsFunc(asked, func(a Ask) bool { return a.TLS }) {
+			t.Errorf("port %d: a mute peer is not offered TLS", port)
+		}
+	}
+}
+
+func TestAPrinterIsSentNothing(t *testing.T) {
+	t.Parallel()
+	for _, port := range []uint16{515, 9101, 9107} {
+		_, asked := talkTo(port, nil)
+		if len(asked) != 1 || len(asked[0].Send) != 0 || asked[0].TLS {
+			t.Errorf("port %d: %+v", port, asked)
+		}
+	}
+}
+
+func TestAScriptIsOnlyForItsService(t *testing.T) {
+	t.Parallel()
+	s := probe.Script{Check: "c", Services: probe.Strings{Redis}, Steps: []probe.Step{{Send: "PING "}}}
+	f, _ := talkTo(22, map[string]string{"": "SSH-2.0-x\r\n"}, s)
+	if len(f.Exchanges) != 0 {
+		t.Errorf("a script for Redis was run on SSH: %+v", f.Exchanges)
+	}
+	f, _ = talkTo(6379, map[string]string{"*1\r\n$4\r\nPING\r\n": "+PONG\r\n", "PING": "SSH-2.0-x\r\n"}, s)
+	if len(f.Exchanges) != 1 || !slices.Contains(f.Service.Flags, probe.FlagContradiction) {
+		t.Errorf("an answer of another protocol is no contradiction: %+v", f)
+	}
+}
+
+func TestKeepLeavesTheRestOut(t *testing.T) {
+	t.Parallel()
+	step := probe.Step{Keep: `redis_version:[0-9.]+`}
+	if got := record(step, []byte("$9\r\nsecret:1\r\nredis_version:7.0.15\r\nuptime:3\r\n")).Raw(); got != "redis_version:7.0.15" {
+		t.Errorf("kept %q", got)
+	}
+	if got := record(step, []byte("-NOAUTH no\r\nmore\r\n")).Raw(); got != "-NOAUTH no" {
+		t.Errorf("kept %q", got)
+	}
+}
+
+func TestHolds(t *testing.T) {
+	t.Parallel()
+	yes := true
+	s, _ := Classify([]byte("SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\r\n"))
+	s.TLS, s.Flags = &probe.TLS{NotAfter: 100}, []string{probe.FlagEcho}
+	page := "HTTP/1.1 200 OK\r\nServer: Nginx\r\n\r\nref: refs/heads/main\n"
+	for name, c := range map[string]struct {
+		m      probe.Match
+		answer string
+		want   bool
+	}{
+		"nothing asked":        {probe.Match{}, "x", true},
+		"any of":               {probe.Match{Prefix: probe.Strings{"a", "b"}}, "bc", true},
+		"none of":              {probe.Match{Contains: probe.Strings{"x"}}, "bc", false},
+		"equals":               {probe.Match{Equals: probe.Strings{"bc"}}, "bc", true},
+		"all members":          {probe.Match{Prefix: probe.Strings{"b"}, Regex: "^c"}, "bc", false},
+		"status":               {probe.Match{Status: probe.Numbers{200}, Header: map[string]string{"SERVER": "nginx"}, BodyRegex: "^ref: "}, page, true},
+		"status of no page":    {probe.Match{StatusNot: probe.Numbers{200}}, "+PONG", false},
+		"status not":           {probe.Match{StatusNot: probe.Numbers{200}}, page, false},
+		"body is not headers":  {probe.Match{Body: probe.Strings{"Nginx"}}, page, false},
+		"fact":                 {probe.Match{Fact: map[string]probe.Strings{"release": {"debian 12"}}}, "", true},
+		"fact regex":           {probe.Match{FactRegex: map[string]string{"version": "^9"}}, "", true},
+		"flag":                 {probe.Match{Flag: probe.Strings{probe.FlagEcho}}, "", true},
+		"flag not":             {probe.Match{FlagNot: probe.Strings{probe.FlagEcho}}, "", false},
+		"expired":              {probe.Match{TLSExpired: &yes}, "", true},
+		"a pattern that fails": {probe.Match{Regex: "("}, "x", false},
+	} {
+		if got := Holds(c.m, c.answer, s, 200); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// Whatever a peer says: no panic, and nothing kept beyond its cap.
+func fuzzed(f *testing.F, classify func([]byte) *probe.Service, name string) {
+	for _, s := range []string{"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\r\n", "HTTP/1.1 200 OK\r\nServer: nginx/1\r\n\r\n<title>x</title>", "+PONG\r\n", "-NOAUTH x\r\nredis_version:7\n", "R\x00\x00\x00\x08\x00\x00\x00\x00", "E\x00\x00\x00\x1fSFATAL\x00C28000\x00Mgo away\x00\x00", "\xff\xfd\x18\xff\xfa\x18\x01\xff\xf0login: ", ""} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s := classify(b)
+		if s == nil {
+			return
+		}
+		if name != "" && s.Name != name {
+			t.Errorf("named %s", s.Name)
+		}
+		if s.Product.Len() > factMax || s.Version.Len() > factMax || s.Banner.Len() > bannerMax || len(s.Facts) > 8 {
+			t.Errorf("too much is kept: %+v", s)
+		}
+		for k, v := range s.Facts {
+			if v.Len() > factMax {
+				t.Errorf("%s has %d bytes", k, v.Len())
+			}
+		}
+	})
+}
+
+func FuzzSSH(f *testing.F)      { fuzzed(f, ssh, SSH) }
+func FuzzHTTP(f *testing.F)     { fuzzed(f, http, HTTP) }
+func FuzzRedis(f *testing.F)    { fuzzed(f, redis, Redis) }
+func FuzzPostgres(f *testing.F) { fuzzed(f, postgres, PostgreSQL) }
+func FuzzTelnet(f *testing.F)   { fuzzed(f, telnet, Telnet) }
+func FuzzClassify(f *testing.F) {
+	fuzzed(f, func(b []byte) *probe.Service {
+		s, _ := Classify(b)
+		return s
+	}, "")
+}
+
+// A message is never longer than what it was read from, and what is recorded keeps its cap.
+func FuzzMessage(f *testing.F) {
+	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nDate: x\r\n\r\n2\r\nok\r\n0\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, ok := ParseHTTP(b)
+		if ok && (len(m.Body) > len(b) || len(m.Headers) > maxHeaders) {
+			t.Errorf("%d bytes of body, %d headers, of %d bytes", len(m.Body), len(m.Headers), len(b))
+		}
+		if n := record(probe.Step{}, b).Len(); n > turnMax {
+			t.Errorf("%d bytes recorded", n)
+		}
+	})
+}
+
+// Whatever is answered to whatever is asked, a conversation ends, in few questions.
+func FuzzConverse(f *testing.F) {
+	f.Add(uint16(22), []byte("SSH-2.0-x\r\n"), []byte("+PONG\r\n"))
+	f.Add(uint16(443), []byte("\x15\x03\x01"), []byte("HTTP/1.1 400 x\r\n\r\nhttps"))
+	scripts := []probe.Script{{Check: "c", Services: Names(), Steps: []probe.Step{{HTTPGet: "/a"}, {Send: "b"}, {PGStartup: "c"}, {Send: "d"}, {Send: "e"}, {Send: "f"}, {Send: "never"}}}}
+	f.Fuzz(func(t *testing.T, port uint16, first, second []byte) {
+		n := 0
+		facts := Converse(probe.Endpoint{Port: port}, Self{}, scripts, func(Ask) Reply {
+			n++
+			if n%2 == 1 {
+				return Reply{Bytes: first, End: probe.EndDone, TLS: &probe.TLS{Version: "1.3"}}
+			}
+			return Reply{Bytes: second, End: probe.EndTimeout}
+		})
+		if n > 9+probe.MaxSteps || facts.Service == nil || !slices.IsSorted(facts.Service.Flags) {
+			t.Errorf("%d questions, %+v", n, facts.Service)
+		}
+	})
+}
