@@ -255,7 +255,7 @@ func (w *World) buildNIC(s Server, row *serverRow, i int, nic NIC) error {
 }
 
 func (w *World) newFloating(addr netip.Addr, project string) *floatingRow {
-	f := &floatingRow{ID: w.uuidFor("floating", addr.String()), TenantID: w.ProjectID(project), ProjectID: w.ProjectID(project), Address: addr.String(),
+	f := &floatingRow{ID: w.uuidFor("floating", w.home(addr).String()), TenantID: w.ProjectID(project), ProjectID: w.ProjectID(project), Address: addr.String(),
 		Status: "DOWN", Forwards: []forwardRow{}, Tags: []string{}, stamp: born()}
 	for _, n := range w.networks {
 		if n.External && slices.ContainsFunc(w.subnets, func(s *subnetRow) bool {

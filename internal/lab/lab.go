@@ -47,7 +47,9 @@ type World struct {
 	hooks         []func(Event)
 	pending       []Event
 
-	base    string // http://host:port
+	octet   byte         // the world lives in 127.octet.0.0/16
+	claimed net.Listener // while this is open
+	base    string       // http://host:port
 	server  *http.Server
 	serving sync.WaitGroup
 	release chan struct{} // closed at the end, so that slow answers stop waiting
@@ -82,7 +84,11 @@ func New(s Scenario) (*World, error) {
 		appCreds:  s.AppCreds,
 		release:   make(chan struct{}),
 	}
+	if err := w.claim(); err != nil {
+		return nil, err
+	}
 	if err := w.build(); err != nil {
+		_ = w.claimed.Close()
 		return nil, fmt.Errorf("scenario %q: %w", s.Name, err)
 	}
 	if err := w.start(); err != nil {
@@ -136,6 +142,7 @@ func (w *World) Close() {
 		w.Mail.Close()
 	}
 	w.serving.Wait()
+	_ = w.claimed.Close()
 }
 
 // AuthURL is where Keystone answers.

@@ -22,6 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func world(t *testing.T, change ...func(*lab.Scenario)) *lab.World {
 	t.Helper()
 	s := lab.DemoScenario()
+	s.Anywhere = true
 	for _, f := range change {
 		f(&s)
 	}
@@ -35,8 +36,11 @@ func world(t *testing.T, change ...func(*lab.Scenario)) *lab.World {
 
 // ask connects from a source, sends a line and gives the first line of the answer; "silence" when the connection or the
 // answer does not come in time, "closed" on a reset.
-func ask(t *testing.T, from netip.Addr, to, send string) string {
+func ask(t *testing.T, w *lab.World, from netip.Addr, to, send string) string {
 	t.Helper()
+	from = w.At(from)
+	at := netip.MustParseAddrPort(to)
+	to = netip.AddrPortFrom(w.At(at.Addr()), at.Port()).String()
 	d := net.Dialer{Timeout: 300 * time.Millisecond, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
 	c, err := d.Dial("tcp", to)
 	if err != nil {
@@ -57,40 +61,40 @@ func ask(t *testing.T, from netip.Addr, to, send string) string {
 
 const ping = "PING\r\n"
 
-func expect(t *testing.T, from netip.Addr, to, send, want string) {
+func expect(t *testing.T, w *lab.World, from netip.Addr, to, send, want string) {
 	t.Helper()
-	if got := ask(t, from, to, send); got != want {
+	if got := ask(t, w, from, to, send); got != want {
 		t.Errorf("%s from %s: %q, want %q", to, from, got, want)
 	}
 }
 
 func TestGroupsDecideWhoGetsAnAnswer(t *testing.T) {
 	w := world(t)
-	expect(t, lab.DemoScanner, "127.77.1.10:6379", ping, "+PONG")
-	expect(t, lab.DemoOther, "127.77.1.10:6379", ping, "+PONG")
-	expect(t, lab.DemoScanner, "127.77.1.55:6379", ping, "+PONG")
-	expect(t, lab.DemoOther, "127.77.1.55:6379", ping, "silence")
-	expect(t, lab.DemoScanner, "127.77.1.30:22022", "", "SSH-2.0-OpenSSH_7.9p1 Debian-10+deb10u2")
-	expect(t, lab.DemoScanner, "127.77.1.10:9999", "", "closed")
+	expect(t, w, lab.DemoScanner, "127.77.1.10:6379", ping, "+PONG")
+	expect(t, w, lab.DemoOther, "127.77.1.10:6379", ping, "+PONG")
+	expect(t, w, lab.DemoScanner, "127.77.1.55:6379", ping, "+PONG")
+	expect(t, w, lab.DemoOther, "127.77.1.55:6379", ping, "silence")
+	expect(t, w, lab.DemoScanner, "127.77.1.30:22022", "", "SSH-2.0-OpenSSH_7.9p1 Debian-10+deb10u2")
+	expect(t, w, lab.DemoScanner, "127.77.1.10:9999", "", "closed")
 
 	any6379 := lab.Rule{Proto: "tcp", Min: 6379, Max: 6379, Remote: netip.MustParsePrefix("0.0.0.0/0")}
 	if err := w.TenantRemoveRule("astro", "cache", any6379); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, lab.DemoScanner, "127.77.1.10:6379", ping, "silence")
+	expect(t, w, lab.DemoScanner, "127.77.1.10:6379", ping, "silence")
 	if _, err := w.TenantAddRule("astro", "cache", any6379); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, lab.DemoScanner, "127.77.1.10:6379", ping, "+PONG")
+	expect(t, w, lab.DemoScanner, "127.77.1.10:6379", ping, "+PONG")
 	if err := w.TenantSetGroups("cache-1", "default"); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, lab.DemoScanner, "127.77.1.10:6379", ping, "silence")
+	expect(t, w, lab.DemoScanner, "127.77.1.10:6379", ping, "silence")
 }
 
 func TestOpenSessionFallsSilentWhenTheGroupCloses(t *testing.T) {
 	w := world(t)
-	c, err := net.Dial("tcp", "127.77.1.10:6379")
+	c, err := net.Dial("tcp", w.At(netip.MustParseAddr("127.77.1.10")).String()+":6379")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +117,7 @@ func TestOpenSessionFallsSilentWhenTheGroupCloses(t *testing.T) {
 func TestLeakGuestFirewallAndPower(t *testing.T) {
 	w := world(t)
 	startup := "\x00\x00\x00\x08\x00\x03\x00\x00"
-	if got := ask(t, lab.DemoOther, "127.77.1.50:5432", startup); !strings.HasPrefix(got, "R\x00\x00\x00\x08") {
+	if got := ask(t, w, lab.DemoOther, "127.77.1.50:5432", startup); !strings.HasPrefix(got, "R\x00\x00\x00\x08") {
 		t.Errorf("leaky: %q", got)
 	}
 	steps := []struct {
@@ -137,7 +141,7 @@ func TestLeakGuestFirewallAndPower(t *testing.T) {
 			t.Fatal(s.name, err)
 		}
 		for i, from := range []netip.Addr{lab.DemoScanner, lab.DemoOther} {
-			if got := ask(t, from, "127.77.1.40:6379", ping); got != s.want[i] {
+			if got := ask(t, w, from, "127.77.1.40:6379", ping); got != s.want[i] {
 				t.Errorf("%s, from %s: %q, want %q", s.name, from, got, s.want[i])
 			}
 		}
@@ -155,8 +159,8 @@ func TestFloatingIPMoves(t *testing.T) {
 	if w.Holder(addr) != "mover-2" || len(events) != 1 || events[0].Kind != "floating" {
 		t.Errorf("holder %q, events %+v", w.Holder(addr), events)
 	}
-	expect(t, lab.DemoScanner, "127.77.1.60:6379", ping, "closed")
-	expect(t, lab.DemoScanner, "127.77.1.60:22022", "", "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3")
+	expect(t, w, lab.DemoScanner, "127.77.1.60:6379", ping, "closed")
+	expect(t, w, lab.DemoScanner, "127.77.1.60:22022", "", "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3")
 }
 
 func TestUUIDsRepeat(t *testing.T) {

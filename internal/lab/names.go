@@ -85,6 +85,7 @@ func (w *World) Status(server string) string {
 
 // Holder names the server at an address now, "" if there is none.
 func (w *World) Holder(addr netip.Addr) string {
+	addr = w.At(addr)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range w.ports {

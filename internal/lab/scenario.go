@@ -8,6 +8,7 @@ type Scenario struct {
 	Name      string
 	Region    string                // default "lab"
 	RandomIDs bool                  // default: UUIDs follow from names, so that a story repeats exactly
+	Anywhere  bool                  // live in any free 127.N.0.0/16 in place of 127.77.0.0/16; see World.At
 	Addr      string                // where the cloud's APIs listen; default 127.0.0.1:0
 	MailAddr  string                // where mail is received; default 127.0.0.1:0
 	PageMax   int                   // largest page of Nova, Neutron and Glance; default 1000

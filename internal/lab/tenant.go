@@ -24,6 +24,7 @@ func (w *World) act(actor, what, object string, change func() error) error {
 // TenantAddRule adds a rule to a project's group and gives the rule's id.
 func (w *World) TenantAddRule(project, group string, r Rule) (string, error) {
 	id := ""
+	r.Remote = w.AtPrefix(r.Remote)
 	err := w.act("tenant:"+project, "add rule", group, func() error {
 		g := w.group(project, group)
 		if g == nil {
@@ -41,6 +42,7 @@ func (w *World) TenantAddRule(project, group string, r Rule) (string, error) {
 
 // TenantRemoveRule removes the ingress rules of a group that are equal to r, and fails if there is none.
 func (w *World) TenantRemoveRule(project, group string, r Rule) error {
+	r.Remote = w.AtPrefix(r.Remote)
 	return w.act("tenant:"+project, "remove rule", group, func() error {
 		g := w.group(project, group)
 		if g == nil {
@@ -84,6 +86,7 @@ func (w *World) TenantSetGroups(server string, groups ...string) error {
 // MoveFloatingIP leads a floating IP to the first port of a server, or to nothing where server is "". The
 // address changes its project too, for that is what reuse by another tenant looks like from outside.
 func (w *World) MoveFloatingIP(addr netip.Addr, server string) error {
+	addr = w.At(addr)
 	return w.act("tenant", "move floating IP", addr.String(), func() error {
 		f := find(w.floating, func(f *floatingRow) bool { return f.Address == addr.String() })
 		if f == nil {
@@ -136,6 +139,7 @@ func (w *World) StopService(server, service string) error {
 // BlockSource sets the firewall inside a machine: with drop it drops what comes from the given prefixes, or
 // everything where none is given; without drop it is taken down.
 func (w *World) BlockSource(server string, drop bool, from ...netip.Prefix) error {
+	from = w.atPrefixes(from)
 	return w.act("tenant:"+server, "guest firewall", server, func() error {
 		s := w.serverNamed(server)
 		if s == nil {

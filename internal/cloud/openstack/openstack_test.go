@@ -32,7 +32,9 @@ type bundle struct {
 
 func setup(t *testing.T, change ...func(*openstack.Config)) bundle {
 	t.Helper()
-	w, err := lab.New(lab.DemoScenario())
+	scenario := lab.DemoScenario()
+	scenario.Anywhere = true
+	w, err := lab.New(scenario)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +83,7 @@ func TestSnapshotIsWhole(t *testing.T) {
 		t.Fatalf("legacy-db: %+v", srv)
 	}
 	p := x.PortsOf[srv.ID][0]
-	if f := x.FloatingOf[p.ID]; len(f) != 1 || f[0].Addr.String() != "127.77.1.30" || !p.PortSecurity || p.Revision != 1 {
+	if f := x.FloatingOf[p.ID]; len(f) != 1 || f[0].Addr != b.At(netip.MustParseAddr("127.77.1.30")) || !p.PortSecurity || p.Revision != 1 {
 		t.Errorf("port %+v, floating %+v", p, f)
 	}
 	g := x.Groups[p.Groups[0]]
@@ -256,7 +258,7 @@ func TestQuarantineHasExactlyTheWantedRules(t *testing.T) {
 
 func TestHolderFollowsTheFloatingIP(t *testing.T) {
 	b := setup(t)
-	at := netip.MustParseAddr("127.77.1.60")
+	at := b.At(netip.MustParseAddr("127.77.1.60"))
 	h, err := b.Cloud.Holder(t.Context(), at, asset.ExternalScope)
 	if err != nil || string(h.Server) != b.ServerID("mover-1") || h.ServerStatus != "ACTIVE" || h.FloatingRevision == 0 {
 		t.Fatalf("%+v %v", h, err)
@@ -281,7 +283,7 @@ func TestHolderFollowsTheFloatingIP(t *testing.T) {
 	if h, err := b.Cloud.Holder(t.Context(), p.FixedIPs[0].Addr, string(p.Network)); err != nil || h.Port != p.ID {
 		t.Errorf("by its own address: %+v %v", h, err)
 	}
-	if h, err := b.Cloud.Holder(t.Context(), netip.MustParseAddr("127.77.0.10"), asset.ExternalScope); err != nil || !h.Shared {
+	if h, err := b.Cloud.Holder(t.Context(), b.At(netip.MustParseAddr("127.77.0.10")), asset.ExternalScope); err != nil || !h.Shared {
 		t.Errorf("a router's address: %+v %v", h, err)
 	}
 }
