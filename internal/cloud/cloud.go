@@ -1,0 +1,85 @@
+// Package cloud says what any cloud must tell or do for us.
+package cloud
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"demarc/internal/asset"
+)
+
+// The outcomes that a caller must tell apart; all others are faults for the operator.
+var (
+	// ErrNobody says that the cloud was asked and that no port holds the address.
+	ErrNobody = errors.New("nobody holds the address")
+	// ErrAmbiguous says that more than one port answers for the address, so it can be charged to none.
+	ErrAmbiguous = errors.New("more than one port holds the address")
+	// ErrNotFound says that the cloud was asked and does not know the identifier.
+	ErrNotFound = errors.New("the cloud does not know it")
+	// ErrStale says that somebody changed the port since the revision was read. Nothing was done.
+	ErrStale = errors.New("the port has changed since it was read")
+	// ErrUnknownOutcome says that the request left and no trustworthy answer came: it may or may not have
+	// been done. Read the port again; never repeat blindly.
+	ErrUnknownOutcome = errors.New("the outcome is unknown")
+)
+
+// Reader tells what a cloud holds. Its methods may be called from many goroutines.
+type Reader interface {
+	// Snapshot walks all listings. A listing that could not be read, or not provably to its end, is a Gap in the
+	// snapshot, and what was read of it is kept; an error means that nothing could be read at all, as when the
+	// credential is refused or ctx ended. The clock now (µs) is asked at the beginning and at the end.
+	Snapshot(ctx context.Context, now func() int64) (*asset.Snapshot, error)
+
+	// Holder asks anew who holds an address in a scope (asset.ExternalScope or a network's id). It trusts no
+	// earlier reading. ErrNobody: certainly none. ErrAmbiguous: several. Any other error: could not look.
+	Holder(ctx context.Context, addr netip.Addr, scope string) (Holding, error)
+}
+
+// Holding is who holds an address at the moment of asking, with the revisions that prove it unchanged later.
+type Holding struct {
+	asset.Holder
+	PortRevision     int
+	FloatingRevision int    // 0 where no floating IP is involved
+	ServerStatus     string // "" where the port belongs to no server
+}
+
+// Actor changes ports, and what quarantine needs. Its methods may be called from many goroutines. None of
+// them repeats a change by itself.
+type Actor interface {
+	// Port reads one port. ErrNotFound: it does not exist, or the account may not see it.
+	Port(ctx context.Context, id asset.PortID) (asset.Port, error)
+
+	// ServerPorts reads all ports of one server, in the order of their ids. A server that exists and has no port
+	// gives an empty list; one that does not exist gives ErrNotFound.
+	ServerPorts(ctx context.Context, id asset.ServerID) ([]asset.Port, error)
+
+	// SetGroups replaces the whole group list of a port, if its revision is still the given one, and gives the port
+	// as it is afterwards. ErrStale, ErrNotFound: nothing was done. ErrUnknownOutcome: see there. A fault: the cloud
+	// refused or was not reached, and nothing was done.
+	SetGroups(ctx context.Context, id asset.PortID, groups []asset.GroupID, revision int) (asset.Port, error)
+
+	// EnsureQuarantine makes the group named in the spec exist in the enforcement project with exactly the wanted
+	// rules, and proves it by reading it back. It may be repeated at any time, also after an unknown outcome. A
+	// group that other projects can see is refused, for they could open it.
+	EnsureQuarantine(ctx context.Context, spec QuarantineSpec) (asset.GroupID, error)
+
+	// Group reads one security group with its rules. ErrNotFound as for Port.
+	Group(ctx context.Context, id asset.GroupID) (asset.Group, error)
+}
+
+// QuarantineSpec is what a quarantined machine may still talk to.
+type QuarantineSpec struct {
+	Name   string
+	Admit  []Opening // towards the machine: the scanner, the owner's repair path
+	Egress []Opening // from the machine: package mirrors, name service, time
+}
+
+// Opening admits one prefix.
+type Opening struct {
+	Prefix  netip.Prefix
+	Proto   string // tcp, udp, icmp, …; "" is any
+	PortMin int    // with PortMax 0: every port
+	PortMax int
+	Purpose string // stands in the rule's description, for the tenant to read
+}

@@ -1,0 +1,162 @@
+package openstack
+
+import (
+	"context"
+	"net/netip"
+	"net/url"
+	"slices"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"demarc/internal/asset"
+	"demarc/internal/cloud"
+)
+
+// Port implements cloud.Actor.
+func (c *Cloud) Port(ctx context.Context, id asset.PortID) (asset.Port, error) {
+	var body struct{ Port wirePort }
+	err := c.get(ctx, c.network, c.network.ServiceURL("ports", url.PathEscape(string(id))), &body)
+	return body.Port.asset(), err
+}
+
+// ServerPorts implements cloud.Actor.
+func (c *Cloud) ServerPorts(ctx context.Context, id asset.ServerID) ([]asset.Port, error) {
+	rows, err := walk(ctx, c, listing{client: c.network, path: "ports", key: "ports", query: url.Values{"device_id": {string(id)}}}, func(w wirePort) string { return w.ID })
+	if err != nil {
+		return nil, err
+	}
+	var out []asset.Port
+	for _, w := range rows {
+		if p := w.asset(); p.Server == id {
+			out = append(out, p)
+		}
+	}
+	if len(out) == 0 {
+		_, err = c.server(ctx, id)
+	}
+	return out, err
+}
+
+func (c *Cloud) server(ctx context.Context, id asset.ServerID) (asset.Server, error) {
+	var body struct{ Server wireServer }
+	err := c.get(ctx, c.compute, c.compute.ServiceURL("servers", url.PathEscape(string(id))), &body)
+	return body.Server.asset(), err
+}
+
+// SetGroups implements cloud.Actor.
+func (c *Cloud) SetGroups(ctx context.Context, id asset.PortID, groups []asset.GroupID, revision int) (asset.Port, error) {
+	if groups == nil {
+		groups = []asset.GroupID{} // null would mean "as it is"
+	}
+	var body struct{ Port wirePort }
+	err := c.change(ctx, "PUT", c.network.ServiceURL("ports", url.PathEscape(string(id))), &gophercloud.RequestOpts{
+		JSONBody:     map[string]any{"port": map[string]any{"security_groups": groups}},
+		JSONResponse: &body, OkCodes: []int{200},
+		MoreHeaders: map[string]string{"If-Match": "revision_number=" + itoa(revision)},
+	})
+	if err != nil {
+		return asset.Port{}, err
+	}
+	return body.Port.asset(), nil
+}
+
+// Group implements cloud.Actor.
+func (c *Cloud) Group(ctx context.Context, id asset.GroupID) (asset.Group, error) {
+	g, err := c.group(ctx, id)
+	return g.asset(), err
+}
+
+func (c *Cloud) group(ctx context.Context, id asset.GroupID) (wireGroup, error) {
+	var body struct {
+		Group wireGroup `json:"security_group"`
+	}
+	err := c.get(ctx, c.network, c.network.ServiceURL("security-groups", url.PathEscape(string(id))), &body)
+	return body.Group, err
+}
+
+// Holder implements cloud.Reader.
+func (c *Cloud) Holder(ctx context.Context, at netip.Addr, scope string) (cloud.Holding, error) {
+	if scope == asset.ExternalScope {
+		floating, err := walk(ctx, c, listing{client: c.network, path: "floatingips", key: "floatingips", query: url.Values{"floating_ip_address": {at.String()}}}, func(w wireFloating) string { return w.ID })
+		if err != nil {
+			return cloud.Holding{}, err
+		}
+		switch {
+		case len(floating) > 1:
+			return cloud.Holding{}, cloud.ErrAmbiguous
+		case len(floating) == 1:
+			return c.behind(ctx, floating[0])
+		}
+	}
+	return c.fixedHolder(ctx, at, scope)
+}
+
+// behind follows a floating IP to its port.
+func (c *Cloud) behind(ctx context.Context, w wireFloating) (cloud.Holding, error) {
+	f := w.asset()
+	port := f.Port
+	if w.mayForward() {
+		forwards, err := c.forwardings(ctx, f.ID)
+		if err != nil {
+			return cloud.Holding{}, err
+		}
+		for _, fw := range forwards {
+			if port != "" && port != fw.Port {
+				return cloud.Holding{}, cloud.ErrAmbiguous
+			}
+			port = fw.Port
+		}
+		f.Forwardings = forwards
+	}
+	if port == "" {
+		return cloud.Holding{}, cloud.ErrNobody
+	}
+	p, err := c.Port(ctx, port)
+	if err != nil {
+		return cloud.Holding{}, err
+	}
+	h, err := c.holding(ctx, p)
+	h.Scope, h.Addr, h.FloatingIP, h.FloatingRevision, h.Shared = asset.ExternalScope, f.Addr, f.ID, f.Revision, len(f.Forwardings) > 0
+	return h, err
+}
+
+func (c *Cloud) holding(ctx context.Context, p asset.Port) (cloud.Holding, error) {
+	h := cloud.Holding{Holder: asset.Holder{Cloud: c.conf.Cloud, Port: p.ID, Server: p.Server, Project: p.Project}, PortRevision: p.Revision}
+	if p.Server == "" {
+		h.Shared = len(p.DeviceOwner) > 8 && p.DeviceOwner[:8] == "network:"
+		return h, nil
+	}
+	s, err := c.server(ctx, p.Server)
+	h.ServerStatus = s.Status
+	return h, err
+}
+
+// fixedHolder finds the port that has an address as its own.
+func (c *Cloud) fixedHolder(ctx context.Context, at netip.Addr, scope string) (cloud.Holding, error) {
+	q := url.Values{"fixed_ips": {"ip_address=" + at.String()}}
+	if scope != asset.ExternalScope {
+		q.Set("network_id", scope)
+	}
+	rows, err := walk(ctx, c, listing{client: c.network, path: "ports", key: "ports", query: q}, func(w wirePort) string { return w.ID })
+	if err != nil {
+		return cloud.Holding{}, err
+	}
+	if scope == asset.ExternalScope {
+		nets, err := walk(ctx, c, listing{client: c.network, path: "networks", key: "networks", query: url.Values{"router:external": {"true"}}}, func(w wireNetwork) string { return w.ID })
+		if err != nil {
+			return cloud.Holding{}, err
+		}
+		rows = slices.DeleteFunc(rows, func(w wirePort) bool {
+			return !slices.ContainsFunc(nets, func(n wireNetwork) bool { return n.ID == w.NetworkID })
+		})
+	}
+	switch len(rows) {
+	case 0:
+		return cloud.Holding{}, cloud.ErrNobody
+	case 1:
+		h, err := c.holding(ctx, rows[0].asset())
+		h.Scope, h.Addr = scope, at
+		return h, err
+	}
+	return cloud.Holding{}, cloud.ErrAmbiguous
+}

@@ -1,0 +1,152 @@
+package openstack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"demarc/internal/cloud"
+	"demarc/internal/fault"
+	"demarc/internal/untrusted"
+)
+
+// bounded keeps an answer from filling the memory.
+type bounded struct {
+	next *http.Transport
+	max  int64
+}
+
+var errTooLarge = errors.New("the answer is too large")
+
+// RoundTrip hands on, and bounds the body.
+func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := b.next.RoundTrip(r)
+	if err == nil {
+		res.Body = &boundedBody{res.Body, b.max}
+	}
+	return res, err
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, errTooLarge
+	}
+	return n, err
+}
+
+// get reads one document, with bounded retries: reading again is harmless.
+func (c *Cloud) get(ctx context.Context, s *gophercloud.ServiceClient, url string, into any) error {
+	for try := 0; ; try++ {
+		_, err := s.Get(ctx, url, into, &gophercloud.RequestOpts{OkCodes: []int{200}})
+		if err == nil {
+			return nil
+		}
+		wait, again := retryAfter(err, try)
+		if !again || try >= c.conf.Retries || ctx.Err() != nil {
+			return c.explain(ctx, err)
+		}
+		select {
+		case <-time.After(min(wait, c.conf.MaxWait)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// retryAfter tells whether a reading is worth repeating, and when.
+func retryAfter(err error, try int) (time.Duration, bool) {
+	wait := 200 * time.Millisecond << min(try, 8)
+	answer, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err)
+	if !ok {
+		return wait, !errors.Is(err, errTooLarge) && !isReauth(err)
+	}
+	if answer.Actual != http.StatusTooManyRequests && answer.Actual < 500 {
+		return 0, false
+	}
+	if s, err := strconv.Atoi(answer.ResponseHeader.Get("Retry-After")); err == nil && s >= 0 {
+		wait = time.Duration(s) * time.Second
+	} else if at, err := http.ParseTime(answer.ResponseHeader.Get("Retry-After")); err == nil {
+		wait = max(0, time.Until(at))
+	}
+	return wait, true
+}
+
+func isReauth(err error) bool {
+	_, a := errors.AsType[*gophercloud.ErrUnableToReauthenticate](err)
+	_, b := errors.AsType[*gophercloud.ErrErrorAfterReauthentication](err)
+	return a || b
+}
+
+// explain makes an error ours. What the cloud wrote is a stranger's text; what we sent stays out of it.
+func (c *Cloud) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	answer, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err)
+	if !ok {
+		return fault.New(fault.Unavailable, "cloud %s: %s", c.conf.Cloud, c.conf.mask(untrusted.From(err.Error()).Cap(300).Terminal()))
+	}
+	what := fmt.Sprintf("%s %s: HTTP %d: %s", answer.Method, pathOf(answer.URL), answer.Actual, c.conf.mask(untrusted.Bytes(answer.Body).Cap(300).Terminal()))
+	switch answer.Actual {
+	case http.StatusNotFound:
+		return fmt.Errorf("%w: %s", cloud.ErrNotFound, what)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fault.New(fault.Unavailable, "cloud %s refuses the account: %s", c.conf.Cloud, what).Hinted("check the account's roles and the credential's access rules")
+	case http.StatusConflict:
+		return fault.New(fault.Conflict, "cloud %s: %s", c.conf.Cloud, what)
+	case http.StatusBadRequest:
+		return fault.New(fault.Refused, "cloud %s: %s", c.conf.Cloud, what)
+	}
+	return fault.New(fault.Unavailable, "cloud %s: %s", c.conf.Cloud, what)
+}
+
+func pathOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "?"
+	}
+	return u.Path
+}
+
+// change sends one changing request, once. An answer that does not prove what happened is an unknown outcome.
+func (c *Cloud) change(ctx context.Context, method, url string, opts *gophercloud.RequestOpts) error {
+	_, err := c.network.Request(ctx, method, url, opts)
+	if err == nil {
+		return nil
+	}
+	answer, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err)
+	switch {
+	case ok && answer.Actual == http.StatusPreconditionFailed:
+		return fmt.Errorf("%s: %w", pathOf(url), cloud.ErrStale)
+	case ok && answer.Actual < 500:
+		return c.explain(ctx, err)
+	case !ok && neverLeft(err):
+		return c.explain(ctx, err)
+	}
+	// The cause is told, and not wrapped: a caller that looks for a context's end must not take this for a
+	// request that was not made.
+	return fmt.Errorf("%s %s: %w: %s", method, pathOf(url), cloud.ErrUnknownOutcome, c.conf.mask(untrusted.From(err.Error()).Cap(300).Terminal()))
+}
+
+// neverLeft tells whether a request certainly did not reach the cloud.
+func neverLeft(err error) bool {
+	if isReauth(err) {
+		return true // the first answer was 401
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}

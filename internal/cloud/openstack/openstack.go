@@ -1,0 +1,126 @@
+// Package openstack speaks to Keystone, Nova, Neutron and Glance.
+package openstack
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+
+	"demarc/internal/cloud"
+	"demarc/internal/fault"
+	"demarc/internal/untrusted"
+)
+
+// Cloud is one OpenStack cloud, spoken to with one account. It renews its token by itself.
+type Cloud struct {
+	conf     Config
+	http     http.Client
+	project  string // id of the account's own project
+	roles    []string
+	identity *gophercloud.ServiceClient
+	compute  *gophercloud.ServiceClient
+	network  *gophercloud.ServiceClient
+	image    *gophercloud.ServiceClient
+}
+
+var (
+	_ cloud.Reader = (*Cloud)(nil)
+	_ cloud.Actor  = (*Cloud)(nil)
+)
+
+// Connect asks for a token and finds the services. A credential that is refused is a fault with advice.
+func Connect(ctx context.Context, conf Config) (*Cloud, error) {
+	conf = conf.withDefaults()
+	auth, err := conf.auth()
+	if err != nil {
+		return nil, err
+	}
+	c := &Cloud{conf: conf}
+	if c.http, err = conf.client(); err != nil {
+		return nil, err
+	}
+	provider, err := openstack.NewClient(conf.AuthURL)
+	if err != nil {
+		return nil, fault.New(fault.Config, "cloud %s: the auth_url is no URL", conf.Cloud)
+	}
+	provider.HTTPClient = c.http
+	provider.UserAgent.Prepend("demarc")
+	provider.UseTokenLock()
+	if err := openstack.Authenticate(ctx, provider, *auth); err != nil {
+		return nil, c.refused(ctx, err)
+	}
+	if err := c.find(provider); err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	c.knowMyself(provider)
+	return c, c.negotiate(ctx)
+}
+
+// Close ends idle connections.
+func (c *Cloud) Close() { c.http.CloseIdleConnections() }
+
+func (c *Cloud) refused(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if gophercloud.ResponseCodeIs(err, http.StatusUnauthorized) {
+		return fault.New(fault.Unavailable, "cloud %s: Keystone at %s refuses the credential", c.conf.Cloud, c.conf.AuthURL).
+			Hinted("check name, secret, domain and project; an application credential may have expired")
+	}
+	return fault.New(fault.Unavailable, "cloud %s: no token from %s: %s", c.conf.Cloud, c.conf.AuthURL, c.conf.mask(untrusted.From(err.Error()).Cap(300).Terminal())).
+		Hinted("check that the auth_url answers from this machine")
+}
+
+func (c *Cloud) find(p *gophercloud.ProviderClient) error {
+	where := gophercloud.EndpointOpts{Region: c.conf.Region, Availability: gophercloud.Availability(c.conf.Interface)}
+	for _, s := range []struct {
+		to   **gophercloud.ServiceClient
+		make func(*gophercloud.ProviderClient, gophercloud.EndpointOpts) (*gophercloud.ServiceClient, error)
+	}{{&c.compute, openstack.NewComputeV2}, {&c.network, openstack.NewNetworkV2}, {&c.image, openstack.NewImageV2}, {&c.identity, openstack.NewIdentityV3}} {
+		client, err := s.make(p, where)
+		if err != nil {
+			return err
+		}
+		*s.to = client
+	}
+	return nil
+}
+
+func (c *Cloud) knowMyself(p *gophercloud.ProviderClient) {
+	res, ok := p.GetAuthResult().(tokens.CreateResult)
+	if !ok {
+		return
+	}
+	if project, err := res.ExtractProject(); err == nil && project != nil {
+		c.project = project.ID
+	}
+	if roles, err := res.ExtractRoles(); err == nil {
+		for _, r := range roles {
+			c.roles = append(c.roles, r.Name)
+		}
+	}
+}
+
+// wantedMicroversion shows why a server is locked (2.73); 2.9 shows that it is.
+const wantedMicroversion = 73
+
+func (c *Cloud) negotiate(ctx context.Context) error {
+	var doc struct {
+		Version struct {
+			Version string `json:"version"`
+		} `json:"version"`
+	}
+	if err := c.get(ctx, c.compute, c.compute.Endpoint, &doc); err != nil {
+		return err
+	}
+	highest, err := strconv.Atoi(strings.TrimPrefix(doc.Version.Version, "2."))
+	if err == nil {
+		c.compute.Microversion = "2." + strconv.Itoa(min(highest, wantedMicroversion))
+	}
+	return nil
+}

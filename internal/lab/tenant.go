@@ -1,0 +1,179 @@
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// act logs a change that a tenant makes, and has the world follow it.
+func (w *World) act(actor, what, object string, change func() error) error {
+	w.mu.Lock()
+	err := change()
+	result := "done"
+	if err != nil {
+		result = err.Error()
+	}
+	w.log(actor, what, object, "", result)
+	if e := w.unlock(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// TenantAddRule adds a rule to a project's group and gives the rule's id.
+func (w *World) TenantAddRule(project, group string, r Rule) (string, error) {
+	id := ""
+	r.Remote = w.AtPrefix(r.Remote)
+	err := w.act("tenant:"+project, "add rule", group, func() error {
+		g := w.group(project, group)
+		if g == nil {
+			return fmt.Errorf("%w: group %q of %q", ErrUnknown, group, project)
+		}
+		row := w.newRule(g, r)
+		id = row.ID
+		g.Rules = append(g.Rules, row)
+		g.touch()
+		w.emit(Event{Kind: "rules", Detail: g.Name})
+		return nil
+	})
+	return id, err
+}
+
+// TenantRemoveRule removes the ingress rules of a group that are equal to r, and fails if there is none.
+func (w *World) TenantRemoveRule(project, group string, r Rule) error {
+	r.Remote = w.AtPrefix(r.Remote)
+	return w.act("tenant:"+project, "remove rule", group, func() error {
+		g := w.group(project, group)
+		if g == nil {
+			return fmt.Errorf("%w: group %q of %q", ErrUnknown, group, project)
+		}
+		text, before := w.newRule(g, r).String(), len(g.Rules)
+		g.Rules = slices.DeleteFunc(g.Rules, func(o *ruleRow) bool { return o.String() == text })
+		if len(g.Rules) == before {
+			return fmt.Errorf("%w: rule %q", ErrUnknown, text)
+		}
+		g.touch()
+		w.emit(Event{Kind: "rules", Detail: g.Name})
+		return nil
+	})
+}
+
+// TenantSetGroups puts groups of the server's project, by name, on all its ports.
+func (w *World) TenantSetGroups(server string, groups ...string) error {
+	return w.act("tenant:"+server, "set groups", server, func() error {
+		s := w.serverNamed(server)
+		if s == nil {
+			return fmt.Errorf("%w: server %q", ErrUnknown, server)
+		}
+		ids := []string{}
+		for _, name := range groups {
+			g := find(w.groups, func(g *groupRow) bool { return g.ProjectID == s.project && g.Name == name })
+			if g == nil {
+				return fmt.Errorf("%w: group %q", ErrUnknown, name)
+			}
+			ids = append(ids, g.ID)
+		}
+		for _, p := range w.portsOf(s.id) {
+			p.SecurityGroups = slices.Clone(ids)
+			p.touch()
+			w.emit(Event{Kind: "groups", Server: s.name, Port: p.ID})
+		}
+		return nil
+	})
+}
+
+// MoveFloatingIP leads a floating IP to the first port of a server, or to nothing where server is "". The
+// address changes its project too, for that is what reuse by another tenant looks like from outside.
+func (w *World) MoveFloatingIP(addr netip.Addr, server string) error {
+	addr = w.At(addr)
+	return w.act("tenant", "move floating IP", addr.String(), func() error {
+		f := find(w.floating, func(f *floatingRow) bool { return f.Address == addr.String() })
+		if f == nil {
+			return fmt.Errorf("%w: floating IP %s", ErrUnknown, addr)
+		}
+		var to *portRow
+		if server != "" {
+			ports := w.portsOf(w.ServerID(server))
+			if len(ports) == 0 {
+				return fmt.Errorf("%w: server %q with a port", ErrUnknown, server)
+			}
+			to = ports[0]
+			f.ProjectID, f.TenantID = to.ProjectID, to.ProjectID
+		}
+		w.bind(f, to)
+		f.touch()
+		w.emit(Event{Kind: "floating", Server: server, Addr: netip.AddrPortFrom(addr, 0)})
+		return nil
+	})
+}
+
+// SetService changes a daemon of a server; its existing connections are cut where kind or mode change.
+func (w *World) SetService(server, service string, change func(*Service)) error {
+	return w.act("tenant:"+server, "set service", server+"/"+service, func() error {
+		s := w.serverNamed(server)
+		if s == nil {
+			return fmt.Errorf("%w: server %q", ErrUnknown, server)
+		}
+		svc := find(s.services, func(v *Service) bool { return v.Name == service })
+		if svc == nil {
+			return fmt.Errorf("%w: service %q of %q", ErrUnknown, service, server)
+		}
+		change(svc)
+		s.touch()
+		w.emit(Event{Kind: "service", Server: server, Detail: service})
+		return nil
+	})
+}
+
+// StartService lets a daemon answer again.
+func (w *World) StartService(server, service string) error {
+	return w.SetService(server, service, func(s *Service) { s.Stopped = false })
+}
+
+// StopService ends a daemon: its ports answer with a reset.
+func (w *World) StopService(server, service string) error {
+	return w.SetService(server, service, func(s *Service) { s.Stopped = true })
+}
+
+// BlockSource sets the firewall inside a machine: with drop it drops what comes from the given prefixes, or
+// everything where none is given; without drop it is taken down.
+func (w *World) BlockSource(server string, drop bool, from ...netip.Prefix) error {
+	from = w.atPrefixes(from)
+	return w.act("tenant:"+server, "guest firewall", server, func() error {
+		s := w.serverNamed(server)
+		if s == nil {
+			return fmt.Errorf("%w: server %q", ErrUnknown, server)
+		}
+		s.blocked = nil
+		if drop {
+			s.blocked = &guestFilter{everything: len(from) == 0, from: from}
+		}
+		w.emit(Event{Kind: "guest", Server: server})
+		return nil
+	})
+}
+
+// StopServer and StartServer are the tenant's own power button.
+func (w *World) StopServer(server string) error { return w.power(server, "SHUTOFF") }
+
+// StartServer starts a server, unless it is locked.
+func (w *World) StartServer(server string) error { return w.power(server, "ACTIVE") }
+
+func (w *World) power(server, status string) error {
+	return w.act("tenant:"+server, "power", server+" "+status, func() error {
+		s := w.serverNamed(server)
+		if s == nil {
+			return fmt.Errorf("%w: server %q", ErrUnknown, server)
+		}
+		if s.locked {
+			return fmt.Errorf("lab: server %q is locked", server)
+		}
+		s.status = status
+		s.touch()
+		w.emit(Event{Kind: "status", Server: server, Detail: status})
+		return nil
+	})
+}
+
+func (s *serverRow) touch() { s.updated = stampNow() }
