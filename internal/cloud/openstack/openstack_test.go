@@ -65,7 +65,7 @@ func counts(s *asset.Snapshot) string {
 		len(s.Projects), len(s.Users), len(s.Grants), len(s.Images), len(s.Servers), len(s.Networks), len(s.Subnets), len(s.Routers), len(s.Ports), len(s.FloatingIPs), len(s.Groups), len(s.AddressSets))
 }
 
-const whole = "projects 6 users 8 grants 8 images 2 servers 13 networks 6 subnets 6 routers 5 ports 23 fips 12 groups 14 sets 0"
+const whole = "projects 6 users 9 grants 9 images 2 servers 13 networks 6 subnets 6 routers 5 ports 23 fips 12 groups 14 sets 0"
 
 func TestSnapshotIsWhole(t *testing.T) {
 	for _, size := range []int{1, 4, 23, 500} {
@@ -173,6 +173,11 @@ func TestTenantAccountIsNotTakenForTheWholeCloud(t *testing.T) {
 	b := setup(t, func(c *openstack.Config) { c.Username, c.Project = "alice", "astro" })
 	if s := b.snap(t); s.Complete() {
 		t.Errorf("complete: %s", counts(s))
+	}
+	b = setup(t, func(c *openstack.Config) { c.Username = "auditor" })
+	s := b.snap(t)
+	if !slices.ContainsFunc(s.Gaps, func(g asset.Gap) bool { return g.Kind == "ports" }) {
+		t.Errorf("Neutron showed nothing, and that is no gap: %s, gaps %v", counts(s), s.Gaps)
 	}
 }
 
