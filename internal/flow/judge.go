@@ -163,8 +163,8 @@ func (d *draft) revisit(ctx context.Context, v *Vantage, h harvest, seen map[str
 			continue // what a quarantined machine shows is looked at on its own
 		}
 		verdict := d.l.verdict(f, s, s.config, false)
-		if verdict == "" || verdict == finding.Inconclusive {
-			continue
+		if verdict == "" || verdict == finding.Inconclusive || verdict == finding.Vulnerable && f.State == finding.Open && f.Negatives == 0 {
+			continue // it says nothing, or nothing new
 		}
 		d.look(ds, f, s, verdict)
 	}

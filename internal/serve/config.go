@@ -65,6 +65,8 @@ type Vantage struct {
 	Namespace      string          `yaml:"namespace"`       // network namespace to send from; needs root
 	Bind           bool            `yaml:"bind"`            // send from the first source; else the kernel chooses
 	ConnectTimeout policy.Duration `yaml:"connect_timeout"` // default 2s
+	BannerTime     policy.Duration `yaml:"banner_time"`     // how long a greeting is waited for; default 1.2s
+	QuietTime      policy.Duration `yaml:"quiet_time"`      // an answer that pauses this long is over; default 200ms
 	HostRate       int             `yaml:"host_rate"`       // connects a second and host; default 20
 	Rate           int             `yaml:"rate"`            // connects a second in all; default 500
 }

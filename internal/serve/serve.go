@@ -116,7 +116,7 @@ func (c *Config) vantages(clock flow.Clock) []flow.Vantage {
 	for _, v := range c.Vantages {
 		allow, visible := c.blocks(v.Zone)
 		conf := scan.Config{Vantage: v.Name, Allow: allow, Namespace: v.Namespace, Self: service.Self{Version: Version, Policy: c.PolicyURL}, Clock: clock.Now,
-			ConnectTimeout: time.Duration(v.ConnectTimeout), HostRate: v.HostRate, Rate: v.Rate}
+			ConnectTimeout: time.Duration(v.ConnectTimeout), BannerTime: time.Duration(v.BannerTime), QuietTime: time.Duration(v.QuietTime), HostRate: v.HostRate, Rate: v.Rate}
 		if v.HostRate > 20 {
 			conf.TalkRate, conf.TalkAtOnce = v.HostRate/4, 8
 		}

@@ -112,7 +112,7 @@ cloud:
 netblocks:
   - {cidr: %[5]s, holder: provider, zones: [internet]}
 vantages:
-  - {name: internet, zone: internet, sources: [%[6]s], bind: true, connect_timeout: 300ms, host_rate: 400, rate: 4000}
+  - {name: internet, zone: internet, sources: [%[6]s], bind: true, connect_timeout: 300ms, banner_time: 200ms, quiet_time: 20ms, host_rate: 400, rate: 4000}
 contracts:
   - {id: ESC-2026-17, type: extended, projects: [%[7]s], from: 2026-01-01T00:00:00Z}
 mail:
@@ -195,3 +195,4 @@ func (d *Demo) day() string {
 
 // Policy is the policy in force.
 func (d *Demo) Policy() *policy.Policy { return d.Demarc.Policy }
+

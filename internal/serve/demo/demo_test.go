@@ -11,7 +11,9 @@ import (
 func TestTheStoryIsTold(t *testing.T) {
 	d, err := New(t.Context(), Options{Anywhere: true, Tell: func(h flow.Happening) {
 		t.Logf("%s %-8s %-24s %-12s %s %s %s %s", time.UnixMicro(h.At).UTC().Format("Jan 02 15:04"), h.Step, h.Event, h.Server, h.Check, h.State, h.MailTo, h.Detail)
-	}, Say: func(at int64, what string) { t.Logf("%s      * %s", time.UnixMicro(at).UTC().Format("Jan 02 15:04"), what) }})
+	}, Say: func(at int64, what string) {
+		t.Logf("%s      * %s", time.UnixMicro(at).UTC().Format("Jan 02 15:04"), what)
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func (s *story) react(server string, h flow.Happening) {
 			return s.repair(ctx, h.Case)
 		})
 	case s.farmIsQueued(h):
-		s.plan(2*time.Hour, "Olga approves all five machines of the farm in one go", s.approveFarm)
+		s.plan(26*time.Hour, "Olga approves all five machines of the farm in one go", s.approveFarm)
 	}
 }
 
