@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"demarc/internal/asset"
 	"demarc/internal/flow"
 	"demarc/internal/lab"
 	"demarc/internal/policy"
@@ -196,3 +197,12 @@ func (d *Demo) day() string {
 // Policy is the policy in force.
 func (d *Demo) Policy() *policy.Policy { return d.Demarc.Policy }
 
+// ProjectName is what people call a project.
+func (d *Demo) ProjectName(p asset.ProjectID) string {
+	for _, name := range []string{"astro", "genomics", "teaching", "physics", "compute"} {
+		if d.World.ProjectID(name) == string(p) {
+			return name
+		}
+	}
+	return string(p)
+}
