@@ -62,6 +62,7 @@ type Vantage struct {
 	Zone           string          `yaml:"zone"`            // internet, institution
 	Sources        []netip.Addr    `yaml:"sources"`         // published addresses; probes leave from the first of the family
 	Prefixes       []netip.Prefix  `yaml:"prefixes"`        // the zone's addresses; empty: everywhere
+	Except         []netip.Prefix  `yaml:"except"`          // what is not of the zone although prefixes hold it; private ranges never are of the internet
 	Namespace      string          `yaml:"namespace"`       // network namespace to send from; needs root
 	Bind           bool            `yaml:"bind"`            // send from the first source; else the kernel chooses
 	ConnectTimeout policy.Duration `yaml:"connect_timeout"` // default 2s

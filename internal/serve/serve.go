@@ -127,9 +127,13 @@ func (c *Config) vantages(clock flow.Clock) []flow.Vantage {
 		if len(prefixes) == 0 {
 			prefixes = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
 		}
+		except := v.Except
+		if probe.Zone(v.Zone) == probe.Internet {
+			except = slices.Concat(except, reach.NotInternet)
+		}
 		out = append(out, flow.Vantage{
 			Vantage: probe.Vantage{Name: v.Name, Zone: probe.Zone(v.Zone), Sources: v.Sources},
-			View:    reach.View{Zone: probe.Zone(v.Zone), Prefixes: prefixes, Scanners: v.Sources, Blocks: visible},
+			View:    reach.View{Zone: probe.Zone(v.Zone), Prefixes: prefixes, Except: except, Scanners: v.Sources, Blocks: visible},
 			Engine:  scan.New(conf),
 		})
 	}
