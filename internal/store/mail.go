@@ -21,6 +21,21 @@ func (d *DB) Mails(ctx context.Context, s access.Scope) ([]casework.Mail, error)
 	return d.mails(ctx, `SELECT mail.body FROM mail JOIN kase ON kase.id = mail.kase`+w.String()+` ORDER BY mail.id`, w.args...)
 }
 
+// Mail finds one mail of a case in the reader's scope.
+func (d *DB) Mail(ctx context.Context, s access.Scope, id string) (casework.Mail, error) {
+	w := &where{}
+	w.add("mail.id = ?", id)
+	w.scope(s, "kase.project")
+	ms, err := d.mails(ctx, `SELECT mail.body FROM mail JOIN kase ON kase.id = mail.kase`+w.String(), w.args...)
+	if err != nil {
+		return casework.Mail{}, err
+	}
+	if len(ms) == 0 {
+		return casework.Mail{}, notFound("mail", id)
+	}
+	return ms[0], nil
+}
+
 // MailsOf lists the mails of a case, oldest first.
 func (d *DB) MailsOf(ctx context.Context, id string) ([]casework.Mail, error) {
 	return d.mails(ctx, `SELECT body FROM mail WHERE kase = $1 ORDER BY id`, id)
