@@ -54,7 +54,7 @@ var rooms = []room{
 	{judgement, "casework/notice", "decides who is told what, in which words", "W casework", ""},
 
 	{hands, "store", "keeps everything that must survive", "W casework", "modernc.org/sqlite github.com/google/uuid"},
-	{hands, "store/storetest", "is the exam every store takes", "W casework", "github.com/google/uuid pgregory.net/rapid"},
+	{hands, "store/storetest", "is the exam every store takes", "W casework", ""},
 	{hands, "wire", "is the road to every vantage point", "probe fault", ""},
 	{hands, "scan", "asks endpoints what they are, politely", "probe untrusted fault detect/service", "golang.org/x/sys golang.org/x/time"},
 	{hands, "cloud", "says what any cloud must tell or do for us", "asset reach casework fault untrusted", ""},
