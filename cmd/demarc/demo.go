@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,7 +98,11 @@ func servePage(listen string, d *demo.Demo, errs io.Writer, once bool) (stop fun
 		}
 		return nil, fault.New(fault.Unavailable, "cannot serve the page: %w", err).Hinted("choose another address with --listen")
 	}
-	s := &http.Server{Handler: web.New(web.Config{DB: d.Demarc.DB, Cloud: "demo", Policy: d.Policy(), Now: d.Clock.Now, PolicyYAML: demo.PolicyYAML(), ConfigYAML: d.Config, Live: true}), ReadHeaderTimeout: 5 * time.Second}
+	s := &http.Server{Handler: web.New(web.Config{DB: d.Demarc.DB, Cloud: "demo", Policy: d.Policy(), Now: d.Clock.Now, PolicyYAML: demo.PolicyYAML(), ConfigYAML: d.Config, Live: true, Canonical: "http://127.0.0.1:8600/.well-known/probing.txt", Contact: "demarc@cloud.example"}), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = s.Serve(l) }() // ends with Close
 	return func() { _ = s.Close() }, nil
+}
+
+func indentText(s string) string {
+	return "  " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n  ") + "\n"
 }
