@@ -40,7 +40,11 @@ func (m *mover) lookAgain(f finding.Finding, s finding.Sighting) {
 		}
 		m.want(Set{TimerRecheck, max(f.GoodSince+gap.Micros(), m.now)})
 	case s.Verdict == finding.Vulnerable && f.State == finding.Suspicion:
-		m.want(Set{TimerRecheck, f.FirstSeen + m.p.Proof.ConfirmGap.Micros()})
+		gap := m.p.Proof.ConfirmGap
+		if m.d.Case.Track == ScanBlocked {
+			gap = m.p.Proof.SilentGap
+		}
+		m.want(Set{TimerRecheck, f.FirstSeen + gap.Micros()})
 	case s.Verdict == finding.NoAnswer:
 		if f.State == finding.Open || f.State == finding.Claimed {
 			m.want(Set{TimerRecheck, f.SilentFrom + m.p.Proof.SilentGap.Micros()})

@@ -111,9 +111,16 @@ func (m *mover) opened(e Opened) {
 			c.Zone = f.Key.Zone
 		}
 	}
-	if c.State == New {
+	switch {
+	case c.State == New && c.Track == ScanBlocked && suspected(m.d.Findings, e.Finding):
+		m.want(Set{TimerRecheck, m.now + m.p.Proof.SilentGap.Micros()})
+	case c.State == New:
 		m.want(Set{TimerRecheck, m.now}) // nobody is told before a second look, at the address it has then
 	}
+}
+
+func suspected(fs []finding.Finding, id string) bool {
+	return slices.ContainsFunc(fs, func(f finding.Finding) bool { return f.ID == id && f.State == finding.Suspicion })
 }
 
 // discarded: the look was at somebody else's machine. Before anybody was told, the finding is dropped; afterwards a

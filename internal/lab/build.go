@@ -3,7 +3,6 @@ package lab
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -258,10 +257,14 @@ func (w *World) newFloating(addr netip.Addr, project string) *floatingRow {
 	f := &floatingRow{ID: w.uuidFor("floating", w.home(addr).String()), TenantID: w.ProjectID(project), ProjectID: w.ProjectID(project), Address: addr.String(),
 		Status: "DOWN", Forwards: []forwardRow{}, Tags: []string{}, stamp: born()}
 	for _, n := range w.networks {
-		if n.External && slices.ContainsFunc(w.subnets, func(s *subnetRow) bool {
-			return s.NetworkID == n.ID && netip.MustParsePrefix(s.CIDR).Contains(addr)
-		}) {
+		for _, s := range w.subnets {
+			if !n.External || s.NetworkID != n.ID || !netip.MustParsePrefix(s.CIDR).Contains(addr) {
+				continue
+			}
 			f.NetworkID = n.ID
+			// Neutron reserves the address by a port that belongs to no project and to no machine.
+			p := w.newPort("floating/"+w.home(addr).String(), "", n.ID, []fixedRow{{s.ID, addr.String()}})
+			p.DeviceID, p.DeviceOwner, p.PortSecurity, p.Status, p.VIFType, p.HostID = f.ID, "network:floatingip", false, "N/A", "unbound", ""
 		}
 	}
 	w.floating = append(w.floating, f)

@@ -36,6 +36,7 @@ func demoPeople(s *Scenario) {
 	admin := map[string]string{DemoProject: "admin"}
 	s.Users = []User{
 		{Name: DemoUser, Password: DemoPassword, Mail: "demarc@security.example", Roles: admin},
+		{Name: "auditor", Password: "lab-only", Mail: "auditor@security.example", Roles: map[string]string{DemoProject: "auditor"}},
 		{Name: "alice", Password: "lab-only", Mail: "alice@astro.example", Roles: map[string]string{"astro": "manager"}},
 		{Name: "amir", Password: "lab-only", Mail: "amir@astro.example", Roles: map[string]string{"astro": "member"}},
 		{Name: "bea", Password: "lab-only", Mail: "bea@genomics.example", Roles: map[string]string{"genomics": "manager"}},

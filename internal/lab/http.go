@@ -40,6 +40,10 @@ type account struct {
 
 func (a *account) admin() bool { return a.role == "admin" }
 
+// lists tells whether the account may list what is everybody's in Keystone and Nova. The role auditor may, by an override
+// of those policies, and still sees nothing of others in Neutron and can show no server of theirs, as in Zed.
+func (a *account) lists() bool { return a.admin() || a.role == "auditor" }
+
 // sees tells whether a thing of this project is visible to the account.
 func (a *account) sees(project string) bool { return a.admin() || a.project.ID == project }
 

@@ -139,7 +139,7 @@ func (c *call) keystone() answer {
 	if c.is("GET", "v3", "auth", "tokens") {
 		return answer{status: 200, body: c.who.body, header: http.Header{"X-Subject-Token": {c.r.Header.Get("X-Subject-Token")}}}
 	}
-	if !c.who.admin() {
+	if !c.who.lists() {
 		return keystoneError(403, "Forbidden", "You are not authorized to perform the requested action.")
 	}
 	switch {
@@ -183,7 +183,7 @@ func keystoneOne[T any](_ *call, key string, row *T) answer {
 
 func (w *World) roles() []any {
 	var out []any
-	for _, name := range []string{"admin", "manager", "member", "reader"} {
+	for _, name := range []string{"admin", "manager", "member", "reader", "auditor"} {
 		out = append(out, map[string]any{"id": w.hexID("role", name), "name": name, "domain_id": nil, "description": nil, "options": map[string]any{}, "links": map[string]string{}})
 	}
 	return out

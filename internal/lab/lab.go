@@ -154,8 +154,8 @@ func (w *World) Region() string { return w.scenario.Region }
 // Source gives an address of the scenario's named places.
 func (w *World) Source(name string) netip.Addr { return w.scenario.Sources[name] }
 
-// OnEvent has f called after each event, outside the world's lock, in the goroutine that caused it. So f
-// may call the world.
+// OnEvent has f called after each event, outside the world's lock, in the goroutine that caused it: f
+// may call the world, and may be called from several goroutines at once.
 func (w *World) OnEvent(f func(Event)) {
 	w.mu.Lock()
 	w.hooks = append(w.hooks, f)

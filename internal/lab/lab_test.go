@@ -151,16 +151,45 @@ func TestLeakGuestFirewallAndPower(t *testing.T) {
 func TestFloatingIPMoves(t *testing.T) {
 	w := world(t)
 	addr := netip.MustParseAddr("127.77.1.60")
-	var events []lab.Event
-	w.OnEvent(func(e lab.Event) { events = append(events, e) })
+	events := make(chan lab.Event, 20)
+	w.OnEvent(func(e lab.Event) { events <- e })
 	if err := w.MoveFloatingIP(addr, "mover-2"); err != nil {
 		t.Fatal(err)
 	}
-	if w.Holder(addr) != "mover-2" || len(events) != 1 || events[0].Kind != "floating" {
-		t.Errorf("holder %q, events %+v", w.Holder(addr), events)
+	if e := <-events; w.Holder(addr) != "mover-2" || e.Kind != "floating" || e.Server != "mover-2" {
+		t.Errorf("holder %q, event %+v", w.Holder(addr), e)
 	}
 	expect(t, w, lab.DemoScanner, "127.77.1.60:6379", ping, "closed")
 	expect(t, w, lab.DemoScanner, "127.77.1.60:22022", "", "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3")
+	if e := <-events; e.Kind != "connect" || e.Source != w.At(lab.DemoScanner) {
+		t.Errorf("first connection: %+v", e)
+	}
+}
+
+func TestDaemonsForwardingAndAddressGroups(t *testing.T) {
+	w := world(t, func(s *lab.Scenario) {
+		s.AddressGroups = []lab.AddressGroup{{Name: "scanners", Project: "astro", Prefixes: []netip.Prefix{netip.PrefixFrom(lab.DemoScanner, 32)}}}
+		s.Groups = append(s.Groups, lab.Group{Name: "scanned", Project: "astro", Rules: []lab.Rule{{AddressGroup: "scanners"}}})
+		s.Servers = append(s.Servers, lab.Server{Name: "many", Project: "astro", Creator: "amir", Image: "debian-12",
+			NICs: []lab.NIC{{Network: "public", Addr: netip.MustParseAddr("127.77.3.1"), Groups: []string{"scanned"}}},
+			Services: []lab.Service{{Kind: lab.HTTP, Port: 8080, Title: "Hi <you>", Paths: map[string]string{"/.git/HEAD": "ref: refs/heads/main\n"}},
+				{Kind: lab.Telnet, Port: 2323}, {Kind: lab.Tarpit, Ports: []uint16{7001, 7002}}, {Kind: lab.Redis, Port: 6379, Mode: "protected"}, {Kind: lab.Postgres, Port: 5432, Mode: "reject"}}})
+		s.FloatingIPs = []lab.FloatingIP{{Addr: netip.MustParseAddr("127.77.3.9"), Project: "astro", Forwards: []lab.Forward{{External: 9090, Internal: 8080, Server: "many"}}}}
+	})
+	for to, want := range map[string]string{"127.77.3.1:8080": "HTTP/1.1 200 OK", "127.77.3.9:9090": "HTTP/1.1 200 OK", "127.77.3.1:7002": "held"} {
+		expect(t, w, lab.DemoScanner, to, "GET /.git/HEAD HTTP/1.1\r\nHost: x\r\n\r\n", want)
+		expect(t, w, lab.DemoOther, to, "", "silence")
+	}
+	expect(t, w, lab.DemoScanner, "127.77.3.9:8080", "", "closed")
+	if got := ask(t, w, lab.DemoScanner, "127.77.3.1:6379", ""); !strings.HasPrefix(got, "-DENIED") {
+		t.Errorf("protected: %q", got)
+	}
+	if got := ask(t, w, lab.DemoScanner, "127.77.3.1:2323", ""); !strings.HasPrefix(got, "\xff\xfb\x01\xff\xfb\x03\xff\xfd\x18") {
+		t.Errorf("telnet: %q", got)
+	}
+	if got := ask(t, w, lab.DemoScanner, "127.77.3.1:5432", "\x00\x00\x00\x08\x00\x03\x00\x00"); !strings.Contains(got, "C28000") {
+		t.Errorf("postgres: %q", got)
+	}
 }
 
 func TestUUIDsRepeat(t *testing.T) {

@@ -50,7 +50,7 @@ func (c *call) nova() answer {
 func (c *call) listServers(detail bool) answer {
 	all := c.query.Get("all_tenants")
 	everyone := all == "1" || strings.EqualFold(all, "true")
-	if everyone && !c.who.admin() {
+	if everyone && !c.who.lists() {
 		return novaError(403, "forbidden", "Policy doesn't allow os_compute_api:servers:detail:get_all_tenants to be performed.")
 	}
 	var rows []*serverRow

@@ -26,6 +26,11 @@ func (d *DB) RunningActs(ctx context.Context) ([]casework.Act, error) {
 	return d.acts(ctx, `WHERE state = 'intended' ORDER BY id`)
 }
 
+// ActsOf lists the orders of a case, oldest first.
+func (d *DB) ActsOf(ctx context.Context, id string) ([]casework.Act, error) {
+	return d.acts(ctx, `WHERE kase = $1 ORDER BY id`, id)
+}
+
 // ActsOn lists the orders on a server, oldest first.
 func (d *DB) ActsOn(ctx context.Context, cloud string, s asset.ServerID) ([]casework.Act, error) {
 	return d.acts(ctx, `WHERE cloud = $1 AND server = $2 ORDER BY id`, cloud, string(s))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 
+	"demarc/internal/access"
 	"demarc/internal/audit"
 )
 
@@ -147,6 +148,29 @@ func (d *DB) Entries(ctx context.Context, limit int) ([]audit.Entry, error) {
 	}, `SELECT leaf FROM audit ORDER BY seq DESC LIMIT $1`, limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit log: %w", err)
+	}
+	return out, nil
+}
+
+// EntriesOf lists the entries of a case in the reader's scope, oldest first.
+func (d *DB) EntriesOf(ctx context.Context, s access.Scope, id string) ([]audit.Entry, error) {
+	if _, err := d.Case(ctx, s, id); err != nil {
+		return nil, err
+	}
+	var out []audit.Entry
+	err := each(ctx, d.read, func(r *sql.Rows) error {
+		var leaf []byte
+		if err := r.Scan(&leaf); err != nil {
+			return err
+		}
+		e, err := decode[audit.Entry]("an audit entry", string(leaf))
+		if err == nil && e.Case == id {
+			out = append(out, e)
+		}
+		return err
+	}, `SELECT leaf FROM audit WHERE instr(leaf, $1) > 0 ORDER BY seq`, []byte(`"case":"`+id+`"`))
+	if err != nil {
+		return nil, fmt.Errorf("reading the audit log of %s: %w", id, err)
 	}
 	return out, nil
 }

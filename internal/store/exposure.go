@@ -58,6 +58,24 @@ func (d *DB) LastCoverage(ctx context.Context, kind, cloud, vantage string, purp
 	return cs[0], true, nil
 }
 
+// LastComplete is the latest reading of a cloud that was read to its end; ok is false when there is none.
+func (d *DB) LastComplete(ctx context.Context, cloud string) (c probe.Coverage, ok bool, err error) {
+	cs, err := d.coverages(ctx, `WHERE kind = $1 AND cloud = $2 AND complete = 1 ORDER BY id DESC LIMIT 1`, KindInventory, cloud)
+	if err != nil || len(cs) == 0 {
+		return c, false, err
+	}
+	return cs[0], true, nil
+}
+
+// FirstReading is the first record of its kind: what was before it is not known. ok is false when there is none.
+func (d *DB) FirstReading(ctx context.Context, kind string) (c probe.Coverage, ok bool, err error) {
+	cs, err := d.coverages(ctx, `WHERE kind = $1 ORDER BY id LIMIT 1`, kind)
+	if err != nil || len(cs) == 0 {
+		return c, false, err
+	}
+	return cs[0], true, nil
+}
+
 // Coverages lists the latest records of every kind, newest first.
 func (d *DB) Coverages(ctx context.Context, limit int) ([]probe.Coverage, error) {
 	return d.coverages(ctx, `ORDER BY id DESC LIMIT $1`, limit)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -16,6 +17,7 @@ import (
 	"demarc/internal/access"
 	"demarc/internal/asset"
 	"demarc/internal/probe"
+	"demarc/internal/untrusted"
 )
 
 // goneAfter is how many complete snapshots in a row must lack an object before it counts as gone.
@@ -229,6 +231,30 @@ func snapshotAt(ctx context.Context, q querier, cloud string, at int64) (*asset.
 		return nil, fmt.Errorf("reading the inventory of %s: %w", cloud, err)
 	}
 	return s, nil
+}
+
+// NameOf is what a server or project was last called, also when it is gone.
+func (d *DB) NameOf(ctx context.Context, s access.Scope, cloud, kind, id string) (untrusted.Text, error) {
+	var body string
+	err := d.read.QueryRowContext(ctx, `SELECT body FROM object WHERE cloud = $1 AND kind = $2 AND object = $3 ORDER BY valid_from DESC, id DESC LIMIT 1`, cloud, kind, id).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return untrusted.Text{}, notFound(kind, id)
+	}
+	if err != nil {
+		return untrusted.Text{}, fmt.Errorf("reading %s %s: %w", kind, id, err)
+	}
+	v, err := decode[struct {
+		ID      asset.ProjectID `json:"id"`
+		Project asset.ProjectID `json:"project"`
+		Name    untrusted.Text  `json:"name"`
+	}]("the inventory", body)
+	if err != nil {
+		return untrusted.Text{}, err
+	}
+	if owner := cmp.Or(v.Project, v.ID); !s.Admits(owner) {
+		return untrusted.Text{}, notFound(kind, id)
+	}
+	return v.Name, nil
 }
 
 // flatten turns a snapshot into rows. Two objects of one kind and id are an error of the reader, never a silent choice.

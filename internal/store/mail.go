@@ -21,6 +21,29 @@ func (d *DB) Mails(ctx context.Context, s access.Scope) ([]casework.Mail, error)
 	return d.mails(ctx, `SELECT mail.body FROM mail JOIN kase ON kase.id = mail.kase`+w.String()+` ORDER BY mail.id`, w.args...)
 }
 
+// LatestMails lists the latest mails of the cases in the reader's scope, newest first.
+func (d *DB) LatestMails(ctx context.Context, s access.Scope, limit int) ([]casework.Mail, error) {
+	w := &where{}
+	w.scope(s, "kase.project")
+	w.args = append(w.args, limit)
+	return d.mails(ctx, `SELECT mail.body FROM mail JOIN kase ON kase.id = mail.kase`+w.String()+fmt.Sprintf(` ORDER BY mail.id DESC LIMIT $%d`, len(w.args)), w.args...)
+}
+
+// Mail finds one mail of a case in the reader's scope.
+func (d *DB) Mail(ctx context.Context, s access.Scope, id string) (casework.Mail, error) {
+	w := &where{}
+	w.add("mail.id = ?", id)
+	w.scope(s, "kase.project")
+	ms, err := d.mails(ctx, `SELECT mail.body FROM mail JOIN kase ON kase.id = mail.kase`+w.String(), w.args...)
+	if err != nil {
+		return casework.Mail{}, err
+	}
+	if len(ms) == 0 {
+		return casework.Mail{}, notFound("mail", id)
+	}
+	return ms[0], nil
+}
+
 // MailsOf lists the mails of a case, oldest first.
 func (d *DB) MailsOf(ctx context.Context, id string) ([]casework.Mail, error) {
 	return d.mails(ctx, `SELECT body FROM mail WHERE kase = $1 ORDER BY id`, id)

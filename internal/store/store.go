@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 
@@ -60,6 +61,42 @@ func Open(ctx context.Context, path string, opts ...Option) (*DB, error) {
 		return nil, errors.Join(fault.New(fault.Unavailable, "cannot use the database %s: %w", path, err).Hinted("check that the folder exists, is writable and has room"), d.Close())
 	}
 	return d, nil
+}
+
+// OpenReader opens a SQLite file that is there, to read it alone: every writing fails, and no file is made.
+func OpenReader(ctx context.Context, path string) (*DB, error) {
+	if err := Exists(path); err != nil {
+		return nil, err
+	}
+	q := url.Values{"mode": {"ro"}, "_pragma": {"query_only(ON)", "busy_timeout(10000)"}}
+	h, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	h.SetMaxOpenConns(4)
+	d := &DB{read: h, write: h}
+	var n int
+	if err := h.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('meta', 'kase', 'audit')`).Scan(&n); err != nil {
+		return nil, errors.Join(fault.New(fault.CannotLook, "cannot read the database %s: %w", path, err).Hinted("check that the file is a database of demarc, and that its folder is writable: readers of a live database share a lock there"), d.Close())
+	}
+	if n != 3 {
+		return nil, errors.Join(fault.New(fault.Config, "%s is no database of demarc", path).Hinted("name the file that demarc serve writes"), d.Close())
+	}
+	return d, nil
+}
+
+// Exists tells whether there is a database file, as a fault when there is not.
+func Exists(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fault.New(fault.NotFound, "there is no database %s", path).Hinted("name the file with --db; demarc serve and demarc demo make one")
+	case err != nil:
+		return fault.New(fault.CannotLook, "cannot read the database: %w", err)
+	case info.IsDir():
+		return fault.New(fault.NotFound, "%s is a folder, not a database", path).Hinted("name the file in it with --db")
+	}
+	return nil
 }
 
 // prepare makes the tables of a new file.

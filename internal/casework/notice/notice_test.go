@@ -18,6 +18,7 @@ import (
 	"demarc/internal/casework/notice"
 	"demarc/internal/duty"
 	"demarc/internal/finding"
+	"demarc/internal/policy"
 	"demarc/internal/probe"
 	"demarc/internal/untrusted"
 )
@@ -175,7 +176,7 @@ func letter(t interface{ Fatal(...any) }, s casework.Step, text string) notice.L
 		Endpoint: probe.Endpoint{Addr: netip.MustParseAddr("203.0.113.9"), Proto: probe.TCP, Port: 6379}, Key: finding.Key{Zone: probe.Internet},
 		Evidence: map[string]untrusted.Text{or("redis_version"): untrusted.From(or("7.2.4"))},
 		Duty:     duty.Resolution{Party: duty.Customer, Reason: or("the guest's services are the customer's"), Assignment: or("iaas-application")}}
-	l := notice.Letter{Step: s, Server: untrusted.From(or("web-1")), Project: untrusted.From(or("physics")), Zone: zone, PolicyURL: "https://cloud.example/probing", Contacts: contacts,
+	l := notice.Letter{Step: s, Server: untrusted.From(or("web-1")), Project: untrusted.From(or("physics")), End: policy.Quarantine, Zone: zone, PolicyURL: "https://cloud.example/probing", Contacts: contacts,
 		Items: []notice.Item{{Finding: f, Advice: "Set requirepass,\nor bind to a private address.", Remedy: []string{or("openstack security group rule delete 6f1c")}}},
 		Case: casework.Case{ID: "01998a5e-0000-7000-8000-000000abcdef", Server: asset.ServerID(or("2c9e")), Project: asset.ProjectID(or("77aa")), Party: duty.Customer, Track: casework.Vulnerability, Class: "E",
 			Blocks: []string{or("budget: 6 acts in an hour for the cloud, at most 5"), "approval: no operator has approved"}, Hold: or("the address changed hands"), ProbationEnds: now + 14*day}}
@@ -205,6 +206,9 @@ func TestLetters(t *testing.T) {
 	}
 	blocked, hostile := letter(t, casework.StepNotice, ""), letter(t, casework.StepNotice, "")
 	blocked.Case.Track = casework.ScanBlocked
+	reported, decided := letter(t, casework.StepNotice, ""), letter(t, casework.StepFinal, "")
+	reported.End, decided.End = policy.Report, policy.Operator
+	letters["notice_report"], letters["final_warning_operator"] = reported, decided
 	hostile.Server = untrusted.From("web\r\nBcc: all@example.org\x1b[2J\u202e世界世界世界世界世界世界世界")
 	letters["notice_blocked"], letters["notice_hostile"] = blocked, hostile
 	for name, l := range letters {

@@ -141,6 +141,7 @@ func (c *Cloud) fixedHolder(ctx context.Context, at netip.Addr, scope string) (c
 	if err != nil {
 		return cloud.Holding{}, err
 	}
+	rows = slices.DeleteFunc(rows, func(w wirePort) bool { return w.DeviceOwner == floatingOwner })
 	if scope == asset.ExternalScope {
 		nets, err := walk(ctx, c, listing{client: c.network, path: "networks", key: "networks", query: url.Values{"router:external": {"true"}}}, func(w wireNetwork) string { return w.ID })
 		if err != nil {

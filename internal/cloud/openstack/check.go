@@ -107,9 +107,26 @@ func (r *reading) portsOf(x *asset.Index, s wireServer) {
 			r.gap("ports", "port "+p.ID+" exists and was not listed")
 		}
 	}
-	if len(ports) == 0 && len(x.PortsOf[asset.ServerID(s.ID)]) == 0 {
-		r.exists("servers", "servers/"+s.ID, "Nova lists addresses of it and Neutron shows no port: the account may see too little")
+	if len(ports) == 0 && len(x.PortsOf[asset.ServerID(s.ID)]) == 0 && r.stillListed(s.ID) {
+		r.gap("ports", "Nova lists addresses of server "+s.ID+" and Neutron shows no port of it: the account sees too little")
 	}
+}
+
+// stillListed tells whether Nova lists a server now. Asking for it by its id would not do: to an account that may list
+// all servers and not show them, Nova answers 404 for those of others.
+func (r *reading) stillListed(id string) bool {
+	if r.relisted == nil {
+		r.relisted = map[string]bool{}
+		l := listing{client: r.c.compute, path: "servers", key: "servers", query: url.Values{"all_tenants": {"true"}}}
+		rows, err := walk(r.ctx, r.c, l, func(w wireServer) string { return w.ID })
+		if err != nil {
+			r.gap("servers", "listing them again: "+err.Error())
+		}
+		for _, w := range rows {
+			r.relisted[w.ID] = true
+		}
+	}
+	return r.relisted[id]
 }
 
 // unlisted asks with a filter, and finds a gap in what comes back.

@@ -35,6 +35,9 @@ func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, err
 }
 
+// CloseIdleConnections lets http.Client's method of that name reach the transport.
+func (b *bounded) CloseIdleConnections() { b.next.CloseIdleConnections() }
+
 type boundedBody struct {
 	io.ReadCloser
 	left int64

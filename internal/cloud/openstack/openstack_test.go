@@ -32,7 +32,11 @@ type bundle struct {
 
 func setup(t *testing.T, change ...func(*openstack.Config)) bundle {
 	t.Helper()
-	scenario := lab.DemoScenario()
+	return setupIn(t, lab.DemoScenario(), change...)
+}
+
+func setupIn(t *testing.T, scenario lab.Scenario, change ...func(*openstack.Config)) bundle {
+	t.Helper()
 	scenario.Anywhere = true
 	w, err := lab.New(scenario)
 	if err != nil {
@@ -65,7 +69,7 @@ func counts(s *asset.Snapshot) string {
 		len(s.Projects), len(s.Users), len(s.Grants), len(s.Images), len(s.Servers), len(s.Networks), len(s.Subnets), len(s.Routers), len(s.Ports), len(s.FloatingIPs), len(s.Groups), len(s.AddressSets))
 }
 
-const whole = "projects 6 users 8 grants 8 images 2 servers 13 networks 6 subnets 6 routers 5 ports 23 fips 12 groups 14 sets 0"
+const whole = "projects 6 users 9 grants 9 images 2 servers 13 networks 6 subnets 6 routers 5 ports 23 fips 12 groups 14 sets 0"
 
 func TestSnapshotIsWhole(t *testing.T) {
 	for _, size := range []int{1, 4, 23, 500} {
@@ -98,6 +102,41 @@ func TestSnapshotIsWhole(t *testing.T) {
 		if strings.HasPrefix(p.DeviceOwner, "network:") && p.Server != "" {
 			t.Errorf("a router's port has a server: %+v", p)
 		}
+	}
+}
+
+func TestForwardingsAddressSetsAndPortDetails(t *testing.T) {
+	sc := lab.DemoScenario()
+	at := netip.MustParseAddr("127.77.3.9")
+	sc.AddressGroups = []lab.AddressGroup{{Name: "scanners", Project: "astro", Prefixes: []netip.Prefix{netip.PrefixFrom(lab.DemoScanner, 32)}}}
+	sc.Groups = append(sc.Groups, lab.Group{Name: "scanned", Project: "astro", Rules: []lab.Rule{{AddressGroup: "scanners"}, {RemoteGroup: "cache", Proto: "tcp", Min: 1, Max: 99}}})
+	sc.Servers = append(sc.Servers, lab.Server{Name: "odd", Project: "astro", NICs: []lab.NIC{
+		{Network: "astro-net", Addr: netip.MustParseAddr("10.0.0.200"), Groups: []string{"scanned"}, Pairs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}, VNICType: "direct"},
+		{Network: "public", Addr: netip.MustParseAddr("127.77.3.1"), NoSecurity: true}}})
+	sc.FloatingIPs = []lab.FloatingIP{{Addr: at, Project: "astro", Forwards: []lab.Forward{{External: 9090, Internal: 80, Server: "odd"}}}}
+	b := setupIn(t, sc)
+	s := b.snap(t)
+	x := asset.NewIndex(s)
+	server := asset.ServerID(b.ServerID("odd"))
+	if len(s.Gaps) > 0 || len(s.AddressSets) != 1 || len(x.PortsOf[server]) != 2 || x.Servers[server].Image != "" {
+		t.Fatalf("gaps %v, sets %v, ports %v", s.Gaps, s.AddressSets, x.PortsOf[server])
+	}
+	for _, p := range x.PortsOf[server] {
+		if p.VNICType == "direct" {
+			g := x.Groups[p.Groups[0]]
+			if len(p.Pairs) != 1 || p.Pairs[0].Prefix.Bits() != 24 || g.Rules[2].RemoteAddress != s.AddressSets[0].ID || g.Rules[3].RemoteGroup == "" {
+				t.Errorf("%+v, rules %+v", p, g.Rules)
+			}
+		} else if p.PortSecurity || len(p.Groups) > 0 {
+			t.Errorf("port security is off: %+v", p)
+		}
+	}
+	i := slices.IndexFunc(s.FloatingIPs, func(f asset.FloatingIP) bool { return f.Addr == b.At(at) })
+	if f := s.FloatingIPs[i]; f.Port != "" || len(f.Forwardings) != 1 || f.Forwardings[0].External != 9090 || f.Forwardings[0].Port == "" {
+		t.Errorf("forwarding: %+v", f)
+	}
+	if h, err := b.Cloud.Holder(t.Context(), b.At(at), asset.ExternalScope); err != nil || h.Server != server || !h.Shared {
+		t.Errorf("holder behind a forwarding: %+v %v", h, err)
 	}
 }
 
@@ -173,6 +212,11 @@ func TestTenantAccountIsNotTakenForTheWholeCloud(t *testing.T) {
 	b := setup(t, func(c *openstack.Config) { c.Username, c.Project = "alice", "astro" })
 	if s := b.snap(t); s.Complete() {
 		t.Errorf("complete: %s", counts(s))
+	}
+	b = setup(t, func(c *openstack.Config) { c.Username = "auditor" })
+	s := b.snap(t)
+	if !slices.ContainsFunc(s.Gaps, func(g asset.Gap) bool { return g.Kind == "ports" }) {
+		t.Errorf("Neutron showed nothing, and that is no gap: %s, gaps %v", counts(s), s.Gaps)
 	}
 }
 
@@ -325,4 +369,53 @@ func TestRealCloud(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestRealQuarantine takes the server named by DEMARC_REAL_SERVER off a real cloud's network and gives it back.
+func TestRealQuarantine(t *testing.T) {
+	path, server := os.Getenv("DEMARC_REAL_CLOUDS"), os.Getenv("DEMARC_REAL_SERVER")
+	if path == "" || server == "" {
+		t.Skip("DEMARC_REAL_CLOUDS and DEMARC_REAL_SERVER are not set")
+	}
+	conf, err := openstack.FromCloudsYAML(path, "admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	c, err := openstack.Connect(ctx, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	spec := cloud.QuarantineSpec{Name: "demarc-quarantine-test",
+		Admit:  []cloud.Opening{{Prefix: netip.MustParsePrefix("198.51.100.10/32"), Purpose: "scanner"}, {Prefix: netip.MustParsePrefix("2001:db8:e::10/128"), Proto: "tcp", Purpose: "scanner"}},
+		Egress: []cloud.Opening{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Proto: "udp", PortMin: 53, PortMax: 53, Purpose: "names"}}}
+	id, err := c.EnsureQuarantine(ctx, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := c.EnsureQuarantine(ctx, spec); err != nil || again != id {
+		t.Errorf("a second time: %s then %s, %v", id, again, err)
+	}
+	g, err := c.Group(ctx, id)
+	if err != nil || len(g.Rules) != 3 {
+		t.Errorf("rules: %+v %v", g.Rules, err)
+	}
+	ports, err := c.ServerPorts(ctx, asset.ServerID(server))
+	if err != nil || len(ports) == 0 {
+		t.Fatal(ports, err)
+	}
+	p := ports[0]
+	held, err := c.SetGroups(ctx, p.ID, []asset.GroupID{id}, p.Revision)
+	if err != nil || !slices.Equal(held.Groups, []asset.GroupID{id}) {
+		t.Fatal(held, err)
+	}
+	if _, err := c.SetGroups(ctx, p.ID, p.Groups, p.Revision); !errors.Is(err, cloud.ErrStale) {
+		t.Errorf("stale: %v", err)
+	}
+	back, err := c.SetGroups(ctx, p.ID, p.Groups, held.Revision)
+	if err != nil || !slices.Equal(back.Groups, p.Groups) {
+		t.Errorf("restored %+v, was %+v: %v", back, p, err)
+	}
+	t.Logf("revisions %d, %d, %d", p.Revision, held.Revision, back.Revision)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 
 	"demarc/internal/asset"
@@ -18,6 +19,8 @@ type reading struct {
 	snap    *asset.Snapshot
 	servers []wireServer
 	spent   int // targeted reads so far
+
+	relisted map[string]bool // servers that a second, late listing has
 }
 
 func (r *reading) gap(kind, reason string) {
@@ -108,6 +111,7 @@ func (r *reading) network() {
 		s.AddressSets = append(s.AddressSets, w.asset())
 	}
 	_, s.Ports = list(r, listing{kind: "ports", client: n, path: "ports", key: "ports"}, func(w wirePort) string { return w.ID }, wirePort.asset)
+	s.Ports = slices.DeleteFunc(s.Ports, func(p asset.Port) bool { return p.DeviceOwner == floatingOwner })
 	floating, rows := list(r, listing{kind: "floating_ips", client: n, path: "floatingips", key: "floatingips"}, func(w wireFloating) string { return w.ID }, wireFloating.asset)
 	s.FloatingIPs = rows
 	for i, w := range floating {
@@ -116,6 +120,10 @@ func (r *reading) network() {
 		}
 	}
 }
+
+// floatingOwner marks the port by which Neutron reserves a floating IP's address. It is no interface of anything: the
+// address leads to the port that the floating IP names, and counting both would give the address two holders.
+const floatingOwner = "network:floatingip"
 
 func (r *reading) forwardings(f *asset.FloatingIP) {
 	rows, err := r.c.forwardings(r.ctx, f.ID)

@@ -1,0 +1,650 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"demarc/internal/access"
+	"demarc/internal/asset"
+	"demarc/internal/audit"
+	"demarc/internal/casework"
+	"demarc/internal/duty"
+	"demarc/internal/fault"
+	"demarc/internal/finding"
+	"demarc/internal/flow"
+	"demarc/internal/probe"
+	"demarc/internal/store"
+	"demarc/internal/untrusted"
+)
+
+func findingCommand() *cobra.Command {
+	var r reading
+	var f finding.Filter
+	c := &cobra.Command{Use: "finding", Short: "What was found", Example: "  demarc finding list --db demarc.db"}
+	r.flags(c)
+	ls := &cobra.Command{
+		Use: "list", Short: "List the findings", Example: "  demarc finding list --db demarc.db\n  demarc finding list --case DM-1A2B3C --output csv",
+		Args: checkArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return r.with(c.Context(), func(db *store.DB) error { return listFindings(c, &r, db, f) })
+		},
+	}
+	ls.Flags().StringVar(&f.Case, "case", "", "only those of a case")
+	ls.Flags().StringVar((*string)(&f.Server), "server", "", "only those of a server, by its id")
+	c.AddCommand(ls, &cobra.Command{
+		Use: "show ID", Short: "Show a finding, its evidence and every look at it", Example: "  demarc finding show 0199f3a4-… --db demarc.db",
+		Args: checkArgs(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			return r.with(c.Context(), func(db *store.DB) error { return showFinding(c, &r, db, args[0]) })
+		},
+	})
+	return c
+}
+
+// foundRow is a finding as the commands show it.
+type foundRow struct {
+	ID         string                    `json:"id"`
+	Case       string                    `json:"case,omitempty"`
+	Cloud      string                    `json:"cloud"`
+	Server     asset.ServerID            `json:"server,omitempty"`
+	ServerName untrusted.Text            `json:"server_name,omitzero"`
+	Port       asset.PortID              `json:"port,omitempty"`
+	Project    asset.ProjectID           `json:"project"`
+	Check      string                    `json:"check"`
+	Title      string                    `json:"title"`
+	Endpoint   string                    `json:"endpoint"`
+	Zone       probe.Zone                `json:"zone"`
+	Vantage    string                    `json:"vantage"`
+	State      finding.State             `json:"state"`
+	Grade      finding.Grade             `json:"grade"`
+	Severity   string                    `json:"severity"`
+	Class      string                    `json:"class"`
+	Party      duty.Party                `json:"party"`
+	Cause      string                    `json:"cause,omitempty"`
+	Evidence   map[string]untrusted.Text `json:"evidence,omitempty"`
+	Duty       duty.Resolution           `json:"duty"`
+	FirstSeen  moment                    `json:"first_seen"`
+	LastSeen   moment                    `json:"last_seen"`
+	FixedAt    moment                    `json:"fixed_at,omitzero"`
+	Looks      []look                    `json:"looks,omitempty"`
+}
+
+// look is one sighting.
+type look struct {
+	At      moment          `json:"at"`
+	Verdict finding.Verdict `json:"verdict"`
+	Vantage string          `json:"vantage"`
+	Facts   string          `json:"facts,omitempty"`
+	Binding string          `json:"binding,omitempty"`
+}
+
+func foundRowOf(n *naming, f finding.Finding) (foundRow, error) {
+	name, err := n.server(f.Key.Cloud, f.Key.Server)
+	return foundRow{ID: f.ID, Case: f.Case, Cloud: f.Key.Cloud, Server: f.Key.Server, ServerName: name, Port: f.Key.Port, Project: f.Project, Check: f.Key.Check, Title: f.Title,
+		Endpoint: f.Endpoint.String(), Zone: f.Key.Zone, Vantage: f.Vantage, State: f.State, Grade: f.Grade, Severity: f.Severity, Class: f.Class, Party: f.Duty.Party, Cause: f.Cause,
+		Evidence: f.Evidence, Duty: f.Duty, FirstSeen: moment(f.FirstSeen), LastSeen: moment(f.LastSeen), FixedAt: moment(f.FixedAt)}, err
+}
+
+func foundRows(c *cobra.Command, db *store.DB, f finding.Filter) ([]foundRow, error) {
+	fs, err := db.Findings(c.Context(), access.Operator(), f)
+	if err != nil {
+		return nil, err
+	}
+	n := newNaming(c.Context(), db)
+	var rows []foundRow
+	for _, x := range fs {
+		row, err := foundRowOf(n, x)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func listFindings(c *cobra.Command, r *reading, db *store.DB, f finding.Filter) error {
+	if f.Case != "" {
+		k, err := findCase(c.Context(), db, f.Case)
+		if err != nil {
+			return err
+		}
+		f.Case = k.ID
+	}
+	rows, err := foundRows(c, db, f)
+	if err != nil {
+		return err
+	}
+	return list(c, r, "There is no finding. That is no proof that there is nothing: see demarc coverage.", rows, findingColumns(r)...)
+}
+
+func findingColumns(r *reading) []column[foundRow] {
+	return []column[foundRow]{
+		col("id", func(f foundRow) string { return f.ID }),
+		col("case", func(f foundRow) string { return refOf(f.Case) }),
+		{"machine", func(f foundRow) untrusted.Text { return machine(f.ServerName, f.Server) }},
+		col("endpoint", func(f foundRow) string { return f.Endpoint }),
+		col("check", func(f foundRow) string { return f.Check }),
+		col("severity", func(f foundRow) string { return f.Severity }),
+		col("class", func(f foundRow) string { return f.Class }),
+		col("grade", func(f foundRow) string { return string(f.Grade) }),
+		col("state", func(f foundRow) string { return string(f.State) }),
+		col("party", func(f foundRow) string { return string(f.Party) }),
+		col("last_seen", func(f foundRow) string { return r.when(f.LastSeen) }),
+	}
+}
+
+func refOf(id string) string {
+	if id == "" {
+		return ""
+	}
+	return casework.Ref(id)
+}
+
+// machine is a name, else the id.
+func machine(name untrusted.Text, id asset.ServerID) untrusted.Text {
+	if name.Empty() {
+		return untrusted.From(string(id))
+	}
+	return name
+}
+
+func showFinding(c *cobra.Command, r *reading, db *store.DB, id string) error {
+	f, err := db.Finding(c.Context(), access.Operator(), id)
+	if err != nil {
+		return hinted(err, "see demarc finding list")
+	}
+	row, err := foundRowOf(newNaming(c.Context(), db), f)
+	if err != nil {
+		return err
+	}
+	looks, err := db.Sightings(c.Context(), id)
+	if err != nil {
+		return err
+	}
+	for _, s := range looks {
+		row.Looks = append(row.Looks, look{moment(s.At), s.Verdict, s.Vantage, s.Facts, s.Binding})
+	}
+	switch r.output {
+	case "json":
+		return writeIndented(c.OutOrStdout(), row)
+	case "csv":
+		return list(c, r, "", []foundRow{row}, findingColumns(r)...)
+	}
+	s := newSheet(c)
+	writeFinding(s, r, row)
+	s.gap()
+	for _, l := range row.Looks {
+		s.row("look: "+r.when(l.At), strings.TrimSpace(fmt.Sprintf("%s from %s", l.Verdict, l.Vantage)))
+	}
+	return s.end()
+}
+
+func writeFinding(s sheet, r *reading, f foundRow) {
+	s.row("finding", f.ID)
+	s.row("title", f.Title)
+	s.row("check", f.Check)
+	s.row("state", string(f.State))
+	s.row("severity", fmt.Sprintf("%s, class %s, %s", f.Severity, f.Class, f.Grade))
+	s.row("case", refOf(f.Case))
+	s.text("machine", named(f.ServerName, f.Server))
+	s.row("project", string(f.Project))
+	s.row("endpoint", fmt.Sprintf("%s, seen from %s (%s)", f.Endpoint, f.Vantage, f.Zone))
+	s.row("cause", f.Cause)
+	for _, k := range slices.Sorted(maps.Keys(f.Evidence)) {
+		s.text("evidence: "+untrusted.From(k).Terminal(), f.Evidence[k])
+	}
+	s.row("charged to", fmt.Sprintf("%s, by %s of model %s", f.Party, f.Duty.Assignment, f.Duty.Model))
+	s.row("because", f.Duty.Reason)
+	s.row("first seen", r.when(f.FirstSeen))
+	s.row("last seen", r.when(f.LastSeen))
+	s.row("fixed", r.when(f.FixedAt))
+}
+
+func caseCommand() *cobra.Command {
+	var r reading
+	var live bool
+	var server, state string
+	c := &cobra.Command{Use: "case", Short: "Cases: what is wrong with one machine, for one party", Example: "  demarc case list --db demarc.db"}
+	r.flags(c)
+	ls := &cobra.Command{
+		Use: "list", Short: "List the cases", Example: "  demarc case list --db demarc.db\n  demarc case list --live --output json\n  demarc case list --state queued,restricted",
+		Args: checkArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			f := casework.Filter{Server: asset.ServerID(server), Live: live}
+			if state != "" {
+				for s := range strings.SplitSeq(state, ",") {
+					if err := oneOf("--state", s, words(caseStates)); err != nil {
+						return err
+					}
+					f.States = append(f.States, casework.State(s))
+				}
+			}
+			return r.with(c.Context(), func(db *store.DB) error { return listCases(c, &r, db, f) })
+		},
+	}
+	ls.Flags().BoolVar(&live, "live", false, "only those that are not over")
+	ls.Flags().StringVar(&server, "server", "", "only those of a server, by its id")
+	ls.Flags().StringVar(&state, "state", "", "only these states, separated by commas")
+	_ = ls.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(words(caseStates), cobra.ShellCompDirectiveNoFileComp))
+	c.AddCommand(ls, &cobra.Command{
+		Use: "show CASE", Short: "Show a case from its first look to now", Example: "  demarc case show DM-1A2B3C --db demarc.db\n  demarc case show DM-1A2B3C --output json",
+		Args: checkArgs(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			return r.with(c.Context(), func(db *store.DB) error { return showCase(c, &r, db, args[0]) })
+		},
+	})
+	return c
+}
+
+var caseStates = []casework.State{casework.New, casework.Notified, casework.Acknowledged, casework.Overdue, casework.FinalWarning, casework.Queued, casework.Restricted,
+	casework.Verifying, casework.Released, casework.Verified, casework.Closed, casework.OnHold, casework.Moot}
+
+// caseRow is a case as the commands show it.
+type caseRow struct {
+	ID            string          `json:"id"`
+	Ref           string          `json:"ref"`
+	Cloud         string          `json:"cloud"`
+	Server        asset.ServerID  `json:"server,omitempty"`
+	ServerName    untrusted.Text  `json:"server_name,omitzero"`
+	Project       asset.ProjectID `json:"project"`
+	ProjectName   untrusted.Text  `json:"project_name,omitzero"`
+	Party         duty.Party      `json:"party"`
+	Track         casework.Track  `json:"track"`
+	Zone          probe.Zone      `json:"zone"`
+	Class         string          `json:"class"`
+	State         casework.State  `json:"state"`
+	OpenedAt      moment          `json:"opened_at"`
+	Due           moment          `json:"due,omitzero"`
+	GraceEnds     moment          `json:"grace_ends,omitzero"`
+	QueuedAt      moment          `json:"queued_at,omitzero"`
+	RestrictedAt  moment          `json:"restricted_at,omitzero"`
+	ReleasedAt    moment          `json:"released_at,omitzero"`
+	ProbationEnds moment          `json:"probation_ends,omitzero"`
+	ClosedAt      moment          `json:"closed_at,omitzero"`
+	Approvals     []consent       `json:"approvals"`
+	Blocks        []string        `json:"blocks"` // why the gate last said no
+	Hold          string          `json:"hold,omitempty"`
+}
+
+type consent struct {
+	By string `json:"by"`
+	At moment `json:"at"`
+}
+
+func caseRowOf(n *naming, c casework.Case) (caseRow, error) {
+	server, err := n.server(c.Cloud, c.Server)
+	if err != nil {
+		return caseRow{}, err
+	}
+	project, err := n.project(c.Cloud, c.Project)
+	row := caseRow{ID: c.ID, Ref: c.Ref(), Cloud: c.Cloud, Server: c.Server, ServerName: server, Project: c.Project, ProjectName: project, Party: c.Party, Track: c.Track, Zone: c.Zone,
+		Class: c.Class, State: c.State, OpenedAt: moment(c.OpenedAt), Due: moment(c.Due), GraceEnds: moment(c.GraceEnds), QueuedAt: moment(c.QueuedAt), RestrictedAt: moment(c.RestrictedAt),
+		ReleasedAt: moment(c.ReleasedAt), ProbationEnds: moment(c.ProbationEnds), ClosedAt: moment(c.ClosedAt), Approvals: []consent{}, Blocks: []string{}, Hold: c.Hold}
+	for _, a := range c.Approvals {
+		row.Approvals = append(row.Approvals, consent{a.By, moment(a.At)})
+	}
+	row.Blocks = append(row.Blocks, c.Blocks...)
+	return row, err
+}
+
+func caseRows(c *cobra.Command, db *store.DB, f casework.Filter) ([]caseRow, error) {
+	cs, err := db.Cases(c.Context(), access.Operator(), f)
+	if err != nil {
+		return nil, err
+	}
+	n := newNaming(c.Context(), db)
+	var rows []caseRow
+	for _, k := range cs {
+		row, err := caseRowOf(n, k)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func listCases(c *cobra.Command, r *reading, db *store.DB, f casework.Filter) error {
+	rows, err := caseRows(c, db, f)
+	if err != nil {
+		return err
+	}
+	return list(c, r, "There is no case.", rows, caseColumns(r)...)
+}
+
+func caseColumns(r *reading) []column[caseRow] {
+	return []column[caseRow]{
+		col("case", func(k caseRow) string { return k.Ref }),
+		{"machine", func(k caseRow) untrusted.Text { return machine(k.ServerName, k.Server) }},
+		{"project", func(k caseRow) untrusted.Text { return machine(k.ProjectName, asset.ServerID(k.Project)) }},
+		col("party", func(k caseRow) string { return string(k.Party) }),
+		col("track", func(k caseRow) string { return string(k.Track) }),
+		col("class", func(k caseRow) string { return k.Class }),
+		col("state", func(k caseRow) string { return string(k.State) }),
+		col("due", func(k caseRow) string { return r.when(k.Due) }),
+		col("opened_at", func(k caseRow) string { return r.when(k.OpenedAt) }),
+		col("id", func(k caseRow) string { return k.ID }),
+	}
+}
+
+// caseFile is everything about a case.
+type caseFile struct {
+	caseRow
+	Findings []foundRow `json:"findings"`
+	Timers   []timer    `json:"timers"`
+	Timeline []entryRow `json:"timeline"`
+	Mails    []mailRow  `json:"mails"`
+	Acts     []actRow   `json:"acts"`
+}
+
+type timer struct {
+	Timer casework.Timer `json:"timer"`
+	At    moment         `json:"at"`
+}
+
+// entryRow is one entry of the audit log.
+type entryRow struct {
+	Seq    int64  `json:"seq"`
+	At     moment `json:"at"`
+	Actor  string `json:"actor"`
+	Event  string `json:"event"`
+	State  string `json:"state,omitempty"`
+	To     string `json:"mail_to,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}
+
+func entryRowOf(e audit.Entry) entryRow {
+	row := entryRow{Seq: e.Seq, At: moment(e.At), Actor: e.Actor, Event: e.Kind}
+	var h flow.Happening
+	if json.Unmarshal(e.Detail, &h) == nil {
+		row.State, row.To, row.Detail = h.State, h.MailTo, h.Detail
+	}
+	return row
+}
+
+type actRow struct {
+	ID         string            `json:"id"`
+	Case       string            `json:"case"`
+	Kind       casework.ActKind  `json:"kind"`
+	State      casework.ActState `json:"state"`
+	Server     asset.ServerID    `json:"server"`
+	Ports      []asset.PortID    `json:"ports"`
+	By         []string          `json:"by"`
+	IntendedAt moment            `json:"intended_at"`
+	EndedAt    moment            `json:"ended_at,omitzero"`
+	Note       string            `json:"note,omitempty"`
+}
+
+func actRowOf(a casework.Act) actRow {
+	row := actRow{ID: a.ID, Case: a.Case, Kind: a.Kind, State: a.State, Server: a.Server, Ports: []asset.PortID{}, By: append([]string{}, a.By...), IntendedAt: moment(a.IntendedAt),
+		EndedAt: moment(a.EndedAt), Note: a.Note}
+	for _, p := range a.Ports {
+		row.Ports = append(row.Ports, p.Port)
+	}
+	return row
+}
+
+func readCase(c *cobra.Command, db *store.DB, id string) (caseFile, error) {
+	ctx := c.Context()
+	file := caseFile{Findings: []foundRow{}, Timers: []timer{}, Timeline: []entryRow{}, Mails: []mailRow{}, Acts: []actRow{}}
+	k, err := findCase(ctx, db, id)
+	if err != nil {
+		return file, err
+	}
+	if file.caseRow, err = caseRowOf(newNaming(ctx, db), k); err != nil {
+		return file, err
+	}
+	fs, err := foundRows(c, db, finding.Filter{Case: k.ID})
+	if err != nil {
+		return file, err
+	}
+	file.Findings = append(file.Findings, fs...)
+	ts, err := db.Timers(ctx, k.ID)
+	if err != nil {
+		return file, err
+	}
+	for _, t := range ts {
+		file.Timers = append(file.Timers, timer{t.Timer, moment(t.At)})
+	}
+	es, err := db.EntriesOf(ctx, access.Operator(), k.ID)
+	if err != nil {
+		return file, err
+	}
+	for _, e := range es {
+		file.Timeline = append(file.Timeline, entryRowOf(e))
+	}
+	ms, err := db.MailsOf(ctx, k.ID)
+	if err != nil {
+		return file, err
+	}
+	for _, m := range ms {
+		file.Mails = append(file.Mails, mailRowOf(m))
+	}
+	as, err := db.ActsOf(ctx, k.ID)
+	for _, a := range as {
+		file.Acts = append(file.Acts, actRowOf(a))
+	}
+	return file, err
+}
+
+func showCase(c *cobra.Command, r *reading, db *store.DB, id string) error {
+	k, err := readCase(c, db, id)
+	if err != nil {
+		return err
+	}
+	switch r.output {
+	case "json":
+		return writeIndented(c.OutOrStdout(), k)
+	case "csv": // the timeline is what a case is a list of
+		return list(c, r, "", k.Timeline, entryColumns(r)...)
+	}
+	s := newSheet(c)
+	s.row("case", k.Ref+" ("+k.ID+")")
+	s.row("state", string(k.State))
+	s.text("machine", named(k.ServerName, k.Server))
+	s.text("project", named(k.ProjectName, k.Project))
+	s.row("must act", string(k.Party))
+	s.row("class", fmt.Sprintf("%s, %s, reachable from %s", k.Class, k.Track, cmp.Or(string(k.Zone), "nowhere known")))
+	for _, t := range []struct {
+		name string
+		at   moment
+	}{{"opened", k.OpenedAt}, {"due", k.Due}, {"grace ends", k.GraceEnds}, {"queued", k.QueuedAt}, {"restricted", k.RestrictedAt}, {"released", k.ReleasedAt},
+		{"probation ends", k.ProbationEnds}, {"closed", k.ClosedAt}} {
+		s.row(t.name, r.when(t.at))
+	}
+	s.row("on hold", k.Hold)
+	for _, a := range k.Approvals {
+		s.row("approved", a.By+", "+r.when(a.At))
+	}
+	for _, b := range k.Blocks {
+		s.row("gate said no", b)
+	}
+	for _, t := range k.Timers {
+		s.row("next: "+string(t.Timer), r.when(t.At))
+	}
+	for _, f := range k.Findings {
+		s.gap()
+		writeFinding(s, r, f)
+	}
+	if err := s.end(); err != nil {
+		return err
+	}
+	return showCaseLists(c, r, k)
+}
+
+func showCaseLists(c *cobra.Command, r *reading, k caseFile) error {
+	out := c.OutOrStdout()
+	_, _ = fmt.Fprintln(out, "\nTIMELINE")
+	if err := list(c, r, "Nothing is written of it.", k.Timeline, entryColumns(r)...); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintln(out, "\nMAIL")
+	if err := list(c, r, "Nobody was told yet.", k.Mails, mailColumns(r)...); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintln(out, "\nACTS")
+	return list(c, r, "Nothing was done to the machine.", k.Acts, actColumns(r)...)
+}
+
+func entryColumns(r *reading) []column[entryRow] {
+	return []column[entryRow]{
+		col("time", func(e entryRow) string { return r.when(e.At) }),
+		col("actor", func(e entryRow) string { return e.Actor }),
+		col("event", func(e entryRow) string { return e.Event }),
+		col("detail", func(e entryRow) string {
+			if e.To != "" && e.Detail != "" {
+				return e.To + ": " + e.Detail
+			}
+			return e.To + e.Detail
+		}),
+	}
+}
+
+func actColumns(r *reading) []column[actRow] {
+	return []column[actRow]{
+		col("intended", func(a actRow) string { return r.when(a.IntendedAt) }),
+		col("act", func(a actRow) string { return string(a.Kind) }),
+		col("state", func(a actRow) string { return string(a.State) }),
+		col("ports", func(a actRow) string { return strconv.Itoa(len(a.Ports)) }),
+		col("approved_by", func(a actRow) string { return strings.Join(a.By, ", ") }),
+		col("ended", func(a actRow) string { return r.when(a.EndedAt) }),
+		col("note", func(a actRow) string { return a.Note }),
+	}
+}
+
+func mailCommand() *cobra.Command {
+	var r reading
+	var of string
+	c := &cobra.Command{Use: "mail", Short: "The outbox, and what became of it", Example: "  demarc mail list --db demarc.db"}
+	r.flags(c)
+	ls := &cobra.Command{
+		Use: "list", Short: "List the mails", Example: "  demarc mail list --db demarc.db\n  demarc mail list --case DM-1A2B3C",
+		Args: checkArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return r.with(c.Context(), func(db *store.DB) error { return listMails(c, &r, db, of) })
+		},
+	}
+	ls.Flags().StringVar(&of, "case", "", "only those of a case")
+	c.AddCommand(ls)
+	return c
+}
+
+type mailRow struct {
+	ID         string              `json:"id"`
+	Case       string              `json:"case"`
+	Step       casework.Step       `json:"step"`
+	To         casework.Audience   `json:"to"`
+	Recipient  string              `json:"recipient"`
+	Status     casework.MailStatus `json:"status"`
+	Attempts   int                 `json:"attempts"`
+	QueuedAt   moment              `json:"queued_at"`
+	NextAt     moment              `json:"next_at,omitzero"`
+	AcceptedAt moment              `json:"accepted_at,omitzero"`
+	Deadline   moment              `json:"deadline,omitzero"`
+	Subject    string              `json:"subject,omitempty"`
+	MessageID  string              `json:"message_id"`
+	LastError  untrusted.Text      `json:"last_error,omitzero"` // in the words of the next hop
+}
+
+func mailRowOf(m casework.Mail) mailRow {
+	row := mailRow{ID: m.ID, Case: m.Case, Step: m.Step, To: m.To, Recipient: m.Recipient, Status: m.Status, Attempts: m.Attempts, QueuedAt: moment(m.QueuedAt),
+		AcceptedAt: moment(m.AcceptedAt), Deadline: moment(m.Deadline), Subject: m.Subject, MessageID: m.MessageID, LastError: untrusted.From(m.LastError)}
+	if m.Status == casework.Waiting {
+		row.NextAt = moment(m.NextAt)
+	}
+	return row
+}
+
+func mailColumns(r *reading) []column[mailRow] {
+	return []column[mailRow]{
+		col("queued_at", func(m mailRow) string { return r.when(m.QueuedAt) }),
+		col("case", func(m mailRow) string { return casework.Ref(m.Case) }),
+		col("step", func(m mailRow) string { return string(m.Step) }),
+		col("recipient", func(m mailRow) string { return m.Recipient }),
+		col("status", func(m mailRow) string { return string(m.Status) }),
+		col("accepted_at", func(m mailRow) string { return r.when(m.AcceptedAt) }),
+		col("subject", func(m mailRow) string { return m.Subject }),
+		{"last_error", func(m mailRow) untrusted.Text { return m.LastError }},
+	}
+}
+
+func listMails(c *cobra.Command, r *reading, db *store.DB, of string) error {
+	ms, err := db.Mails(c.Context(), access.Operator())
+	if of != "" && err == nil {
+		var k casework.Case
+		if k, err = findCase(c.Context(), db, of); err == nil {
+			ms, err = db.MailsOf(c.Context(), k.ID)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	var rows []mailRow
+	for _, m := range ms {
+		rows = append(rows, mailRowOf(m))
+	}
+	return list(c, r, "No mail was written.", rows, mailColumns(r)...)
+}
+
+func coverageCommand() *cobra.Command {
+	var r reading
+	limit := 50
+	c := &cobra.Command{
+		Use: "coverage", Short: "What was looked at, when, and how much of it answered",
+		Example: "  demarc coverage --db demarc.db\n  demarc coverage --limit 500 --output csv",
+		Args:    checkArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if limit < 1 {
+				return fault.New(fault.Usage, "--limit is at least 1")
+			}
+			return r.with(c.Context(), func(db *store.DB) error { return listCoverage(c, &r, db, limit) })
+		},
+	}
+	r.flags(c)
+	c.Flags().IntVar(&limit, "limit", limit, "how many of the latest records")
+	return c
+}
+
+type coverageRow struct {
+	Kind     string        `json:"kind"`
+	Cloud    string        `json:"cloud"`
+	Vantage  string        `json:"vantage,omitempty"`
+	Purpose  probe.Purpose `json:"purpose,omitempty"`
+	Cycle    int64         `json:"cycle,omitempty"`
+	Began    moment        `json:"began"`
+	Ended    moment        `json:"ended"`
+	Complete bool          `json:"complete"`
+	Sent     int           `json:"sent"`
+	Answered int           `json:"answered"`
+	Open     int           `json:"open"`
+	Note     string        `json:"note,omitempty"`
+}
+
+func listCoverage(c *cobra.Command, r *reading, db *store.DB, limit int) error {
+	cs, err := db.Coverages(c.Context(), limit)
+	if err != nil {
+		return err
+	}
+	var rows []coverageRow
+	for _, v := range cs {
+		rows = append(rows, coverageRow{v.Shard, v.Cloud, v.Vantage, v.Purpose, v.Cycle, moment(v.Began), moment(v.Ended), v.Complete, v.Sent, v.Answered, v.Open, v.Note})
+	}
+	return list(c, r, "Nothing was looked at yet.", rows,
+		col("ended", func(v coverageRow) string { return r.when(v.Ended) }),
+		col("kind", func(v coverageRow) string { return v.Kind }),
+		col("cloud", func(v coverageRow) string { return v.Cloud }),
+		col("vantage", func(v coverageRow) string { return v.Vantage }),
+		col("purpose", func(v coverageRow) string { return string(v.Purpose) }),
+		col("complete", func(v coverageRow) string { return yes(v.Complete) }),
+		col("sent", func(v coverageRow) string { return strconv.Itoa(v.Sent) }),
+		col("answered", func(v coverageRow) string { return strconv.Itoa(v.Answered) }),
+		col("open", func(v coverageRow) string { return strconv.Itoa(v.Open) }),
+		col("note", func(v coverageRow) string { return v.Note }))
+}

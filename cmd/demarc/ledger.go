@@ -1,0 +1,310 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"demarc/internal/access"
+	"demarc/internal/asset"
+	"demarc/internal/casework"
+	"demarc/internal/fault"
+	"demarc/internal/serve"
+	"demarc/internal/store"
+	"demarc/internal/untrusted"
+)
+
+// The forms a listing can take.
+var formats = []string{"table", "json", "csv"}
+
+// reading is what the commands that read the database share: where it is, and how they show what is in it.
+type reading struct {
+	db     string
+	config string
+	output format
+	utc    bool
+	zone   string
+}
+
+// format is the value of --output.
+type format string
+
+func (f *format) String() string { return string(*f) }
+func (f *format) Type() string   { return "format" }
+
+// Set takes one of the forms.
+func (f *format) Set(s string) error {
+	if !slices.Contains(formats, s) {
+		return fmt.Errorf("accepted: %s", strings.Join(formats, ", "))
+	}
+	*f = format(s)
+	return nil
+}
+
+// showing adds the flags that say how to show.
+func (r *reading) showing(c *cobra.Command) {
+	r.output = "table"
+	c.PersistentFlags().VarP(&r.output, "output", "o", strings.Join(formats, ", "))
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	c.PersistentFlags().BoolVar(&r.utc, "utc", false, "show times in UTC")
+	c.PersistentFlags().StringVar(&r.zone, "time-zone", "", "show times in this zone, such as Europe/London (default: this machine's)")
+}
+
+// flags adds the flags of a command that reads the database.
+func (r *reading) flags(c *cobra.Command) {
+	r.showing(c)
+	c.PersistentFlags().StringVar(&r.db, "db", os.Getenv("DEMARC_DB"), "database `file` (or DEMARC_DB)")
+	c.PersistentFlags().StringVar(&r.config, "config", "", "configuration `file`; names the database too")
+	_ = c.MarkPersistentFlagFilename("config", "yaml", "yml")
+	_ = c.MarkPersistentFlagFilename("db")
+}
+
+// path is the database's file. The configuration is read when there is one.
+func (r *reading) path() (string, *serve.Config, error) {
+	var conf *serve.Config
+	if r.config != "" {
+		var err error
+		if conf, _, err = serve.Load(r.config); err != nil {
+			return "", nil, err
+		}
+	}
+	switch {
+	case r.db != "":
+		return r.db, conf, nil
+	case conf != nil:
+		return conf.DatabasePath(), conf, nil
+	}
+	return "", nil, fault.New(fault.Usage, "no database is named").Hinted("give its file with --db, or in DEMARC_DB")
+}
+
+// with opens the database for reading and hands it over.
+func (r *reading) with(ctx context.Context, do func(*store.DB) error) error {
+	if _, err := r.location(); err != nil {
+		return err
+	}
+	path, _, err := r.path()
+	if err != nil {
+		return err
+	}
+	db, err := store.OpenReader(ctx, path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(db), db.Close())
+}
+
+// location is the zone that times are shown in.
+func (r *reading) location() (*time.Location, error) {
+	if r.utc || r.zone == "" {
+		if r.utc {
+			return time.UTC, nil
+		}
+		return time.Local, nil
+	}
+	l, err := time.LoadLocation(r.zone)
+	if err != nil {
+		return nil, fault.New(fault.Usage, "unknown time zone %q", r.zone).Hinted("an IANA name such as Europe/London")
+	}
+	return l, nil
+}
+
+// when shows a time in a table.
+func (r *reading) when(m moment) string {
+	if m == 0 {
+		return ""
+	}
+	l, err := r.location()
+	if err != nil {
+		l = time.UTC
+	}
+	return time.UnixMicro(int64(m)).In(l).Format("2006-01-02 15:04:05 MST")
+}
+
+// parseTime reads the time of --at: RFC 3339, or a date and time in the zone that times are shown in. Nothing is 0: now.
+func (r *reading) parseTime(s string) (moment, error) {
+	if s == "" {
+		return 0, nil
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return moment(t.UnixMicro()), nil
+	}
+	l, err := r.location()
+	if err != nil {
+		return 0, err
+	}
+	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"} {
+		if t, err := time.ParseInLocation(layout, s, l); err == nil {
+			return moment(t.UnixMicro()), nil
+		}
+	}
+	return 0, fault.New(fault.Usage, "%q is not a time", s).Hinted(`write 2026-05-04T02:14:00Z, or "2026-05-04 02:14" with --time-zone`)
+}
+
+// moment is a time in µs; in JSON it is RFC 3339 in UTC.
+type moment int64
+
+// IsZero tells whether there is no time.
+func (m moment) IsZero() bool { return m == 0 }
+
+// MarshalJSON writes RFC 3339.
+func (m moment) MarshalJSON() ([]byte, error) {
+	return json.Marshal(time.UnixMicro(int64(m)).UTC().Format(time.RFC3339Nano))
+}
+
+// column is one column of a listing. What it shows passes the escaper of the sink.
+type column[T any] struct {
+	name string
+	cell func(T) untrusted.Text
+}
+
+// col is a column of text that the program made; it is escaped all the same.
+func col[T any](name string, cell func(T) string) column[T] {
+	return column[T]{name, func(v T) untrusted.Text { return untrusted.From(cell(v)) }}
+}
+
+// list shows rows in the form that was asked for. Without rows a table is the sentence that says so.
+func list[T any](c *cobra.Command, r *reading, empty string, rows []T, cols ...column[T]) error {
+	out := c.OutOrStdout()
+	switch r.output {
+	case "json":
+		if rows == nil {
+			rows = []T{}
+		}
+		return writeIndented(out, rows)
+	case "csv":
+		w := csv.NewWriter(out)
+		_ = w.Write(names(cols))
+		for _, v := range rows {
+			cells := make([]string, len(cols))
+			for i, k := range cols {
+				cells[i] = k.cell(v).CSV()
+			}
+			_ = w.Write(cells)
+		}
+		w.Flush()
+		return w.Error()
+	}
+	if len(rows) == 0 {
+		_, err := fmt.Fprintln(out, empty)
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, strings.ToUpper(strings.ReplaceAll(strings.Join(names(cols), "\t"), "_", " ")))
+	for _, v := range rows {
+		cells := make([]string, len(cols))
+		for i, k := range cols {
+			cells[i] = k.cell(v).Terminal()
+		}
+		_, _ = fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	}
+	return w.Flush()
+}
+
+func names[T any](cols []column[T]) []string {
+	out := make([]string, len(cols))
+	for i, k := range cols {
+		out[i] = k.name
+	}
+	return out
+}
+
+// sheet shows one thing as names with values, one line each; a value that is empty is left out.
+type sheet struct {
+	w *tabwriter.Writer
+}
+
+func newSheet(c *cobra.Command) sheet {
+	return sheet{tabwriter.NewWriter(c.OutOrStdout(), 0, 4, 2, ' ', 0)}
+}
+
+func (s sheet) row(name, value string) { s.text(name, untrusted.From(value)) }
+
+func (s sheet) text(name string, value untrusted.Text) {
+	if !value.Empty() {
+		_, _ = fmt.Fprintf(s.w, "%s\t%s\n", name, value.Terminal())
+	}
+}
+
+// gap leaves a line empty.
+func (s sheet) gap() { _, _ = fmt.Fprintln(s.w) }
+
+func (s sheet) end() error { return s.w.Flush() }
+
+// naming finds the names of servers and projects, as they were last called.
+type naming struct {
+	ctx   context.Context //nolint:containedctx // lives for one command
+	db    *store.DB
+	cache map[string]untrusted.Text
+}
+
+func newNaming(ctx context.Context, db *store.DB) *naming {
+	return &naming{ctx, db, map[string]untrusted.Text{}}
+}
+
+func (n *naming) server(cloud string, id asset.ServerID) (untrusted.Text, error) {
+	return n.name(cloud, "server", string(id))
+}
+
+func (n *naming) project(cloud string, id asset.ProjectID) (untrusted.Text, error) {
+	return n.name(cloud, "project", string(id))
+}
+
+func (n *naming) name(cloud, kind, id string) (untrusted.Text, error) {
+	key := cloud + " " + kind + " " + id
+	if t, ok := n.cache[key]; ok || id == "" {
+		return t, nil
+	}
+	t, err := n.db.NameOf(n.ctx, access.Operator(), cloud, kind, id)
+	if fault.Is(err, fault.NotFound) {
+		err = nil
+	}
+	n.cache[key] = t
+	return t, err
+}
+
+// findCase finds a case by its id or its short name.
+func findCase(ctx context.Context, db *store.DB, id string) (casework.Case, error) {
+	if !strings.HasPrefix(strings.ToUpper(id), "DM-") {
+		c, err := db.Case(ctx, access.Operator(), id)
+		if f, ok := fault.Of(err); ok && f.Code == fault.NotFound {
+			err = f.Hinted("see demarc case list")
+		}
+		return c, err
+	}
+	cs, err := db.Cases(ctx, access.Operator(), casework.Filter{})
+	if err != nil {
+		return casework.Case{}, err
+	}
+	var hits []casework.Case
+	var ids []string
+	for _, c := range cs {
+		if c.Ref() == strings.ToUpper(id) {
+			hits, ids = append(hits, c), append(ids, c.ID)
+		}
+	}
+	switch len(hits) {
+	case 1:
+		return hits[0], nil
+	case 0:
+		return casework.Case{}, fault.New(fault.NotFound, "there is no case %q", id).Hinted("see demarc case list")
+	}
+	return casework.Case{}, fault.New(fault.Usage, "%d cases are called %s", len(ids), id).Hinted("name one by its id: %s", strings.Join(ids, ", "))
+}
+
+// named shows a name with the id it stands for.
+func named[ID ~string](name untrusted.Text, id ID) untrusted.Text {
+	if name.Empty() {
+		return untrusted.From(string(id))
+	}
+	return untrusted.From(name.Raw() + " (" + cmp.Or(string(id), "?") + ")")
+}

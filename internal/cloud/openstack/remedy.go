@@ -1,0 +1,45 @@
+package openstack
+
+import (
+	"fmt"
+	"regexp"
+
+	"demarc/internal/asset"
+	"demarc/internal/finding"
+	"demarc/internal/reach"
+)
+
+// safeID is what may stand in a command somebody will paste into a shell: an identifier of the cloud's own making.
+var safeID = regexp.MustCompile(`^[0-9a-fA-F-]{8,64}$`)
+
+// Remedy gives the commands of the openstack client that close what a finding shows from outside: one for each rule that
+// opens its endpoint. A rule of a group that other ports carry closes theirs too, so the comment says how many.
+func Remedy(x *asset.Index, f finding.Finding, openings []reach.Opening) []string {
+	var out []string
+	seen := map[asset.RuleID]bool{}
+	for _, o := range openings {
+		switch {
+		case o.Port != f.Key.Port || !o.Zone:
+		case o.Rule == "" && safeID.MatchString(string(o.Port)):
+			return []string{fmt.Sprintf("openstack port set --enable-port-security %s  # port security is off: no group protects it", o.Port)}
+		case !seen[o.Rule] && safeID.MatchString(string(o.Rule)):
+			seen[o.Rule] = true
+			out = append(out, fmt.Sprintf("openstack security group rule delete %s  # %s from %s%s", o.Rule, ports(o), o.Remote, others(x, o)))
+		}
+	}
+	return out
+}
+
+func ports(o reach.Opening) string {
+	if o.First == o.Last {
+		return fmt.Sprintf("%s/%d", o.Proto, o.First)
+	}
+	return fmt.Sprintf("%s/%d-%d", o.Proto, o.First, o.Last)
+}
+
+func others(x *asset.Index, o reach.Opening) string {
+	if n := len(x.Members[o.Group]) - 1; n > 0 {
+		return fmt.Sprintf(", also for %d other ports with this group", n)
+	}
+	return ""
+}

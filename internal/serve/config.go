@@ -1,0 +1,278 @@
+// Package serve is one running Demarc, wired from its configuration.
+package serve
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"demarc/internal/asset"
+	"demarc/internal/casework/notice"
+	"demarc/internal/cloud"
+	"demarc/internal/duty"
+	"demarc/internal/fault"
+	"demarc/internal/plan"
+	"demarc/internal/policy"
+	"demarc/internal/probe"
+)
+
+// Config is the operator's file. Every secret is named by the file that holds it.
+type Config struct {
+	Database   string            `yaml:"database"`   // path of the SQLite file
+	Policy     string            `yaml:"policy"`     // path of the policy; empty: the default policy, which is a dry run
+	PolicyURL  string            `yaml:"policy_url"` // the page that says why we probe; stands in every probe and mail
+	Cloud      Cloud             `yaml:"cloud"`
+	Netblocks  []policy.Netblock `yaml:"netblocks"`
+	Vantages   []Vantage         `yaml:"vantages"`
+	Contracts  []Contract        `yaml:"contracts"`
+	Mail       Mail              `yaml:"mail"`
+	Quarantine Quarantine        `yaml:"quarantine"`
+	Protected  []asset.ServerID  `yaml:"protected"` // servers that are never acted on
+	Sample     Sample            `yaml:"sample"`
+
+	dir string // of the file: relative paths count from there
+}
+
+// Cloud says which cloud, and as whom.
+type Cloud struct {
+	Name                string `yaml:"name"`
+	AuthURL             string `yaml:"auth_url"`
+	Username            string `yaml:"username"`
+	PasswordFile        string `yaml:"password_file"`
+	UserDomain          string `yaml:"user_domain"`
+	Project             string `yaml:"project"`
+	ProjectDomain       string `yaml:"project_domain"`
+	CredentialID        string `yaml:"application_credential_id"`
+	CredentialFile      string `yaml:"application_credential_secret_file"`
+	Region              string `yaml:"region"`
+	CAFile              string `yaml:"ca_file"`
+	CloudsFile          string `yaml:"clouds_file"`  // a clouds.yaml, instead of the above
+	CloudsEntry         string `yaml:"clouds_entry"` // and the name in it
+	Act                 bool   `yaml:"act"`          // false: audit mode, nothing is ever changed in the cloud
+	password, appSecret string
+}
+
+// Vantage is a place to probe from.
+type Vantage struct {
+	Name           string          `yaml:"name"`
+	Zone           string          `yaml:"zone"`            // internet, institution
+	Sources        []netip.Addr    `yaml:"sources"`         // published addresses; probes leave from the first of the family
+	Prefixes       []netip.Prefix  `yaml:"prefixes"`        // the zone's addresses; empty: everywhere
+	Except         []netip.Prefix  `yaml:"except"`          // what is not of the zone although prefixes hold it; private ranges never are of the internet
+	Namespace      string          `yaml:"namespace"`       // network namespace to send from; needs root
+	Bind           bool            `yaml:"bind"`            // send from the first source; else the kernel chooses
+	ConnectTimeout policy.Duration `yaml:"connect_timeout"` // default 2s
+	BannerTime     policy.Duration `yaml:"banner_time"`     // how long a greeting is waited for; default 1.2s
+	QuietTime      policy.Duration `yaml:"quiet_time"`      // an answer that pauses this long is over; default 200ms
+	HostRate       int             `yaml:"host_rate"`       // connects a second and host; default 20
+	Rate           int             `yaml:"rate"`            // connects a second in all; default 500
+}
+
+// Contract puts projects under a contract type for a time.
+type Contract struct {
+	ID       string            `yaml:"id"`
+	Type     string            `yaml:"type"`
+	Projects []asset.ProjectID `yaml:"projects"`
+	From     time.Time         `yaml:"from"`
+	To       time.Time         `yaml:"to"`
+}
+
+// Mail says where mail goes and who the provider's own people are.
+type Mail struct {
+	Host         string `yaml:"host"`
+	Port         int    `yaml:"port"`
+	TLS          string `yaml:"tls"` // required, opportunistic, none
+	User         string `yaml:"user"`
+	PasswordFile string `yaml:"password_file"`
+	From         string `yaml:"from"`
+	ReplyTo      string `yaml:"reply_to"`
+	Provider     string `yaml:"provider"`  // who acts for the provider
+	Operators    string `yaml:"operators"` // who approves and is asked
+	password     string
+}
+
+// Quarantine is what a quarantined machine may still talk to, beside our scanners, which are always admitted.
+type Quarantine struct {
+	Name   string `yaml:"name"`
+	Admit  []Hole `yaml:"admit"`
+	Egress []Hole `yaml:"egress"`
+}
+
+// Hole admits one prefix.
+type Hole struct {
+	CIDR    netip.Prefix `yaml:"cidr"`
+	Proto   string       `yaml:"proto"` // tcp, udp, icmp; empty: any
+	Port    int          `yaml:"port"`  // 0: every port
+	Purpose string       `yaml:"purpose"`
+}
+
+// Sample bounds what one sweep asks beyond what is open.
+type Sample struct {
+	Wide    int `yaml:"wide"`    // ports of each wide run beyond the known ones; default 64
+	Control int `yaml:"control"` // denied endpoints; default 200
+}
+
+// Load reads a configuration, its policy and its secrets.
+func Load(path string) (*Config, *policy.Policy, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, fault.New(fault.Config, "cannot read the configuration: %w", err).In(fault.Position{File: path})
+	}
+	c := &Config{dir: filepath.Dir(path)}
+	if err := fault.DecodeYAML(path, data, c); err != nil {
+		return nil, nil, err
+	}
+	if err := c.check(path, data); err != nil {
+		return nil, nil, err
+	}
+	p, err := c.policy()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !p.DryRun && c.Cloud.AuthURL != "" && !loopback(c.Cloud.AuthURL) {
+		return nil, nil, fault.New(fault.Refused, "the policy leaves the dry run, and the cloud is not on this machine").In(fault.Place(path, data, "$.policy")).
+			Hinted("this release acts on clouds on 127.0.0.0/8 only; set dry_run: true")
+	}
+	return c, p, nil
+}
+
+func (c *Config) policy() (*policy.Policy, error) {
+	if c.Policy == "" {
+		return policy.Default()
+	}
+	path := c.path(c.Policy)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fault.New(fault.Config, "cannot read the policy: %w", err).In(fault.Position{File: path})
+	}
+	return policy.Parse(path, data)
+}
+
+// path resolves a path of the file against the file's folder.
+func (c *Config) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+// check holds the file against its own rules, and reads the secrets.
+func (c *Config) check(file string, data []byte) error {
+	at := func(yamlPath string, f *fault.Fault) error { return f.In(fault.Place(file, data, yamlPath)) }
+	need := func(yamlPath, value string) error {
+		if value == "" {
+			return at(yamlPath, fault.New(fault.Config, "%s is missing", strings.TrimPrefix(yamlPath, "$.")))
+		}
+		return nil
+	}
+	for _, n := range []struct{ path, value string }{{"$.database", c.Database}, {"$.cloud.name", c.Cloud.Name}, {"$.mail.host", c.Mail.Host}, {"$.policy_url", c.PolicyURL}} {
+		if err := need(n.path, n.value); err != nil {
+			return err
+		}
+	}
+	for _, a := range []struct{ path, value string }{{"$.mail.from", c.Mail.From}, {"$.mail.provider", c.Mail.Provider}, {"$.mail.operators", c.Mail.Operators}} {
+		if _, ok := notice.CheckAddress(a.value); !ok {
+			return at(a.path, fault.New(fault.Config, "%q is not a plain mail address", a.value).Hinted("write name@example.org"))
+		}
+	}
+	if len(c.Vantages) == 0 {
+		return at("$.vantages", fault.New(fault.Config, "there is no vantage point").Hinted("name one with its zone and sources"))
+	}
+	for i, v := range c.Vantages {
+		here := fmt.Sprintf("$.vantages[%d]", i)
+		if v.Name == "" || len(v.Sources) == 0 {
+			return at(here, fault.New(fault.Config, "vantage %d needs a name and its published sources", i+1))
+		}
+		if !slices.Contains([]string{string(probe.Internet), string(probe.Institution)}, v.Zone) {
+			return at(here+".zone", fault.New(fault.Config, "unknown zone %q", v.Zone).Hinted("one of internet, institution"))
+		}
+	}
+	for i, k := range c.Contracts {
+		here := fmt.Sprintf("$.contracts[%d]", i)
+		if !slices.Contains(duty.ContractTypes, k.Type) {
+			return at(here+".type", fault.New(fault.Config, "unknown contract type %q", k.Type).Hinted("one of %v", duty.ContractTypes))
+		}
+		if k.ID == "" || !k.To.IsZero() && !k.To.After(k.From) {
+			return at(here, fault.New(fault.Config, "contract %q has no id, or ends before it starts", k.ID))
+		}
+	}
+	return c.secrets(file, data)
+}
+
+// secrets reads the files that hold them.
+func (c *Config) secrets(file string, data []byte) error {
+	for _, s := range []struct {
+		at, path string
+		to       *string
+	}{
+		{"$.cloud.password_file", c.Cloud.PasswordFile, &c.Cloud.password},
+		{"$.cloud.application_credential_secret_file", c.Cloud.CredentialFile, &c.Cloud.appSecret},
+		{"$.mail.password_file", c.Mail.PasswordFile, &c.Mail.password},
+	} {
+		if s.path == "" {
+			continue
+		}
+		b, err := os.ReadFile(c.path(s.path))
+		if err != nil {
+			return fault.New(fault.Config, "cannot read the secret: %w", err).In(fault.Place(file, data, s.at)).Hinted("the file must exist and be readable by demarc alone")
+		}
+		if *s.to = strings.TrimSpace(string(b)); *s.to == "" {
+			return fault.New(fault.Config, "the secret file %s is empty", s.path).In(fault.Place(file, data, s.at))
+		}
+	}
+	return nil
+}
+
+func (c *Config) contracts() []duty.Contract {
+	out := make([]duty.Contract, len(c.Contracts))
+	for i, k := range c.Contracts {
+		out[i] = duty.Contract{ID: k.ID, Type: k.Type, Projects: k.Projects, From: k.From.UnixMicro()}
+		if !k.To.IsZero() {
+			out[i].To = k.To.UnixMicro()
+		}
+	}
+	return out
+}
+
+func (c *Config) quarantine() cloud.QuarantineSpec {
+	q := cloud.QuarantineSpec{Name: c.Quarantine.Name}
+	if q.Name == "" {
+		q.Name = "demarc-quarantine"
+	}
+	for _, v := range c.Vantages {
+		for _, a := range v.Sources {
+			q.Admit = append(q.Admit, cloud.Opening{Prefix: netip.PrefixFrom(a, a.BitLen()), Purpose: "demarc probes, so that a fix can be proven"})
+		}
+	}
+	for _, h := range c.Quarantine.Admit {
+		q.Admit = append(q.Admit, h.opening())
+	}
+	for _, h := range c.Quarantine.Egress {
+		q.Egress = append(q.Egress, h.opening())
+	}
+	return q
+}
+
+func (h Hole) opening() cloud.Opening {
+	return cloud.Opening{Prefix: h.CIDR, Proto: h.Proto, PortMin: h.Port, PortMax: h.Port, Purpose: h.Purpose}
+}
+
+func (c *Config) limits() plan.Limits {
+	l := plan.Limits{Sample: c.Sample.Wide, Control: c.Sample.Control}
+	if l.Sample == 0 {
+		l.Sample = 64
+	}
+	if l.Control == 0 {
+		l.Control = 200
+	}
+	return l
+}
+
+func (c *Config) contacts() notice.Contacts {
+	_, domain, _ := strings.Cut(c.Mail.From, "@")
+	return notice.Contacts{From: c.Mail.From, Provider: c.Mail.Provider, Operators: c.Mail.Operators, Domain: domain}
+}

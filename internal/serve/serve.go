@@ -1,0 +1,162 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"slices"
+	"time"
+
+	"demarc/internal/asset"
+	"demarc/internal/cloud"
+	"demarc/internal/cloud/openstack"
+	"demarc/internal/detect"
+	"demarc/internal/detect/service"
+	"demarc/internal/duty"
+	"demarc/internal/flow"
+	"demarc/internal/policy"
+	"demarc/internal/post"
+	"demarc/internal/probe"
+	"demarc/internal/reach"
+	"demarc/internal/scan"
+	"demarc/internal/store"
+)
+
+// Version is what Demarc calls itself towards those it probes. A release sets it.
+var Version = "dev"
+
+// Demarc is one wired instance.
+type Demarc struct {
+	Config *Config
+	Policy *policy.Policy
+	DB     *store.DB
+	Line   *flow.Line
+	cloud  *openstack.Cloud
+}
+
+// Options are what a caller may change beside the file.
+type Options struct {
+	Clock flow.Clock
+	Tell  func(flow.Happening)
+	Log   *slog.Logger
+	Wrap  func(*flow.Config) // tests put faults between the line and what it touches
+}
+
+// Open connects everything a configuration names: the database, the cloud, the vantage points, the mail hop.
+func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc, error) {
+	checks, err := detect.Load()
+	if err != nil {
+		return nil, err
+	}
+	model, err := duty.Default()
+	if err != nil {
+		return nil, err
+	}
+	sender, err := post.NewSMTP(post.Config{Host: c.Mail.Host, Port: c.Mail.Port, TLS: c.Mail.TLS, From: c.Mail.From, ReplyTo: c.Mail.ReplyTo, User: c.Mail.User, Password: c.Mail.password})
+	if err != nil {
+		return nil, err
+	}
+	driver, authURL, err := c.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	db, err := store.Open(ctx, c.path(c.Database), store.WithHeads(store.HeadFile(c.path(c.Database)+".heads")))
+	if err != nil {
+		return nil, errors.Join(err, closeCloud(driver))
+	}
+	d := &Demarc{Config: c, Policy: p, DB: db, cloud: driver}
+	fc := flow.Config{
+		Cloud: c.Cloud.Name, Reader: driver, Loopback: loopback(authURL), Vantages: c.vantages(o.Clock), Policy: p, Model: model, Contracts: c.contracts(), Checks: checks,
+		Contacts: c.contacts(), PolicyURL: c.PolicyURL, Sender: sender, Ledger: db, Clock: o.Clock, Limits: c.limits(), Quarantine: c.quarantine(),
+		Protected: func(s asset.Server) bool { return slices.Contains(c.Protected, s.ID) }, Remedy: openstack.Remedy, Tell: o.Tell, Log: o.Log,
+	}
+	if c.Cloud.Act {
+		fc.Actor = cloud.Actor(driver)
+	}
+	if o.Wrap != nil {
+		o.Wrap(&fc)
+	}
+	d.Line = flow.New(fc)
+	return d, nil
+}
+
+func closeCloud(c *openstack.Cloud) error {
+	c.Close()
+	return nil
+}
+
+// Close lets go of everything.
+func (d *Demarc) Close() error {
+	d.cloud.Close()
+	return d.DB.Close()
+}
+
+// connect authenticates to the cloud and tells the auth_url that was used.
+func (c *Config) connect(ctx context.Context) (*openstack.Cloud, string, error) {
+	k := c.Cloud
+	conf := openstack.Config{Cloud: k.Name, AuthURL: k.AuthURL, Username: k.Username, Password: k.password, UserDomain: k.UserDomain, Project: k.Project,
+		ProjectDomain: k.ProjectDomain, AppCredID: k.CredentialID, AppCredSecret: k.appSecret, Region: k.Region, CAFile: k.CAFile}
+	if k.CloudsFile != "" {
+		var err error
+		if conf, err = openstack.FromCloudsYAML(c.path(k.CloudsFile), k.CloudsEntry); err != nil {
+			return nil, "", err
+		}
+		conf.Cloud = k.Name
+	}
+	driver, err := openstack.Connect(ctx, conf)
+	return driver, conf.AuthURL, err
+}
+
+// vantages builds an engine for each vantage point. It may probe what the operator declared, and nothing else; loopback
+// only where a declared netblock is on it.
+func (c *Config) vantages(clock flow.Clock) []flow.Vantage {
+	var out []flow.Vantage
+	for _, v := range c.Vantages {
+		allow, visible := c.blocks(v.Zone)
+		conf := scan.Config{Vantage: v.Name, Allow: allow, Namespace: v.Namespace, Self: service.Self{Version: Version, Policy: c.PolicyURL}, Clock: clock.Now,
+			ConnectTimeout: time.Duration(v.ConnectTimeout), BannerTime: time.Duration(v.BannerTime), QuietTime: time.Duration(v.QuietTime), HostRate: v.HostRate, Rate: v.Rate}
+		if v.HostRate > 20 {
+			conf.TalkRate, conf.TalkAtOnce = v.HostRate/4, 8
+		}
+		if v.Bind {
+			conf.Source = v.Sources[0]
+		}
+		prefixes := v.Prefixes
+		if len(prefixes) == 0 {
+			prefixes = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
+		}
+		except := v.Except
+		if probe.Zone(v.Zone) == probe.Internet {
+			except = slices.Concat(except, reach.NotInternet)
+		}
+		out = append(out, flow.Vantage{
+			Vantage: probe.Vantage{Name: v.Name, Zone: probe.Zone(v.Zone), Sources: v.Sources},
+			View:    reach.View{Zone: probe.Zone(v.Zone), Prefixes: prefixes, Except: except, Scanners: v.Sources, Blocks: visible},
+			Engine:  scan.New(conf),
+		})
+	}
+	return out
+}
+
+// blocks lists what the operator declared: all of it, and what is routed to a zone.
+func (c *Config) blocks(zone string) (all, visible []netip.Prefix) {
+	for _, b := range c.Netblocks {
+		all = append(all, b.CIDR)
+		if len(b.Zones) == 0 || slices.Contains(b.Zones, zone) {
+			visible = append(visible, b.CIDR)
+		}
+	}
+	return all, visible
+}
+
+// loopback tells whether a URL's host is an address on 127.0.0.0/8. A name is not resolved: what it leads to can change.
+func loopback(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return false
+	}
+	a, err := netip.ParseAddr(u.Hostname())
+	return err == nil && netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8).Contains(a)
+}
