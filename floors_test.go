@@ -64,9 +64,9 @@ var rooms = []room{
 	{line, "flow", "is the ordered steps of the line, from what a cloud holds to the machine that is given back",
 		"W reach detect detect/service plan casework casework/gate casework/notice wire cloud post", "github.com/google/uuid"},
 
-	{doors, "web", "", "W reach detect plan casework casework/notice flow store", ""},
-	{doors, "serve", "", "*", "github.com/goccy/go-yaml github.com/google/uuid golang.org/x/time"},
-	{doors, "serve/demo", "", "* lab", "github.com/goccy/go-yaml github.com/google/uuid"},
+	{doors, "web", "is the doors for people", "W reach detect plan casework casework/notice flow store", ""},
+	{doors, "serve", "is one running Demarc, wired from its configuration", "*", "github.com/goccy/go-yaml github.com/google/uuid golang.org/x/time"},
+	{doors, "serve/demo", "tells the whole story of the line on one machine, in a pretend world", "* lab", "github.com/goccy/go-yaml github.com/google/uuid"},
 	{doors, "cmd/demarc", "", "*", "github.com/spf13/cobra github.com/schollz/progressbar/v3 golang.org/x/term"},
 
 	{outside, "lab", "is a pretend outside world on loopback", "", "github.com/emersion/go-smtp golang.org/x/sys"},

@@ -39,7 +39,7 @@ func (d *DB) Tally(ctx context.Context, s access.Scope) (Tally, error) {
 		{`SELECT count(*) FROM object`, []any{&t.Servers}, func(w *where) string {
 			w.conds = append(w.conds, "kind = 'server'", "valid_to = 0")
 			if !s.All() {
-				return ours("(SELECT b.project FROM binding b WHERE b.server = object.object LIMIT 1)", w)
+				return ours("(SELECT b.project FROM binding b WHERE b.cloud = object.cloud AND b.server = object.object AND b.valid_to = 0 ORDER BY b.id LIMIT 1)", w)
 			}
 			return w.String()
 		}},

@@ -232,7 +232,7 @@ func killSwitch(t *testing.T, e Engine) {
 }
 
 // Scoped lists every reading that takes a scope; the exam asks them all.
-var Scoped = []string{"BindingsAt", "Case", "Cases", "Finding", "Findings", "Mails"}
+var Scoped = []string{"BindingsAt", "Case", "Cases", "EntriesOf", "Finding", "Findings", "LatestMails", "Mail", "Mails", "NameOf"}
 
 // A tenant sees what is theirs and no trace of the rest.
 func scope(t *testing.T, e Engine) {
@@ -241,6 +241,7 @@ func scope(t *testing.T, e Engine) {
 	for i := range 3 {
 		c := aCase(fmt.Sprint("case-", i), fmt.Sprint("p", i), fmt.Sprint("s", i))
 		ch.Cases, ch.Findings, ch.Mails = append(ch.Cases, c), append(ch.Findings, aFinding(fmt.Sprint("finding-", i), c)), append(ch.Mails, aMail(fmt.Sprint("mail-", i), c))
+		ch.Audit = append(ch.Audit, audit.Entry{Actor: "demarc", Kind: "case.opened", Case: c.ID}, audit.Entry{Actor: "demarc", Kind: "other", Case: "another", Detail: []byte(`{"case":"` + c.ID + `"}`)})
 	}
 	ch.At, ch.Inventory = 10, &casework.Inventory{Snapshot: shared(9)}
 	x.commit(ch)
@@ -263,6 +264,11 @@ func scope(t *testing.T, e Engine) {
 		for _, m := range got[[]casework.Mail](x)(x.Mails(ctx, v.scope)) {
 			mails = append(mails, "p"+m.Case[len("case-"):])
 		}
+		var latest []string
+		for _, m := range got[[]casework.Mail](x)(x.LatestMails(ctx, v.scope, 99)) {
+			latest = append(latest, "p"+m.Case[len("case-"):])
+		}
+		slices.Reverse(latest)
 		for _, at := range []int64{0, 11} {
 			bound = nil
 			for _, b := range got[[]asset.Binding](x)(x.BindingsAt(ctx, v.scope, addr, at)) {
@@ -273,7 +279,7 @@ func scope(t *testing.T, e Engine) {
 		for _, i := range v.sees {
 			want = append(want, fmt.Sprint("p", i))
 		}
-		for what, saw := range map[string][]string{"cases": cases, "findings": findings, "mails": mails, "bindings": bound} {
+		for what, saw := range map[string][]string{"cases": cases, "findings": findings, "mails": mails, "latest mails": latest, "bindings": bound} {
 			if !slices.Equal(saw, want) {
 				t.Errorf("%s sees %s of %v, want %v", name, what, saw, want)
 			}
@@ -281,7 +287,14 @@ func scope(t *testing.T, e Engine) {
 		for i := range 3 {
 			_, ec := x.Case(ctx, v.scope, fmt.Sprint("case-", i))
 			_, ef := x.Finding(ctx, v.scope, fmt.Sprint("finding-", i))
-			for what, err := range map[string]error{"case": ec, "finding": ef} {
+			_, em := x.Mail(ctx, v.scope, fmt.Sprint("mail-", i))
+			_, es := x.NameOf(ctx, v.scope, "cloud", "server", fmt.Sprint("s", i))
+			_, ep := x.NameOf(ctx, v.scope, "cloud", "project", fmt.Sprint("p", i))
+			entries, ee := x.EntriesOf(ctx, v.scope, fmt.Sprint("case-", i))
+			if n := map[bool]int{true: 1}[slices.Contains(v.sees, i)]; len(entries) != n {
+				t.Errorf("%s sees %d entries of case %d", name, len(entries), i)
+			}
+			for what, err := range map[string]error{"case": ec, "finding": ef, "log": ee, "mail": em, "server's name": es, "project's name": ep} {
 				if mine := slices.Contains(v.sees, i); mine != (err == nil) || !mine && !fault.Is(err, fault.NotFound) {
 					t.Errorf("%s asks for %s %d: %v", name, what, i, err)
 				}

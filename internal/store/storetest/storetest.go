@@ -13,6 +13,7 @@ import (
 	"demarc/internal/duty"
 	"demarc/internal/finding"
 	"demarc/internal/probe"
+	"demarc/internal/untrusted"
 )
 
 // Store is what is examined.
@@ -36,12 +37,16 @@ type Store interface {
 	DueTimers(ctx context.Context, now int64) ([]casework.Due, error)
 	DueMail(ctx context.Context, now int64) ([]casework.Mail, error)
 	Mails(ctx context.Context, s access.Scope) ([]casework.Mail, error)
+	LatestMails(ctx context.Context, s access.Scope, limit int) ([]casework.Mail, error)
+	Mail(ctx context.Context, s access.Scope, id string) (casework.Mail, error)
+	NameOf(ctx context.Context, s access.Scope, cloud, kind, id string) (untrusted.Text, error)
 	MailsOf(ctx context.Context, id string) ([]casework.Mail, error)
 	NextDue(ctx context.Context) (int64, bool, error)
 	Act(ctx context.Context, id string) (casework.Act, error)
 	RunningActs(ctx context.Context) ([]casework.Act, error)
 	AuditLog(ctx context.Context) (audit.Stored, error)
 	Entries(ctx context.Context, limit int) ([]audit.Entry, error)
+	EntriesOf(ctx context.Context, s access.Scope, id string) ([]audit.Entry, error)
 	Close() error
 }
 
