@@ -47,7 +47,7 @@ func ledger(t *testing.T) *store.DB {
 	commit(t, db, casework.Change{At: began, Inventory: &casework.Inventory{RealAt: began, Snapshot: &asset.Snapshot{Cloud: "lab", Began: began, Ended: began,
 		Projects: []asset.Project{{ID: "p-astro", Name: untrusted.From("astro"), Enabled: true}},
 		Servers:  []asset.Server{{ID: "s-1", Project: "p-astro", Name: untrusted.From(hostile), Status: "ACTIVE"}},
-		Ports: []asset.Port{{ID: "port-1", Project: "p-astro", Server: "s-1", FixedIPs: []asset.FixedIP{{Addr: netip.MustParseAddr("10.0.0.5")}}}}}}})
+		Ports:    []asset.Port{{ID: "port-1", Project: "p-astro", Server: "s-1", FixedIPs: []asset.FixedIP{{Addr: netip.MustParseAddr("10.0.0.5")}}}}}}})
 	facts := probe.Facts{Outcome: probe.Open}
 	f := finding.Finding{ID: "f-1", Key: finding.Key{Cloud: "lab", Server: "s-1", Port: "port-1", Project: "p-astro", Check: "redis-unauth", Locus: "tcp/6379", Zone: probe.Internet},
 		Case: caseID, Project: "p-astro", State: finding.Open, Grade: finding.Proved, Severity: "critical", Class: "E", Title: "Redis answers without a password", Revision: 1,
