@@ -164,6 +164,9 @@ func (x *Index) Holders() []Holder {
 	s := x.Snapshot
 	for i := range s.Ports {
 		p := &s.Ports[i]
+		if p.DeviceOwner == "network:floatingip" {
+			continue // Neutron's own bookkeeping: the floating IP says who answers at the address
+		}
 		shared := p.Server == "" && len(p.DeviceOwner) > 8 && p.DeviceOwner[:8] == "network:"
 		for _, f := range p.FixedIPs {
 			out = append(out, Holder{Cloud: s.Cloud, Scope: x.Scope(p.Network), Addr: f.Addr, Port: p.ID, Server: p.Server, Project: p.Project, Shared: shared})

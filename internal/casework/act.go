@@ -77,7 +77,7 @@ func (o PortOrder) Resolve(p asset.Port) Outcome {
 }
 
 // ThreeWay gives the groups a port gets back: what was saved, with what the owner added since put in and what the owner
-// removed since left out. Applied is the quarantine's own list, which is never part of the result. Groups that no longer
+// deleted since left out. Applied is the quarantine's own list, which is never part of the result. Groups that no longer
 // exist cannot come back.
 func ThreeWay(saved, applied, current []asset.GroupID, exists func(asset.GroupID) bool) []asset.GroupID {
 	var out []asset.GroupID

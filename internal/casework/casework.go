@@ -180,8 +180,16 @@ const gravity = "XECHUBML"
 
 // Graver tells whether class a comes before class b.
 func Graver(a, b string) bool {
-	i, j := strings.Index(gravity, a), strings.Index(gravity, b)
+	i, j := rank(a), rank(b)
 	return i >= 0 && (j < 0 || i < j)
+}
+
+// rank is the place of a class in gravity, -1 when it has none.
+func rank(class string) int {
+	if len(class) != 1 {
+		return -1
+	}
+	return strings.Index(gravity, class)
 }
 
 // live lists the findings that still have to be dealt with.

@@ -10,7 +10,7 @@ import (
 func (m *mover) looked(s finding.Sighting) {
 	for i := range m.d.Findings {
 		f := &m.d.Findings[i]
-		if f.ID != s.Finding {
+		if f.ID != s.Finding || outdated(*f, s) {
 			continue
 		}
 		before := f.State
@@ -19,8 +19,9 @@ func (m *mover) looked(s finding.Sighting) {
 			m.want(Blocked{f.ID})
 		}
 		m.lookAgain(*f, s)
+		m.consequences(*f, s)
+		return
 	}
-	m.consequences(s)
 }
 
 // lookAgain asks for the second half of a proof.
@@ -39,7 +40,11 @@ func (m *mover) lookAgain(f finding.Finding, s finding.Sighting) {
 		}
 		m.want(Set{TimerRecheck, max(f.GoodSince+gap.Micros(), m.now)})
 	case s.Verdict == finding.Vulnerable && f.State == finding.Suspicion:
-		m.want(Set{TimerRecheck, f.FirstSeen + m.p.Proof.ConfirmGap.Micros()})
+		gap := m.p.Proof.ConfirmGap
+		if m.d.Case.Track == ScanBlocked {
+			gap = m.p.Proof.SilentGap
+		}
+		m.want(Set{TimerRecheck, f.FirstSeen + gap.Micros()})
 	case s.Verdict == finding.NoAnswer:
 		if f.State == finding.Open || f.State == finding.Claimed {
 			m.want(Set{TimerRecheck, f.SilentFrom + m.p.Proof.SilentGap.Micros()})
@@ -47,24 +52,25 @@ func (m *mover) lookAgain(f finding.Finding, s finding.Sighting) {
 	}
 }
 
-func (m *mover) consequences(s finding.Sighting) {
+// consequences: a positive look moves the case only by a finding that is open; another's says nothing about it.
+func (m *mover) consequences(f finding.Finding, s finding.Sighting) {
 	c := &m.d.Case
 	live := m.d.live()
-	bad := s.Verdict == finding.Vulnerable
+	bad := s.Verdict == finding.Vulnerable && f.State == finding.Open
 	switch c.State {
 	case New, Notified, Acknowledged, Overdue, FinalWarning, Queued:
 		if len(live) == 0 {
 			m.proven()
 			return
 		}
-		if c.State == New && bad && m.anyOpen() {
+		if c.State == New && bad {
 			m.tell(StepNotice)
 		}
-		m.escalate(bad)
+		m.escalate(bad, s.At)
 	case Restricted, Verifying:
 		m.maybeLift(s.Verdict)
 	case Released, Verified:
-		if bad && len(live) > 0 && m.anyOpen() {
+		if bad {
 			m.relapse()
 		}
 	case Closed, Moot, OnHold:
@@ -85,7 +91,7 @@ func (m *mover) proven() {
 	c := &m.d.Case
 	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerEnforce}, Cancel{TimerRecheck})
 	if c.State == New && len(c.Notices) == 0 {
-		c.State, c.ClosedAt = Closed, m.now // nobody was told, so nobody needs to hear that it is over
+		m.closed() // nobody was told, so nobody needs to hear that it is over
 		return
 	}
 	c.State, c.Approvals, c.Blocks = Verified, nil, nil
@@ -93,20 +99,20 @@ func (m *mover) proven() {
 	m.want(Set{TimerProbation, c.ProbationEnds})
 }
 
-// escalate moves a case whose time is over up the ladder, on a positive look made now and on nothing else.
-func (m *mover) escalate(bad bool) {
+// escalate moves a case whose time is over up the ladder, on a positive look made after that time and on nothing else.
+func (m *mover) escalate(bad bool, at int64) {
 	c := &m.d.Case
-	if !bad || !m.anyOpen() {
+	if !bad {
 		m.notSeen()
 		return
 	}
 	switch {
-	case (c.State == Notified || c.State == Acknowledged) && m.now >= c.Due:
+	case (c.State == Notified || c.State == Acknowledged) && at >= c.Due:
 		m.overdue()
-	case c.State == FinalWarning && m.now >= c.GraceEnds && m.class().End == policy.Quarantine:
+	case c.State == FinalWarning && at >= c.GraceEnds && m.class().End == policy.Quarantine:
 		c.State, c.QueuedAt = Queued, m.now
 		m.want(Send{StepApproval, Operators})
-	case c.State == FinalWarning && m.now >= c.GraceEnds:
+	case c.State == FinalWarning && at >= c.GraceEnds:
 		m.want(Send{StepEscalation, Operators})
 	}
 }
@@ -161,10 +167,13 @@ func (m *mover) maybeLift(v finding.Verdict) {
 func (m *mover) relapse() {
 	c := &m.d.Case
 	c.State, c.RelapsedAt, c.ProbationEnds = Overdue, m.now, 0
+	c.FinalAt, c.GraceEnds, c.QueuedAt, c.Approvals, c.Blocks = 0, 0, 0, nil, nil
 	m.want(Cancel{TimerProbation})
-	if c.Party == duty.Customer && m.class().End != policy.Report {
-		m.want(Send{StepRelapse, Owner})
-		return
-	}
 	m.tell(StepRelapse)
+}
+
+// mayWarn tells whether a case can lead to an act at all: what the provider holds, or shares, never touches the tenant's
+// machine, and some classes are only reported. Without it there is no final warning and no grace.
+func mayWarn(c Case, p *policy.Policy) bool {
+	return c.Party == duty.Customer && p.Classes[c.Class].End != policy.Report
 }

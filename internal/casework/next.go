@@ -111,9 +111,16 @@ func (m *mover) opened(e Opened) {
 			c.Zone = f.Key.Zone
 		}
 	}
-	if c.State == New {
+	switch {
+	case c.State == New && c.Track == ScanBlocked && suspected(m.d.Findings, e.Finding):
+		m.want(Set{TimerRecheck, m.now + m.p.Proof.SilentGap.Micros()})
+	case c.State == New:
 		m.want(Set{TimerRecheck, m.now}) // nobody is told before a second look, at the address it has then
 	}
+}
+
+func suspected(fs []finding.Finding, id string) bool {
+	return slices.ContainsFunc(fs, func(f finding.Finding) bool { return f.ID == id && f.State == finding.Suspicion })
 }
 
 // discarded: the look was at somebody else's machine. Before anybody was told, the finding is dropped; afterwards a
@@ -150,17 +157,24 @@ func FixTime(c Case, p *policy.Policy) int64 {
 }
 
 // Promise is the deadline a mail sent now states, in full minutes: for the notice the end of the time to fix, for
-// the final warning the end of the grace. The clock starts when the next hop accepts the mail, and never ends
-// before what the mail said.
+// the final warning the end of the grace, 0 where there is none. The clock starts when the next hop accepts the first
+// mail, and never ends before what a mail said; a mail that goes out later states the clock that runs.
 func Promise(c Case, s Step, p *policy.Policy, now int64) int64 {
 	var at int64
 	switch s {
 	case StepNotice:
 		at = now + FixTime(c, p)
-	case StepFinal:
-		at = now + p.Classes[c.Class].Grace.Micros()
-	case StepRelapse:
-		at = now + p.Proof.RelapseHour.Micros()
+		if c.ClockFrom > 0 {
+			at = max(c.Due, now)
+		}
+	case StepFinal, StepRelapse:
+		if !mayWarn(c, p) {
+			return 0
+		}
+		at = now + graceTime(c, s, p)
+		if c.State == FinalWarning {
+			at = max(c.GraceEnds, now)
+		}
 	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld:
 		return 0
 	}
@@ -168,33 +182,56 @@ func Promise(c Case, s Step, p *policy.Policy, now int64) int64 {
 	return (at + minute - 1) / minute * minute
 }
 
+// graceTime is how long a final warning, or the notice of a relapse, gives.
+func graceTime(c Case, s Step, p *policy.Policy) int64 {
+	if s == StepRelapse {
+		return p.Proof.RelapseHour.Micros()
+	}
+	return p.Classes[c.Class].Grace.Micros()
+}
+
 func (m *mover) accepted(n Notice) {
 	c := &m.d.Case
+	if n.AcceptedAt <= 0 {
+		return
+	}
 	if slices.ContainsFunc(c.Notices, func(o Notice) bool { return o.MessageID == n.MessageID && o.Recipient == n.Recipient }) {
 		return
 	}
 	c.Notices = append(c.Notices, n)
 	switch n.Step {
 	case StepNotice:
-		if c.State == New {
+		switch {
+		case c.State == New:
 			c.State, c.ClockFrom = Notified, n.AcceptedAt
 			c.Due = max(n.Deadline, n.AcceptedAt+FixTime(*c, m.p))
 			m.want(Set{TimerDue, c.Due})
+		case (c.State == Notified || c.State == Acknowledged) && n.Deadline > c.Due:
+			c.Due = n.Deadline
+			m.want(Set{TimerDue, c.Due})
 		}
-	case StepFinal:
-		if c.State == Overdue {
-			c.State, c.FinalAt = FinalWarning, n.AcceptedAt
-			c.GraceEnds = max(n.Deadline, n.AcceptedAt+m.class().Grace.Micros())
-			m.want(Set{TimerGrace, c.GraceEnds})
-		}
-	case StepRelapse:
-		if c.State == Overdue && c.RelapsedAt > 0 {
-			c.State, c.FinalAt = FinalWarning, n.AcceptedAt
-			c.GraceEnds = max(n.Deadline, n.AcceptedAt+m.p.Proof.RelapseHour.Micros())
-			m.want(Set{TimerGrace, c.GraceEnds})
-		}
+	case StepFinal, StepRelapse:
+		m.warned(n)
 	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld:
 	}
+}
+
+// warned: a final warning was accepted, or the notice of a relapse, which stands for one. The grace begins.
+func (m *mover) warned(n Notice) {
+	c := &m.d.Case
+	if !mayWarn(*c, m.p) || n.AcceptedAt < c.RelapsedAt || n.Step == StepRelapse && c.RelapsedAt == 0 {
+		return
+	}
+	switch {
+	case c.State == Overdue:
+		c.State, c.FinalAt = FinalWarning, n.AcceptedAt
+		c.GraceEnds = max(n.Deadline, n.AcceptedAt+graceTime(*c, n.Step, m.p))
+	case c.State == FinalWarning && n.Deadline > c.GraceEnds:
+		c.GraceEnds = n.Deadline
+	default:
+		return
+	}
+	m.want(Set{TimerGrace, c.GraceEnds})
 }
 
 // fired: what falls due is first looked at; the look decides.
@@ -240,16 +277,26 @@ func (m *mover) claimed() {
 
 func (m *mover) approved(by string) {
 	c := &m.d.Case
-	if c.State != Queued || slices.ContainsFunc(c.Approvals, func(a Approval) bool { return a.By == by }) {
+	if c.State != Queued || by == "" || slices.ContainsFunc(c.Approvals, func(a Approval) bool { return a.By == by }) {
 		return
 	}
 	c.Approvals = append(c.Approvals, Approval{by, m.now})
 	m.want(Set{TimerEnforce, m.now})
 }
 
+// acted: only a queued case becomes restricted. An order whose outcome was learnt late may find its case elsewhere: the
+// machine is off the network all the same, the case must name the order that did it, and a human decides.
 func (m *mover) acted(act string) {
 	c := &m.d.Case
-	if c.State != Queued {
+	switch c.State {
+	case Queued:
+	case Notified, Acknowledged, Overdue, FinalWarning, Verified, OnHold:
+		if c.Act == "" {
+			c.Act, c.RestrictedAt = act, m.now
+			m.apply(Hold{"the machine was taken off the network after the case had moved on"})
+		}
+		return
+	case New, Restricted, Verifying, Released, Closed, Moot:
 		return
 	}
 	c.State, c.Act, c.RestrictedAt, c.Blocks, c.Approvals = Restricted, act, m.now, nil, nil
@@ -269,8 +316,10 @@ func (m *mover) restored() {
 
 func (m *mover) gone() {
 	c := &m.d.Case
-	for _, f := range m.d.live() {
-		f.State = finding.Moot
+	for i := range m.d.Findings {
+		if f := &m.d.Findings[i]; f.State != finding.Closed && f.State != finding.Dropped {
+			f.State = finding.Moot
+		}
 	}
 	c.State, c.ClosedAt = Moot, m.now
 	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerRecheck}, Cancel{TimerEnforce}, Cancel{TimerRelease}, Cancel{TimerProbation})
@@ -285,11 +334,20 @@ func (m *mover) probationOver() {
 		m.want(Set{TimerRecheck, m.now}, Set{TimerProbation, m.now + hour})
 		return
 	}
+	m.closed()
+	m.tell(StepClosed)
+}
+
+// closed ends a case and its findings with it: what is seen again opens a case of its own.
+func (m *mover) closed() {
 	for i := range m.d.Findings {
-		if m.d.Findings[i].State == finding.Fixed {
-			m.d.Findings[i].State = finding.Closed
+		switch f := &m.d.Findings[i]; f.State {
+		case finding.Fixed:
+			f.State = finding.Closed
+		case finding.AttributionHold:
+			f.State = finding.Dropped // nobody ever learnt whose it was
+		case finding.Suspicion, finding.Open, finding.Claimed, finding.Unverifiable, finding.Closed, finding.Moot, finding.Dropped:
 		}
 	}
-	c.State, c.ClosedAt = Closed, m.now
-	m.tell(StepClosed)
+	m.d.Case.State, m.d.Case.ClosedAt = Closed, m.now
 }

@@ -5,9 +5,12 @@ import (
 	"demarc/internal/policy"
 )
 
-// See applies one look to a finding. Silence is never a fix; one negative is never a proof.
+// See applies one look to a finding. Silence is never a fix; one negative is never a proof. A look that is older than
+// the last one says nothing any more, and the same look counts once; of two at one time the positive one holds.
 func See(f finding.Finding, s finding.Sighting, p *policy.Policy) finding.Finding {
 	switch {
+	case outdated(f, s), s.Verdict != finding.Vulnerable && s.At == latest(f):
+		return f
 	case s.Verdict == finding.Vulnerable:
 		return seenBad(f, s, p)
 	case s.Verdict.Negative():
@@ -19,10 +22,18 @@ func See(f finding.Finding, s finding.Sighting, p *policy.Policy) finding.Findin
 	}
 }
 
+// latest is when the finding was last looked at with a result.
+func latest(f finding.Finding) int64 { return max(f.LastSeen, f.LastGood, f.LastSilent) }
+
+func outdated(f finding.Finding, s finding.Sighting) bool { return s.At < latest(f) }
+
 func seenBad(f finding.Finding, s finding.Sighting, p *policy.Policy) finding.Finding {
 	f.Negatives, f.GoodSince, f.LastGood = 0, 0, 0
 	f.Silences, f.SilentFrom, f.LastSilent = 0, 0, 0
 	first := f.FirstSeen
+	if first == 0 {
+		f.FirstSeen = s.At
+	}
 	f.LastSeen = s.At
 	if s.Facts != "" {
 		f.Facts = s.Facts

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"demarc/internal/access"
+	"demarc/internal/asset"
 	"demarc/internal/casework"
 	"demarc/internal/detect"
 	"demarc/internal/finding"
@@ -35,7 +36,47 @@ func (l *Line) judge(ctx context.Context, v *Vantage, h harvest) error {
 	if err := d.revisit(ctx, v, h, seen); err != nil {
 		return err
 	}
+	if err := d.silentHosts(ctx, v, h); err != nil {
+		return err
+	}
 	return d.commit(ctx)
+}
+
+// silentHosts finds the machines that run, whose rules let us in, and that answered nothing at all. That is no breach; it is
+// a machine we cannot vouch for, and after a second silent cycle its owner is asked.
+func (d *draft) silentHosts(ctx context.Context, v *Vantage, h harvest) error {
+	if h.coverage.Purpose != probe.Reach || h.coverage.Answered == 0 {
+		return nil // when nothing answers at all, the trouble is ours
+	}
+	answered := map[asset.PortID]bool{}
+	first := map[asset.PortID]sight{}
+	for _, s := range h.sights {
+		if !s.known() || s.Facts.Outcome == probe.Failed {
+			continue
+		}
+		answered[s.holder.Port] = answered[s.holder.Port] || s.Facts.Outcome.Answered()
+		if _, ok := first[s.holder.Port]; !ok && s.config.Scanner {
+			first[s.holder.Port] = s
+		}
+	}
+	for port, s := range first {
+		if answered[port] {
+			continue
+		}
+		known, err := d.l.Ledger.Findings(ctx, access.Operator(), finding.Filter{Server: s.holder.Server})
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(known, func(f finding.Finding) bool { return f.State.Live() && f.Key.Port == port }) {
+			continue // what is known of it is looked at on its own
+		}
+		f := finding.Finding{Project: s.holder.Project, State: finding.Suspicion, Endpoint: s.Endpoint, Vantage: v.Name,
+			Key: finding.Key{Cloud: d.l.Cloud, Server: s.holder.Server, Port: port, Locus: "host", Zone: v.Zone}}
+		if err := d.openBlocked(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // The ways in which what answers can stand to what the rules say.
@@ -162,9 +203,9 @@ func (d *draft) revisit(ctx context.Context, v *Vantage, h harvest, seen map[str
 		if restrictedOrHeld(ds.Case.State) {
 			continue // what a quarantined machine shows is looked at on its own
 		}
-		verdict := d.l.verdict(f, s, s.config, false)
-		if verdict == "" || verdict == finding.Inconclusive {
-			continue
+		verdict := d.l.verdict(f, s, []sight{s}, s.config, false)
+		if verdict == "" || verdict == finding.Inconclusive || verdict == finding.Vulnerable && f.State == finding.Open && f.Negatives == 0 {
+			continue // it says nothing, or nothing new
 		}
 		d.look(ds, f, s, verdict)
 	}
@@ -189,15 +230,16 @@ func (d *draft) look(ds casework.Dossier, f finding.Finding, s sight, verdict fi
 	return d.apply(ds, casework.Looked{Sighting: x})
 }
 
-// verdict says what one observation means for one finding, or "" when it means nothing. Alive tells whether the path from
+// verdict says what one observation means for one finding, or "" when it means nothing. Host is what else was seen at the
+// address. Alive tells whether the path from
 // the vantage point is known to work: without it, silence behind a rule that was removed proves nothing.
-func (l *Line) verdict(f finding.Finding, s sight, config reach.Answer, alive bool) finding.Verdict {
+func (l *Line) verdict(f finding.Finding, s sight, host []sight, config reach.Answer, alive bool) finding.Verdict {
 	answered := s.Facts.Outcome.Answered()
 	switch f.Key.Check {
 	case CheckLeak:
 		return leakVerdict(s, config, alive)
 	case CheckBlocked:
-		if answered {
+		if slices.ContainsFunc(host, func(s sight) bool { return s.Facts.Outcome.Answered() }) {
 			return finding.NotVulnerable
 		}
 		if s.Facts.Outcome == probe.Failed {
@@ -210,10 +252,10 @@ func (l *Line) verdict(f finding.Finding, s sight, config reach.Answer, alive bo
 		return ""
 	case !config.Zone && (alive || answered):
 		return finding.Removed
-	case s.Facts.Outcome == probe.Closed:
+	case s.Facts.Outcome == probe.Closed && f.Key.Locus != "host":
 		return finding.ClosedPort
-	case s.Facts.Outcome == probe.Open:
-		return l.answer(f, s)
+	case answered:
+		return l.answer(f, host)
 	case !config.Scanner || !l.running(f):
 		return finding.Inconclusive // it is not let in, or the machine is off: silence is as it should be
 	default:
@@ -222,9 +264,13 @@ func (l *Line) verdict(f finding.Finding, s sight, config reach.Answer, alive bo
 }
 
 // answer asks the finding's own check.
-func (l *Line) answer(f finding.Finding, s sight) finding.Verdict {
-	for _, j := range detect.HostVerdicts([]probe.Observation{s.Observation}, l.Checks, l.Clock.Now()) {
-		if j.Check != f.Key.Check {
+func (l *Line) answer(f finding.Finding, host []sight) finding.Verdict {
+	var seen []probe.Observation
+	for _, s := range host {
+		seen = append(seen, s.Observation)
+	}
+	for _, j := range detect.HostVerdicts(seen, l.Checks, l.Clock.Now()) {
+		if j.Check != f.Key.Check || j.Endpoint.Port != 0 && j.Endpoint.Port != f.Endpoint.Port {
 			continue
 		}
 		switch j.Answer {

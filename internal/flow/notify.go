@@ -100,7 +100,7 @@ func (l *Line) stale(c casework.Case, m casework.Mail) string {
 
 // write makes the words of a mail.
 func (l *Line) write(ds casework.Dossier, m casework.Mail) (subject, body string) {
-	letter := notice.Letter{Case: ds.Case, Step: m.Step, Deadline: m.Deadline, Zone: l.Policy.Location(), PolicyURL: l.PolicyURL, Contacts: l.Contacts,
+	letter := notice.Letter{Case: ds.Case, Step: m.Step, Deadline: m.Deadline, End: l.Policy.Classes[ds.Case.Class].End, Zone: l.Policy.Location(), PolicyURL: l.PolicyURL, Contacts: l.Contacts,
 		Server: untrusted.From(string(ds.Case.Server)), Project: untrusted.From(string(ds.Case.Project))}
 	if s := l.server(ds.Case.Server); s != nil {
 		letter.Server = s.Name

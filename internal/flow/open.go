@@ -39,7 +39,7 @@ func title(c claim) string {
 	case c.key.Check == CheckLeak:
 		return "The security groups deny it, and it answers"
 	default:
-		return "The machine stopped answering our probes, although its security groups let them in"
+		return "Unverifiable: the machine does not answer our probes, although its security groups let them in"
 	}
 }
 
@@ -138,7 +138,8 @@ func (d *draft) seenAgain(ctx context.Context, f finding.Finding, c claim) error
 	return nil
 }
 
-// openBlocked opens a case of its own for a machine that stopped answering us while its rules let us in.
+// openBlocked opens a case of its own for a machine that does not answer us while its rules let us in: f is the finding that
+// can no longer be verified, or, still suspected, the machine as a whole.
 func (d *draft) openBlocked(ctx context.Context, f finding.Finding) error {
 	key := finding.Key{Cloud: f.Key.Cloud, Server: f.Key.Server, Port: f.Key.Port, Check: CheckBlocked, Locus: f.Key.Locus, Zone: f.Key.Zone}
 	old, known, err := d.l.Ledger.FindingByKey(ctx, key)
@@ -146,10 +147,19 @@ func (d *draft) openBlocked(ctx context.Context, f finding.Finding) error {
 		return err
 	}
 	b := finding.Finding{
-		ID: cmp.Or(old.ID, newID()), Key: key, Project: f.Project, State: finding.Open, Grade: finding.Observed, Severity: "medium", Class: "B", Revision: 1, Version: old.Version,
+		ID: cmp.Or(old.ID, newID()), Key: key, Project: f.Project, State: blockedState(f), Grade: finding.Observed, Severity: "medium", Class: "B", Revision: 1, Version: old.Version,
 		Title: title(claim{key: key}), Endpoint: f.Endpoint, Vantage: f.Vantage, FirstSeen: d.now, LastSeen: d.now,
 		Duty: d.l.charge("network-controls", "configure", f.Key.Server, f.Project), Cause: "the machine is running and its security groups admit our published addresses",
 	}
 	d.change.Sightings = append(d.change.Sightings, finding.Sighting{Finding: b.ID, At: d.now, RealAt: d.l.Clock.Real(), Verdict: finding.Vulnerable, Vantage: b.Vantage})
 	return d.join(ctx, b, casework.ScanBlocked)
+}
+
+// blockedState: a finding that became unverifiable was silent for two cycles already; a machine that never answered has
+// been silent for one.
+func blockedState(f finding.Finding) finding.State {
+	if f.State == finding.Suspicion {
+		return finding.Suspicion
+	}
+	return finding.Open
 }

@@ -9,6 +9,7 @@ import (
 	"demarc/internal/casework"
 	"demarc/internal/fault"
 	"demarc/internal/finding"
+	"demarc/internal/plan"
 	"demarc/internal/probe"
 	"demarc/internal/reach"
 )
@@ -102,7 +103,7 @@ func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Fi
 	}
 	f.Endpoint = at
 	control, hasControl := l.control(ctx, v, f)
-	shard := probe.Shard{ID: "recheck-" + f.ID, Vantage: v.Name, Purpose: probe.Recheck, Targets: []probe.Endpoint{at}}
+	shard := probe.Shard{ID: "recheck-" + f.ID, Vantage: v.Name, Purpose: probe.Recheck, Targets: targets(set, f, at)}
 	if hasControl {
 		shard.Targets = append(shard.Targets, control)
 	}
@@ -111,20 +112,43 @@ func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Fi
 		return ds, err
 	}
 	alive := false
+	var here []sight
 	for _, s := range h.sights {
 		alive = alive || hasControl && s.Endpoint == control && s.Facts.Outcome == probe.Open
+		if s.Endpoint.Addr == at.Addr {
+			here = append(here, s)
+		}
 	}
 	for _, s := range h.dropped {
-		if s.Endpoint == at {
+		if s.Endpoint.Addr == at.Addr {
 			return d.discard(ds, f, fmt.Sprintf("%s changed hands while it was looked at", at.Addr)), nil
 		}
 	}
-	for _, s := range h.sights {
+	for _, s := range here {
 		if s.Endpoint == at {
-			return d.draw(ds, f, s, l.verdict(f, s, set.Lookup(at), alive)), nil
+			return d.draw(ds, f, s, l.verdict(f, s, here, set.Lookup(at), alive)), nil
 		}
 	}
 	return d.draw(ds, f, sight{}, ""), nil
+}
+
+// mostOfHost bounds how many ports of one host a look at the host as a whole asks.
+const mostOfHost = 16
+
+// targets lists what a look at a finding asks: its endpoint, or, where the finding is about the host as a whole, the ports
+// that are open to us at the address.
+func targets(set *reach.Set, f finding.Finding, at probe.Endpoint) []probe.Endpoint {
+	out := []probe.Endpoint{at}
+	if f.Key.Locus != "host" {
+		return out
+	}
+	for _, port := range plan.Known {
+		e := probe.Endpoint{Addr: at.Addr, Proto: at.Proto, Port: port}
+		if len(out) < mostOfHost && e != at && set.Lookup(e).Scanner {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // draw writes a look that says something; one that says nothing is repeated later.

@@ -19,8 +19,16 @@ import (
 type View struct {
 	Zone     probe.Zone
 	Prefixes []netip.Prefix // the zone's addresses
+	Except   []netip.Prefix // what is not of the zone although Prefixes holds it
 	Scanners []netip.Addr   // our published sources in it
 	Blocks   []netip.Prefix // the cloud's netblocks that are routed to the zone; empty: every external address
+}
+
+// NotInternet lists the prefixes that no host of the internet has: private, shared, link-local and unique local addresses.
+// Source: the IANA special-purpose address registries, RFC 6890.
+var NotInternet = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10"),
 }
 
 // Opening is one run of ports that the cloud's configuration opens at one address, with the objects that
@@ -302,6 +310,9 @@ func (c *computer) scannerIn(ps []netip.Prefix) bool {
 func (c *computer) zoneIn(ps []netip.Prefix) bool {
 	return slices.ContainsFunc(ps, func(p netip.Prefix) bool {
 		if p.IsSingleIP() && slices.Contains(c.v.Scanners, p.Addr()) {
+			return false
+		}
+		if slices.ContainsFunc(c.v.Except, func(x netip.Prefix) bool { return x.Bits() <= p.Bits() && x.Overlaps(p) }) {
 			return false
 		}
 		return slices.ContainsFunc(c.v.Prefixes, p.Overlaps)

@@ -14,7 +14,7 @@ import (
 
 var (
 	scanner = netip.MustParseAddr("198.51.100.10")
-	view    = View{Zone: probe.Internet, Prefixes: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}, Scanners: []netip.Addr{scanner, netip.MustParseAddr("2001:db8:f::10")}}
+	view    = View{Zone: probe.Internet, Prefixes: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}, Scanners: []netip.Addr{scanner, netip.MustParseAddr("2001:db8:f::10")}, Except: NotInternet}
 )
 
 // bed is a small cloud: one server with one port behind a floating IP, to be bent by each case.
@@ -63,12 +63,13 @@ func TestReach(t *testing.T) {
 		"only the scanner": {func(s *asset.Snapshot) {
 			s.Groups[0].Rules = []asset.Rule{rule("r", "tcp", 22, 22, "198.51.100.10/32")}
 		}, tcp("203.0.113.5", 22), true, false},
-		"a range without the scanner":        {func(s *asset.Snapshot) { s.Groups[0].Rules = []asset.Rule{rule("r", "tcp", 22, 22, "192.0.2.0/24")} }, tcp("203.0.113.5", 22), false, true},
-		"egress opens nothing":               {func(s *asset.Snapshot) { r := any4; r.Direction = asset.Egress; s.Groups[0].Rules = []asset.Rule{r} }, tcp("203.0.113.5", 6379), false, false},
-		"a v6 rule does not open v4":         {func(s *asset.Snapshot) { s.Groups[0].Rules = []asset.Rule{rule("r", "tcp", 22, 22, "::/0")} }, tcp("203.0.113.5", 22), false, false},
-		"a machine that is off is not there": {func(s *asset.Snapshot) { s.Groups[0].Rules = []asset.Rule{any4}; s.Servers[0].Status = "SHUTOFF" }, tcp("203.0.113.5", 6379), false, false},
-		"a port that is down is not there":   {func(s *asset.Snapshot) { s.Groups[0].Rules = []asset.Rule{any4}; s.Ports[0].AdminUp = false }, tcp("203.0.113.5", 6379), false, false},
-		"a private address is not there":     {func(s *asset.Snapshot) { s.Groups[0].Rules = []asset.Rule{any4} }, tcp("10.0.0.5", 6379), false, false},
+		"a range without the scanner":         {func(s *asset.Snapshot) { s.Groups[0].Rules = []asset.Rule{rule("r", "tcp", 22, 22, "192.0.2.0/24")} }, tcp("203.0.113.5", 22), false, true},
+		"a private range is not the internet": {func(s *asset.Snapshot) { s.Groups[0].Rules = []asset.Rule{rule("r", "tcp", 22, 22, "172.28.0.0/16")} }, tcp("203.0.113.5", 22), false, false},
+		"egress opens nothing":                {func(s *asset.Snapshot) { r := any4; r.Direction = asset.Egress; s.Groups[0].Rules = []asset.Rule{r} }, tcp("203.0.113.5", 6379), false, false},
+		"a v6 rule does not open v4":          {func(s *asset.Snapshot) { s.Groups[0].Rules = []asset.Rule{rule("r", "tcp", 22, 22, "::/0")} }, tcp("203.0.113.5", 22), false, false},
+		"a machine that is off is not there":  {func(s *asset.Snapshot) { s.Groups[0].Rules = []asset.Rule{any4}; s.Servers[0].Status = "SHUTOFF" }, tcp("203.0.113.5", 6379), false, false},
+		"a port that is down is not there":    {func(s *asset.Snapshot) { s.Groups[0].Rules = []asset.Rule{any4}; s.Ports[0].AdminUp = false }, tcp("203.0.113.5", 6379), false, false},
+		"a private address is not there":      {func(s *asset.Snapshot) { s.Groups[0].Rules = []asset.Rule{any4} }, tcp("10.0.0.5", 6379), false, false},
 		"two groups are a union": {func(s *asset.Snapshot) {
 			s.Groups = append(s.Groups, asset.Group{ID: "g2", Rules: []asset.Rule{any4}})
 			s.Ports[0].Groups = []asset.GroupID{"g1", "g2"}

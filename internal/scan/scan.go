@@ -40,6 +40,7 @@ type Config struct {
 	TalkTime   time.Duration // whole conversation with an endpoint; default 12 s
 	StepTime   time.Duration // one answer; default 2 s
 	BannerTime time.Duration // wait for a banner; default 1.2 s
+	QuietTime  time.Duration // an answer that pauses this long is over; default 200 ms
 	TalkBytes  int           // received in one conversation, TLS included; default 256 KiB
 	TalkConns  int           // connections in one conversation; default 8
 
@@ -79,6 +80,7 @@ func New(c Config) *Engine {
 	orDefault(&c.TalkTime, 12*time.Second)
 	orDefault(&c.StepTime, 2*time.Second)
 	orDefault(&c.BannerTime, 1200*time.Millisecond)
+	orDefault(&c.QuietTime, 200*time.Millisecond)
 	orDefault(&c.TalkBytes, 256<<10)
 	orDefault(&c.TalkConns, 8)
 	orDefault(&c.CanaryAfter, 8)

@@ -22,8 +22,7 @@ import (
 )
 
 const (
-	answerMax = 96 << 10               // bytes of one answer
-	quiet     = 200 * time.Millisecond // an answer that pauses this long is over
+	answerMax = 96 << 10 // bytes of one answer
 )
 
 // talkAll has a conversation with every open endpoint, hosts side by side, each within its own budget.
@@ -246,7 +245,7 @@ func (c *conversation) read(a service.Ask, deadline time.Time) ([]byte, string) 
 	buf := make([]byte, 0, min(4<<10, most))
 	for len(buf) < most {
 		if len(buf) > 0 && !a.HTTP {
-			deadline = earlier(deadline, time.Now().Add(quiet))
+			deadline = earlier(deadline, time.Now().Add(c.QuietTime))
 			_ = c.raw.SetReadDeadline(deadline)
 		}
 		if len(buf) == cap(buf) {

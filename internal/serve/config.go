@@ -62,9 +62,12 @@ type Vantage struct {
 	Zone           string          `yaml:"zone"`            // internet, institution
 	Sources        []netip.Addr    `yaml:"sources"`         // published addresses; probes leave from the first of the family
 	Prefixes       []netip.Prefix  `yaml:"prefixes"`        // the zone's addresses; empty: everywhere
+	Except         []netip.Prefix  `yaml:"except"`          // what is not of the zone although prefixes hold it; private ranges never are of the internet
 	Namespace      string          `yaml:"namespace"`       // network namespace to send from; needs root
 	Bind           bool            `yaml:"bind"`            // send from the first source; else the kernel chooses
 	ConnectTimeout policy.Duration `yaml:"connect_timeout"` // default 2s
+	BannerTime     policy.Duration `yaml:"banner_time"`     // how long a greeting is waited for; default 1.2s
+	QuietTime      policy.Duration `yaml:"quiet_time"`      // an answer that pauses this long is over; default 200ms
 	HostRate       int             `yaml:"host_rate"`       // connects a second and host; default 20
 	Rate           int             `yaml:"rate"`            // connects a second in all; default 500
 }

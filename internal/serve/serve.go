@@ -116,7 +116,7 @@ func (c *Config) vantages(clock flow.Clock) []flow.Vantage {
 	for _, v := range c.Vantages {
 		allow, visible := c.blocks(v.Zone)
 		conf := scan.Config{Vantage: v.Name, Allow: allow, Namespace: v.Namespace, Self: service.Self{Version: Version, Policy: c.PolicyURL}, Clock: clock.Now,
-			ConnectTimeout: time.Duration(v.ConnectTimeout), HostRate: v.HostRate, Rate: v.Rate}
+			ConnectTimeout: time.Duration(v.ConnectTimeout), BannerTime: time.Duration(v.BannerTime), QuietTime: time.Duration(v.QuietTime), HostRate: v.HostRate, Rate: v.Rate}
 		if v.HostRate > 20 {
 			conf.TalkRate, conf.TalkAtOnce = v.HostRate/4, 8
 		}
@@ -127,9 +127,13 @@ func (c *Config) vantages(clock flow.Clock) []flow.Vantage {
 		if len(prefixes) == 0 {
 			prefixes = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
 		}
+		except := v.Except
+		if probe.Zone(v.Zone) == probe.Internet {
+			except = slices.Concat(except, reach.NotInternet)
+		}
 		out = append(out, flow.Vantage{
 			Vantage: probe.Vantage{Name: v.Name, Zone: probe.Zone(v.Zone), Sources: v.Sources},
-			View:    reach.View{Zone: probe.Zone(v.Zone), Prefixes: prefixes, Scanners: v.Sources, Blocks: visible},
+			View:    reach.View{Zone: probe.Zone(v.Zone), Prefixes: prefixes, Except: except, Scanners: v.Sources, Blocks: visible},
 			Engine:  scan.New(conf),
 		})
 	}

@@ -1,12 +1,14 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"demarc/internal/access"
 	"demarc/internal/audit"
@@ -181,15 +183,46 @@ func (d *DB) EntriesOf(ctx context.Context, s access.Scope, id string) ([]audit.
 // HeadFile is a HeadLog in a file of JSON lines, written through to the disk.
 type HeadFile string
 
-// Append adds a head.
+// Append adds a head. A line that a crash cut off is ended first.
 func (f HeadFile) Append(head []byte) (err error) {
-	h, err := os.OpenFile(string(f), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	h, err := os.OpenFile(string(f), os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	if _, err := h.Write(append(head, '\n')); err != nil {
+	line := append(slices.Clone(head), '\n')
+	if i, err := h.Stat(); err != nil {
+		return err
+	} else if last := make([]byte, 1); i.Size() > 0 {
+		if _, err := h.ReadAt(last, i.Size()-1); err != nil {
+			return err
+		}
+		if last[0] != '\n' {
+			line = append([]byte("\n"), line...)
+		}
+	}
+	if _, err := h.Write(line); err != nil {
 		return err
 	}
 	return h.Sync()
+}
+
+// Heads reads the heads back, to be held against a log; a file that is not there has none. A line that a crash cut off is
+// no head.
+func (f HeadFile) Heads() ([]audit.Head, error) {
+	b, err := os.ReadFile(string(f))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading audit heads: %w", err)
+	}
+	var out []audit.Head
+	for line := range bytes.Lines(b) {
+		var h audit.Head
+		if json.Unmarshal(line, &h) == nil {
+			out = append(out, h)
+		}
+	}
+	return out, nil
 }

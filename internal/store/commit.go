@@ -19,7 +19,7 @@ func (d *DB) Commit(ctx context.Context, c casework.Change) error {
 	var head []byte
 	err := d.inTx(ctx, func(tx *sql.Tx) error {
 		w := &writer{ctx: ctx, tx: tx, c: c}
-		for _, part := range []func() error{w.clock, w.inventory, w.coverage, w.facts, w.exposures, w.findings, w.sightings, w.acts, w.cases, w.timers, w.mails, w.pause} {
+		for _, part := range []func() error{w.inventory, w.clock, w.coverage, w.facts, w.exposures, w.findings, w.sightings, w.acts, w.cases, w.timers, w.mails, w.pause} {
 			if err := part(); err != nil {
 				return err
 			}
@@ -40,9 +40,10 @@ func (d *DB) Commit(ctx context.Context, c casework.Change) error {
 }
 
 type writer struct {
-	ctx context.Context
-	tx  *sql.Tx
-	c   casework.Change
+	ctx     context.Context
+	tx      *sql.Tx
+	c       casework.Change
+	altered bool // the inventory was not as it was known
 }
 
 func (w *writer) exec(query string, args ...any) (int64, error) {
@@ -64,12 +65,12 @@ func (w *writer) setMeta(key, value string) error {
 	return w.run("meta "+key, `INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE meta.value <> excluded.value`, key, value)
 }
 
-// clock keeps policy time from going back over a restart. A step that writes only coverage leaves it: the
-// coverage carries the time.
+// clock keeps policy time from going back over a restart. A step that writes only coverage leaves it, as does an
+// inventory in which nothing changed: the coverage carries the time.
 func (w *writer) clock() error {
 	only := w.c
-	only.Coverage = nil
-	if only.Empty() {
+	only.Coverage, only.Inventory = nil, nil
+	if only.Empty() && !w.altered {
 		return nil
 	}
 	return w.run("clock", `INSERT INTO meta (key, value) VALUES ('clock', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value

@@ -99,8 +99,10 @@ func (w *writer) putObject(cloud string, k objectKey, body []byte, row objectRow
 		if row.missing == 0 {
 			return nil
 		}
+		w.altered = true
 		return w.run("object seen again", `UPDATE object SET missing = 0 WHERE id = $1`, row.row)
 	}
+	w.altered = true
 	if row.row != 0 {
 		if err := w.run("object altered", `UPDATE object SET valid_to = $1 WHERE id = $2`, w.c.At, row.row); err != nil {
 			return err
@@ -110,6 +112,7 @@ func (w *writer) putObject(cloud string, k objectKey, body []byte, row objectRow
 }
 
 func (w *writer) missObject(row objectRow) error {
+	w.altered = true
 	if row.missing+1 < goneAfter {
 		return w.run("object missing", `UPDATE object SET missing = $1 WHERE id = $2`, row.missing+1, row.row)
 	}
@@ -142,6 +145,7 @@ func (w *writer) bindings(cloud string) error {
 	if err != nil {
 		return fmt.Errorf("reading bindings: %w", err)
 	}
+	w.altered = w.altered || len(ended)+len(want) > 0
 	for _, id := range ended {
 		if err := w.run("binding ended", `UPDATE binding SET valid_to = $1 WHERE id = $2`, w.c.At, id); err != nil {
 			return err
@@ -173,7 +177,7 @@ func scanBinding(r *sql.Rows) (asset.Binding, error) {
 // reader's scope are left out.
 func (d *DB) BindingsAt(ctx context.Context, s access.Scope, addr netip.Addr, at int64) ([]asset.Binding, error) {
 	w := &where{}
-	w.add("addr = ?", addr.AsSlice())
+	w.add("addr = ?", addr.Unmap().AsSlice())
 	if at == 0 {
 		w.conds = append(w.conds, "valid_to = 0")
 	} else {

@@ -17,54 +17,71 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+	"unique"
 )
 
 // ShownMax is how many bytes of one value a sink shows at most; the rest is counted, not shown.
 const ShownMax = 512
 
 // Text is a run of bytes from outside. The zero value is empty. Texts compare with ==.
-type Text struct{ raw string }
+//
+// The bytes are behind a handle, not in a string field: fmt does not ask Format where a Text stands in an unexported
+// field of another struct, nor for %p, %w and its own complaints, but prints what reflection shows. Through a handle that
+// is an address.
+type Text struct{ handle unique.Handle[string] }
 
 // Bytes takes what a peer sent.
-func Bytes(b []byte) Text { return Text{string(b)} }
+func Bytes(b []byte) Text { return From(string(b)) }
 
 // From takes text that a stranger chose and a decoder has already made a string of.
-func From(s string) Text { return Text{s} }
+func From(s string) Text {
+	if s == "" {
+		return Text{}
+	}
+	return Text{unique.Make(s)}
+}
 
 // Raw gives the bytes as they came, for matching, hashing and storing. It is never for showing.
-func (t Text) Raw() string { return t.raw }
+func (t Text) Raw() string {
+	if t.Empty() {
+		return ""
+	}
+	return t.handle.Value()
+}
 
 // Len is the number of bytes.
-func (t Text) Len() int { return len(t.raw) }
+func (t Text) Len() int { return len(t.Raw()) }
 
 // Empty tells whether there is nothing.
-func (t Text) Empty() bool { return t.raw == "" }
+func (t Text) Empty() bool { return t == Text{} }
 
 // Cap returns at most the first n bytes.
 func (t Text) Cap(n int) Text {
-	if len(t.raw) <= n {
+	if t.Len() <= n {
 		return t
 	}
-	return Text{t.raw[:n]}
+	return From(t.Raw()[:n])
 }
 
 // Terminal renders for a terminal: printable runes, all else as \xNN or \u{N}, one line.
-func (t Text) Terminal() string { return shorten(escape(t.raw)) }
+func (t Text) Terminal() string { return shorten(escape(t.Raw())) }
 
 // Mail renders for a plain text mail, body or header: as Terminal, so no CR or LF survives.
-func (t Text) Mail() string { return shorten(escape(t.raw)) }
+func (t Text) Mail() string { return shorten(escape(t.Raw())) }
 
 // HTML renders for element content and quoted attributes.
 func (t Text) HTML() template.HTML {
-	return template.HTML(html.EscapeString(shorten(escape(t.raw)))) //nolint:gosec // escaped on this line
+	return template.HTML(html.EscapeString(shorten(escape(t.Raw())))) //nolint:gosec // escaped on this line
 }
 
-// CSV renders for one cell; a cell that a spreadsheet would run as a formula gets a leading quote.
-// Source: OWASP "CSV Injection". Quoting of separators is the CSV writer's.
+// CSV renders for one cell; a cell that a spreadsheet would run as a formula, in full-width signs or behind spaces too, gets
+// a leading quote. Source: OWASP "CSV Injection". Quoting of separators is the CSV writer's.
 func (t Text) CSV() string {
-	s := shorten(escape(t.raw))
-	if s != "" && strings.ContainsRune("=+-@|", rune(s[0])) {
-		return "'" + s
+	s := shorten(escape(t.Raw()))
+	if t := strings.TrimLeft(s, " "); t != "" {
+		if r, _ := utf8.DecodeRuneInString(t); strings.ContainsRune("=+-@|＝＋－＠", r) {
+			return "'" + s
+		}
 	}
 	return s
 }
@@ -85,7 +102,7 @@ func (t Text) Format(f fmt.State, verb rune) {
 }
 
 // MarshalJSON writes the escaped form, which is both safe to show and loses nothing.
-func (t Text) MarshalJSON() ([]byte, error) { return json.Marshal(escape(t.raw)) }
+func (t Text) MarshalJSON() ([]byte, error) { return json.Marshal(escape(t.Raw())) }
 
 // UnmarshalJSON reads the escaped form back.
 func (t *Text) UnmarshalJSON(b []byte) error {
@@ -97,7 +114,7 @@ func (t *Text) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return err
 	}
-	t.raw = raw
+	*t = From(raw)
 	return nil
 }
 
@@ -127,9 +144,11 @@ func escape(s string) string {
 
 // shows tells whether a rune may stand as it is: graphic, no control or format character (these
 // reorder text), no combining mark (these climb over their neighbours), no private or unassigned
-// rune, no space but the plain one.
+// rune, no space but the plain one, no letter or symbol that looks like nothing.
 func shows(r rune) bool {
-	return unicode.IsPrint(r) && !unicode.In(r, unicode.Cf, unicode.Cc, unicode.M, unicode.Co)
+	const braillePatternBlank = '\u2800'
+	return unicode.IsPrint(r) && r != braillePatternBlank &&
+		!unicode.In(r, unicode.Cf, unicode.Cc, unicode.M, unicode.Co, unicode.Other_Default_Ignorable_Code_Point)
 }
 
 func unescape(s string) (string, error) {

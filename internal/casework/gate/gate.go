@@ -6,6 +6,7 @@ package gate
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"demarc/internal/casework"
@@ -251,7 +252,7 @@ func notices(f Facts, _ *policy.Policy) string {
 	c := f.Case
 	first, final := c.Accepted(casework.StepNotice), c.Accepted(casework.StepFinal)
 	if c.RelapsedAt > 0 {
-		final = c.Accepted(casework.StepRelapse)
+		final = slices.DeleteFunc(c.Accepted(casework.StepRelapse), func(n casework.Notice) bool { return n.AcceptedAt < c.RelapsedAt })
 	}
 	switch {
 	case len(first) == 0:

@@ -109,6 +109,10 @@ var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 		"no final":        func(f *Facts, _ *policy.Policy) { f.Case.Notices = f.Case.Notices[:1] },
 		"not accepted":    func(f *Facts, _ *policy.Policy) { f.Case.Notices[1].AcceptedAt = 0 },
 		"both of one day": func(f *Facts, _ *policy.Policy) { f.Case.Notices[1].AcceptedAt = start + 1 },
+		"of an earlier relapse": func(f *Facts, _ *policy.Policy) {
+			f.Case.RelapsedAt = start + 3*day
+			f.Case.Notices = append(f.Case.Notices, casework.Notice{Step: casework.StepRelapse, AcceptedAt: start + 2*day})
+		},
 	},
 	"grace": {
 		"running":   func(f *Facts, _ *policy.Policy) { f.Now = f.Case.GraceEnds - 1 },

@@ -11,6 +11,7 @@ import (
 	"demarc/internal/casework"
 	"demarc/internal/duty"
 	"demarc/internal/finding"
+	"demarc/internal/policy"
 	"demarc/internal/untrusted"
 )
 
@@ -28,7 +29,8 @@ type Letter struct {
 	Server    untrusted.Text
 	Project   untrusted.Text
 	Items     []Item
-	Deadline  int64 // as the mail promises it, µs
+	Deadline  int64      // as the mail promises it, µs
+	End       policy.End // what the class of the case may end in
 	Zone      *time.Location
 	PolicyURL string
 	Contacts  Contacts
@@ -179,8 +181,14 @@ func whatThen(l Letter) string {
 		if l.Case.Party != duty.Customer {
 			return "The same clock runs as for a tenant. After the deadline the case is escalated inside the provider.\nNo act on the tenant's machine follows from it."
 		}
+		if l.End == policy.Report {
+			return "We look again at the deadline. If it is still there, it is reported to the operators of the cloud."
+		}
 		return "We look again at the deadline. If the weakness is gone, the case closes by itself. If it is still there, you\nget one final warning, and after its grace the machine may be taken off the network until it is fixed."
 	case casework.StepFinal, casework.StepRelapse:
+		if l.End != policy.Quarantine {
+			return fmt.Sprintf("After %s an operator decides what happens to the machine's network.\nFix it before that and nothing happens; we look once more first.", Moment(l.Deadline, l.Zone))
+		}
 		return fmt.Sprintf("After %s, with an operator's approval, the machine is taken off the network: all its\nports go on a quarantine group that admits only our probes and the repair path. It is not stopped.\nFix the weakness before that and nothing happens; we look once more first.", Moment(l.Deadline, l.Zone))
 	case casework.StepRestricted:
 		return "Fix the weakness. Two clean looks at least ten minutes apart give the machine its network back, at any hour\nof any day, with exactly the security groups it had."

@@ -1,0 +1,278 @@
+package store_test
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+
+	"demarc/internal/access"
+	"demarc/internal/audit"
+	"demarc/internal/casework"
+	"demarc/internal/store"
+	"demarc/internal/store/storetest"
+)
+
+// atPlace is a database that remembers where it is.
+type atPlace struct {
+	*store.DB
+	file string
+}
+
+func open(t *testing.T, place string, opts ...store.Option) atPlace {
+	t.Helper()
+	file := filepath.Join(place, "demarc ?#%.db")
+	d, err := store.Open(t.Context(), file, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return atPlace{d, file}
+}
+
+// beside opens the file as a stranger would, past the store.
+func beside(t *testing.T, file string) *sql.DB {
+	t.Helper()
+	d, err := sql.Open("sqlite", "file:"+(escape(file))+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func escape(file string) string {
+	var out string
+	for _, c := range []byte(file) {
+		if c == '?' || c == '#' || c == '%' || c == ' ' {
+			out += fmt.Sprintf("%%%02X", c)
+		} else {
+			out += string(rune(c))
+		}
+	}
+	return out
+}
+
+func tables(t *testing.T, s storetest.Store) map[string]string {
+	t.Helper()
+	d := beside(t, s.(atPlace).file)
+	defer d.Close() //nolint:errcheck // only read
+	out := map[string]string{}
+	for _, name := range column(t, d, `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`) {
+		out[name] = hashOf(t, d, name)
+	}
+	return out
+}
+
+func column(t *testing.T, d *sql.DB, query string) []string {
+	t.Helper()
+	rows, err := d.QueryContext(t.Context(), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close() //nolint:errcheck // only read
+	var out []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, s)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func hashOf(t *testing.T, d *sql.DB, table string) string {
+	t.Helper()
+	rows, err := d.QueryContext(t.Context(), `SELECT * FROM "`+table+`" ORDER BY rowid`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close() //nolint:errcheck // only read
+	cols, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, n := sha256.New(), 0
+	for rows.Next() {
+		vals, at := make([]any, len(cols)), make([]any, len(cols))
+		for i := range vals {
+			at[i] = &vals[i]
+		}
+		if err := rows.Scan(at...); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(h, "%q\n", fmt.Sprint(vals...))
+		n++
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%d rows %s", n, hex.EncodeToString(h.Sum(nil)[:8]))
+}
+
+func TestSQLite(t *testing.T) {
+	storetest.Run(t, storetest.Engine{
+		Open:   func(t *testing.T, place string) storetest.Store { return open(t, place) },
+		Tables: tables,
+	})
+}
+
+// Every reading that takes a scope is in the exam.
+func TestNoScopedReadingIsForgotten(t *testing.T) {
+	var have []string
+	for m := range reflect.TypeFor[*store.DB]().Methods() {
+		for i := range m.Type.NumIn() {
+			if m.Type.In(i) == reflect.TypeFor[access.Scope]() {
+				have = append(have, m.Name)
+			}
+		}
+	}
+	slices.Sort(have)
+	if !slices.Equal(have, storetest.Scoped) {
+		t.Errorf("scoped readings %v, examined %v", have, storetest.Scoped)
+	}
+}
+
+func write(t *testing.T, d *store.DB, from, n int) {
+	t.Helper()
+	for i := range n {
+		if err := d.Commit(t.Context(), casework.Change{At: int64(from + i + 1), Audit: []audit.Entry{{Actor: "olga", Kind: fmt.Sprint("kind-", from+i), Detail: json.RawMessage(`{"n":1}`)}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func problems(t *testing.T, d *store.DB, heads store.HeadFile) []audit.Problem {
+	t.Helper()
+	log, err := d.AuditLog(t.Context())
+	if err != nil {
+		return []audit.Problem{{What: err.Error()}}
+	}
+	if log.Known, err = heads.Heads(); err != nil {
+		t.Fatal(err)
+	}
+	return audit.Verify(log)
+}
+
+// Whoever writes into the log past the store is found.
+func TestTamperingBySQLShows(t *testing.T) {
+	ways := map[string]string{
+		"edited":              `UPDATE audit SET leaf = CAST(replace(CAST(leaf AS TEXT), 'olga', 'otto') AS BLOB) WHERE seq = 3`,
+		"edited, in time":     `UPDATE audit SET leaf = CAST(replace(CAST(leaf AS TEXT), '"at":4', '"at":5') AS BLOB) WHERE seq = 3`,
+		"first deleted":       `DELETE FROM audit WHERE seq = 0`,
+		"middle deleted":      `DELETE FROM audit WHERE seq = 4`,
+		"last deleted":        `DELETE FROM audit WHERE seq = 8`,
+		"all deleted":         `DELETE FROM audit`,
+		"deleted, and closed": `DELETE FROM audit WHERE seq = 4; UPDATE audit SET seq = seq - 1 WHERE seq > 4`,
+		"inserted at the end": `INSERT INTO audit (seq, leaf) SELECT 9, leaf FROM audit WHERE seq = 8`,
+		"inserted between":    `UPDATE audit SET seq = -seq WHERE seq > 4; UPDATE audit SET seq = 1 - seq WHERE seq < 0; INSERT INTO audit (seq, leaf) SELECT 5, leaf FROM audit WHERE seq = 4`,
+		"reordered":           `UPDATE audit SET seq = -1 WHERE seq = 2; UPDATE audit SET seq = 2 WHERE seq = 3; UPDATE audit SET seq = 3 WHERE seq = -1`,
+		"contents swapped":    `UPDATE audit SET leaf = (SELECT leaf FROM audit b WHERE b.seq = 5 - audit.seq) WHERE seq IN (2, 3)`,
+		"a hash edited":       `UPDATE audit_hash SET hash = zeroblob(32) WHERE idx = 2`,
+		"a hash deleted":      `DELETE FROM audit_hash WHERE idx = (SELECT max(idx) FROM audit_hash)`,
+		"a hash cut short":    `UPDATE audit_hash SET hash = substr(hash, 1, 31) WHERE idx = 2`,
+		"the head edited":     `UPDATE meta SET value = replace(value, '"size":9', '"size":8') WHERE key = 'audit_head'`,
+		"the head deleted":    `DELETE FROM meta WHERE key = 'audit_head'`,
+		"cut off with hashes": `DELETE FROM audit WHERE seq = 8; DELETE FROM audit_hash WHERE idx >= 16`,
+		"everything emptied":  `DELETE FROM audit; DELETE FROM audit_hash; DELETE FROM meta WHERE key = 'audit_head'`,
+	}
+	for name, query := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			heads := store.HeadFile(filepath.Join(dir, "heads"))
+			d := open(t, dir, store.WithHeads(heads))
+			defer d.Close() //nolint:errcheck // the test is over
+			write(t, d.DB, 0, 9)
+			if p := problems(t, d.DB, heads); len(p) > 0 {
+				t.Fatalf("before: %v", p)
+			}
+			x := beside(t, d.file)
+			defer x.Close() //nolint:errcheck // the test is over
+			if _, err := x.ExecContext(t.Context(), query); err != nil {
+				t.Fatal(err)
+			}
+			if p := problems(t, d.DB, heads); len(p) == 0 {
+				t.Error("not found")
+			}
+		})
+	}
+}
+
+// An old copy of the file is whole in itself; the heads that were kept outside tell, also when it has grown on since.
+func TestAnOldCopyShows(t *testing.T) {
+	dir := t.TempDir()
+	heads := store.HeadFile(filepath.Join(dir, "heads"))
+	d := open(t, dir, store.WithHeads(heads))
+	write(t, d.DB, 0, 5)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile(d.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d = open(t, dir, store.WithHeads(heads))
+	write(t, d.DB, 5, 3)
+	if p := problems(t, d.DB, heads); len(p) > 0 {
+		t.Fatalf("before: %v", p)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(d.file, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d = open(t, dir)
+	defer d.Close() //nolint:errcheck // the test is over
+	if log, err := d.AuditLog(t.Context()); err != nil || len(audit.Verify(log)) > 0 {
+		t.Errorf("the copy is not whole in itself: %v", err)
+	}
+	if len(problems(t, d.DB, heads)) == 0 {
+		t.Error("the old copy is not found")
+	}
+	write(t, d.DB, 100, 9)
+	if len(problems(t, d.DB, heads)) == 0 {
+		t.Error("the old copy is not found after it has grown")
+	}
+}
+
+// A head that a crash cut off is no head, and the next one is.
+func TestTheHeadFileOutlivesACrash(t *testing.T) {
+	heads := store.HeadFile(filepath.Join(t.TempDir(), "heads"))
+	if hs, err := heads.Heads(); err != nil || len(hs) != 0 {
+		t.Errorf("no file: %v, %v", hs, err)
+	}
+	line := func(size int64) []byte {
+		b, err := json.Marshal(audit.Head{Size: size})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	if err := heads.Append(line(1)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(string(heads))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(string(heads), append(b, line(2)[:20]...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := heads.Append(line(3)); err != nil {
+		t.Fatal(err)
+	}
+	hs, err := heads.Heads()
+	if err != nil || len(hs) != 2 || hs[0].Size != 1 || hs[1].Size != 3 {
+		t.Errorf("%v, %v", hs, err)
+	}
+}

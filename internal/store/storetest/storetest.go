@@ -1,0 +1,139 @@
+// Package storetest is the exam every store takes.
+package storetest
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+
+	"demarc/internal/access"
+	"demarc/internal/asset"
+	"demarc/internal/audit"
+	"demarc/internal/casework"
+	"demarc/internal/duty"
+	"demarc/internal/finding"
+	"demarc/internal/probe"
+)
+
+// Store is what is examined.
+type Store interface {
+	Commit(ctx context.Context, c casework.Change) error
+	Clock(ctx context.Context) (int64, error)
+	Paused(ctx context.Context) (bool, error)
+	Snapshot(ctx context.Context, cloud string, at int64) (*asset.Snapshot, error)
+	BindingsAt(ctx context.Context, s access.Scope, addr netip.Addr, at int64) ([]asset.Binding, error)
+	LastCoverage(ctx context.Context, kind, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, bool, error)
+	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)
+	FactsOf(ctx context.Context, hash string) (probe.Facts, error)
+	Case(ctx context.Context, s access.Scope, id string) (casework.Case, error)
+	Cases(ctx context.Context, s access.Scope, f casework.Filter) ([]casework.Case, error)
+	OpenCase(ctx context.Context, k casework.Key) (casework.Case, bool, error)
+	Finding(ctx context.Context, s access.Scope, id string) (finding.Finding, error)
+	Findings(ctx context.Context, s access.Scope, f finding.Filter) ([]finding.Finding, error)
+	FindingByKey(ctx context.Context, k finding.Key) (finding.Finding, bool, error)
+	Sightings(ctx context.Context, id string) ([]finding.Sighting, error)
+	Timers(ctx context.Context, id string) ([]casework.Due, error)
+	DueTimers(ctx context.Context, now int64) ([]casework.Due, error)
+	DueMail(ctx context.Context, now int64) ([]casework.Mail, error)
+	Mails(ctx context.Context, s access.Scope) ([]casework.Mail, error)
+	MailsOf(ctx context.Context, id string) ([]casework.Mail, error)
+	NextDue(ctx context.Context) (int64, bool, error)
+	Act(ctx context.Context, id string) (casework.Act, error)
+	RunningActs(ctx context.Context) ([]casework.Act, error)
+	AuditLog(ctx context.Context) (audit.Stored, error)
+	Entries(ctx context.Context, limit int) ([]audit.Entry, error)
+	Close() error
+}
+
+// Engine is a kind of store.
+type Engine struct {
+	// Open opens the store that lives at a place, and makes it when there is none. Opening a place again finds what was
+	// committed there.
+	Open func(t *testing.T, place string) Store
+	// Tables gives the name of every table of an open store with a checksum of all its rows.
+	Tables func(t *testing.T, s Store) map[string]string
+}
+
+// Run examines an engine.
+func Run(t *testing.T, e Engine) {
+	for name, part := range map[string]func(*testing.T, Engine){
+		"AllOrNothing": allOrNothing, "Conflict": conflict, "Constraints": constraints, "Timers": timers, "Mail": mail, "Clock": clock, "KillSwitch": killSwitch,
+		"Scope": scope, "NotFound": notFound, "Reopen": reopen, "AuditVerifies": auditVerifies, "Exposures": exposures,
+		"Merge": merge, "Bindings": bindings, "Unchanged": unchanged, "Large": large,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			part(t, e)
+		})
+	}
+}
+
+// exam is one store under examination.
+type exam struct {
+	t *testing.T
+	Store
+}
+
+func begin(t *testing.T, e Engine) exam {
+	t.Helper()
+	s := e.Open(t, t.TempDir())
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	})
+	return exam{t, s}
+}
+
+// commit writes a change that must be accepted.
+func (x exam) commit(c casework.Change) {
+	x.t.Helper()
+	if err := x.Commit(x.t.Context(), c); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// refused writes a change that must not be.
+func (x exam) refused(what string, c casework.Change) error {
+	x.t.Helper()
+	err := x.Commit(x.t.Context(), c)
+	if err == nil {
+		x.t.Errorf("%s was written", what)
+	}
+	return err
+}
+
+// got takes the answer of a reading that must not fail.
+func got[T any](x exam) func(T, error) T {
+	return func(v T, err error) T {
+		x.t.Helper()
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		return v
+	}
+}
+
+var operator = access.Operator()
+
+func aCase(id, project, server string) casework.Case {
+	return casework.Case{ID: id, Cloud: "cloud", Server: asset.ServerID(server), Project: asset.ProjectID(project), Party: duty.Customer, Track: casework.Vulnerability, Class: "E", Zone: probe.Internet, State: casework.New, OpenedAt: 1}
+}
+
+func aFinding(id string, c casework.Case) finding.Finding {
+	return finding.Finding{ID: id, Case: c.ID, Project: c.Project, State: finding.Open, Grade: finding.Proved, Class: "E", Title: "a weakness",
+		Key: finding.Key{Cloud: c.Cloud, Server: c.Server, Port: "port", Check: "check-" + id, Locus: "tcp/1", Zone: probe.Internet}}
+}
+
+func aMail(id string, c casework.Case) casework.Mail {
+	return casework.Mail{ID: id, Case: c.ID, Step: casework.StepNotice, To: casework.Owner, Recipient: "o@example.org", MessageID: "m-" + id, Status: casework.Waiting, NextAt: 5, QueuedAt: 5}
+}
+
+func anAct(id string, c casework.Case) casework.Act {
+	return casework.Act{ID: id, Case: c.ID, Cloud: c.Cloud, Server: c.Server, Project: c.Project, Kind: casework.ActQuarantine, State: casework.ActIntended, IntendedAt: 5,
+		Ports: []casework.PortOrder{{Port: "port", Before: []asset.GroupID{"a"}, After: []asset.GroupID{"q"}, Revision: 3}}}
+}
+
+func facts() probe.Facts { return probe.Facts{Outcome: probe.Open} }
+
+func anEntry(kind string) audit.Entry { return audit.Entry{Actor: "demarc", Kind: kind} }
