@@ -21,6 +21,7 @@ func checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:          "check",
 		Short:        "The weaknesses that are looked for",
+		Example:      "  demarc check list\n  demarc check show redis-unauth",
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	c.SetFlagErrorFunc(flagFault)

@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"demarc/internal/asset"
 	"demarc/internal/fault"
@@ -275,8 +276,16 @@ func ContractOf(cs []Contract, p asset.ProjectID, at int64) (typ, id string) {
 
 // Explain tells a resolution in sentences, for a person who doubts it.
 func (r Resolution) Explain() string {
-	s := fmt.Sprintf("%s/%s of an %s %s under a %s contract is %s: the %s must act.\nWhy: %s.\nAssignment %s of model %s, version %d, carries out duty %s.",
-		r.Layer, r.Aspect, r.Resource.Service, r.Resource.Architecture, r.Resource.Contract, r.Ownership, r.Party, r.Reason,
+	who := "the " + string(r.Party) + " must act"
+	if r.Party == Shared {
+		who = "both must act, each its part"
+	}
+	article := "a"
+	if strings.HasPrefix(r.Resource.Contract, "e") {
+		article = "an"
+	}
+	s := fmt.Sprintf("%s/%s, %s %s under %s %s contract, is %s: %s.\nWhy: %s.\nAssignment %s of model %s, version %d, carries out duty %s.",
+		r.Layer, r.Aspect, r.Resource.Service, r.Resource.Architecture, article, r.Resource.Contract, r.Ownership, who, r.Reason,
 		r.Assignment, r.Model, r.Version, cmp.Or(r.Duty, "none"))
 	if r.Party == Shared {
 		s += fmt.Sprintf("\nThe provider's part: %s.\nThe customer's part: %s.", r.Provider, r.Customer)

@@ -91,10 +91,15 @@ func (t treeOf) ReadHashes(indexes []int64) ([]audit.Hash, error) {
 	return out, nil
 }
 
-// AuditLog reads the whole log as it is stored, to be verified.
-func (d *DB) AuditLog(ctx context.Context) (audit.Stored, error) {
-	var s audit.Stored
-	err := each(ctx, d.read, func(r *sql.Rows) error {
+// AuditLog reads the whole log as it is stored at one moment, to be verified: what is appended meanwhile is not seen in
+// part.
+func (d *DB) AuditLog(ctx context.Context) (s audit.Stored, err error) {
+	tx, err := d.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return s, fmt.Errorf("reading the audit log: %w", err)
+	}
+	defer func() { err = errors.Join(err, ignoreDone(tx.Rollback())) }()
+	err = each(ctx, tx, func(r *sql.Rows) error {
 		var l audit.Leaf
 		if err := r.Scan(&l.Seq, &l.Data); err != nil {
 			return err
@@ -105,7 +110,7 @@ func (d *DB) AuditLog(ctx context.Context) (audit.Stored, error) {
 	if err != nil {
 		return s, fmt.Errorf("reading the audit log: %w", err)
 	}
-	err = each(ctx, d.read, func(r *sql.Rows) error {
+	err = each(ctx, tx, func(r *sql.Rows) error {
 		var i int64
 		var b []byte
 		if err := r.Scan(&i, &b); err != nil {
@@ -120,7 +125,7 @@ func (d *DB) AuditLog(ctx context.Context) (audit.Stored, error) {
 		return s, fmt.Errorf("reading the audit tree: %w", err)
 	}
 	var head string
-	err = d.read.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'audit_head'`).Scan(&head)
+	err = tx.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'audit_head'`).Scan(&head)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		s.Head, err = audit.HeadOf(0, nil)

@@ -168,7 +168,7 @@ func TestTallyKeepsToTheScope(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if y.Servers != n || y.Cases != n || y.Live != n || y.Findings != n || y.Customer != n || y.Waiting != n {
+		if y.Machines != n || y.Cases != n || y.Live != n || y.Findings != n || y.Customer != n || y.Waiting != n {
 			t.Errorf("a scope of %d: %+v", n, y)
 		}
 	}

@@ -109,7 +109,7 @@ func (s *site) stations(ctx context.Context, entries []audit.Entry) ([]station, 
 		return nil, err
 	}
 	out := []station{
-		{Name: "inventory", Count: grouped(t.Servers), What: plural(t.Servers, "machine known", "machines known")},
+		{Name: "inventory", Count: grouped(t.Machines), What: plural(t.Machines, "machine with an address", "machines with an address")},
 		{Name: "plan", Count: grouped(t.Sweeps), What: plural(t.Sweeps, "run planned", "runs planned")},
 		{Name: "probe", Count: grouped(t.Sent), What: plural(t.Sent, "connection made", "connections made")},
 		{Name: "collect", Count: grouped(t.Answered), What: plural(t.Answered, "answer", "answers")},

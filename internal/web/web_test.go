@@ -46,7 +46,8 @@ func ledger(t *testing.T) *store.DB {
 	t.Cleanup(func() { _ = db.Close() })
 	commit(t, db, casework.Change{At: began, Inventory: &casework.Inventory{RealAt: began, Snapshot: &asset.Snapshot{Cloud: "lab", Began: began, Ended: began,
 		Projects: []asset.Project{{ID: "p-astro", Name: untrusted.From("astro"), Enabled: true}},
-		Servers:  []asset.Server{{ID: "s-1", Project: "p-astro", Name: untrusted.From(hostile), Status: "ACTIVE"}}}}})
+		Servers:  []asset.Server{{ID: "s-1", Project: "p-astro", Name: untrusted.From(hostile), Status: "ACTIVE"}},
+		Ports:    []asset.Port{{ID: "port-1", Project: "p-astro", Server: "s-1", FixedIPs: []asset.FixedIP{{Addr: netip.MustParseAddr("10.0.0.5")}}}}}}})
 	facts := probe.Facts{Outcome: probe.Open}
 	f := finding.Finding{ID: "f-1", Key: finding.Key{Cloud: "lab", Server: "s-1", Port: "port-1", Project: "p-astro", Check: "redis-unauth", Locus: "tcp/6379", Zone: probe.Internet},
 		Case: caseID, Project: "p-astro", State: finding.Open, Grade: finding.Proved, Severity: "critical", Class: "E", Title: "Redis answers without a password", Revision: 1,
@@ -223,7 +224,7 @@ func TestPagesSayWhatIsThere(t *testing.T) {
 	h := site1(t, ledger(t), nil)
 	shown := "&lt;script&gt;alert(1)&lt;/script&gt;"
 	for path, want := range map[string][]string{
-		"/": {"DM-ABCDEF", shown, "astro", "customer", ">queued<", "5 May 2026 01:00:00 BST", "5 May 00:00:00 UTC", "mail.accepted", "12\u202f345", "connections made", "alice@astro.example",
+		"/": {"DM-ABCDEF", shown, "astro", "customer", ">queued<", "5 May 2026 01:00:00 BST", "5 May 00:00:00 UTC", "mail.accepted", "12\u202f345", "connections made", "machine with an address", "alice@astro.example",
 			"dry run", `aria-current="step"`, ">notify</span>", "1 : 0"},
 		"/case/" + caseID: {"Redis answers without a password", "192.0.2.10:6379/tcp", "the customer secures the applications it runs", shown, "finding.opened", "Dear owner,",
 			"close &lt;port&gt; 6379.", "carol", "nothing changed in the cloud", "Next: recheck", "dry-run: the policy is a dry run", ">void<"},
