@@ -16,6 +16,7 @@ import (
 	"demarc/internal/fault"
 	"demarc/internal/finding"
 	"demarc/internal/probe"
+	"demarc/internal/untrusted"
 )
 
 // full is a change with a row of every kind.
@@ -232,7 +233,7 @@ func killSwitch(t *testing.T, e Engine) {
 }
 
 // Scoped lists every reading that takes a scope; the exam asks them all.
-var Scoped = []string{"BindingsAt", "Case", "Cases", "Finding", "Findings", "Mails"}
+var Scoped = []string{"BindingsAt", "Case", "Cases", "EntriesOf", "Finding", "Findings", "LatestMails", "Mail", "Mails", "NameOf", "Tally"}
 
 // A tenant sees what is theirs and no trace of the rest.
 func scope(t *testing.T, e Engine) {
@@ -242,7 +243,16 @@ func scope(t *testing.T, e Engine) {
 		c := aCase(fmt.Sprint("case-", i), fmt.Sprint("p", i), fmt.Sprint("s", i))
 		ch.Cases, ch.Findings, ch.Mails = append(ch.Cases, c), append(ch.Findings, aFinding(fmt.Sprint("finding-", i), c)), append(ch.Mails, aMail(fmt.Sprint("mail-", i), c))
 	}
-	ch.At, ch.Inventory = 10, &casework.Inventory{Snapshot: shared(9)}
+	world := shared(9)
+	for i := range 3 {
+		p := asset.ProjectID(fmt.Sprint("p", i))
+		world.Projects = append(world.Projects, asset.Project{ID: p, Name: untrusted.From("a project")})
+		world.Servers = append(world.Servers, asset.Server{ID: asset.ServerID(fmt.Sprint("s", i)), Project: p, Name: untrusted.From("a server")})
+		e := anEntry("of a case")
+		e.Case = fmt.Sprint("case-", i)
+		ch.Audit = append(ch.Audit, e)
+	}
+	ch.At, ch.Inventory = 10, &casework.Inventory{Snapshot: world}
 	x.commit(ch)
 	addr := netip.MustParseAddr("10.0.0.5")
 	for name, v := range map[string]struct {
@@ -273,6 +283,13 @@ func scope(t *testing.T, e Engine) {
 		for _, i := range v.sees {
 			want = append(want, fmt.Sprint("p", i))
 		}
+		latest := got[[]casework.Mail](x)(x.LatestMails(ctx, v.scope, 2))
+		if n := min(2, len(v.sees)); len(latest) != n || n > 0 && latest[0].Case != fmt.Sprint("case-", v.sees[len(v.sees)-1]) {
+			t.Errorf("%s sees the latest mails %v", name, latest)
+		}
+		if n, tally := len(v.sees), got[casework.Tally](x)(x.Tally(ctx, v.scope)); tally.Cases != n || tally.Findings != n || tally.Mails+tally.Waiting != n {
+			t.Errorf("%s counts %+v, want %d", name, tally, n)
+		}
 		for what, saw := range map[string][]string{"cases": cases, "findings": findings, "mails": mails, "bindings": bound} {
 			if !slices.Equal(saw, want) {
 				t.Errorf("%s sees %s of %v, want %v", name, what, saw, want)
@@ -281,7 +298,11 @@ func scope(t *testing.T, e Engine) {
 		for i := range 3 {
 			_, ec := x.Case(ctx, v.scope, fmt.Sprint("case-", i))
 			_, ef := x.Finding(ctx, v.scope, fmt.Sprint("finding-", i))
-			for what, err := range map[string]error{"case": ec, "finding": ef} {
+			_, em := x.Mail(ctx, v.scope, fmt.Sprint("mail-", i))
+			_, el := x.EntriesOf(ctx, v.scope, fmt.Sprint("case-", i))
+			_, es := x.NameOf(ctx, v.scope, "cloud", "server", fmt.Sprint("s", i))
+			_, ep := x.NameOf(ctx, v.scope, "cloud", "project", fmt.Sprint("p", i))
+			for what, err := range map[string]error{"case": ec, "finding": ef, "mail": em, "entries": el, "server": es, "project": ep} {
 				if mine := slices.Contains(v.sees, i); mine != (err == nil) || !mine && !fault.Is(err, fault.NotFound) {
 					t.Errorf("%s asks for %s %d: %v", name, what, i, err)
 				}

@@ -13,6 +13,7 @@ import (
 	"demarc/internal/duty"
 	"demarc/internal/finding"
 	"demarc/internal/probe"
+	"demarc/internal/untrusted"
 )
 
 // Store is what is examined.
@@ -37,6 +38,11 @@ type Store interface {
 	DueMail(ctx context.Context, now int64) ([]casework.Mail, error)
 	Mails(ctx context.Context, s access.Scope) ([]casework.Mail, error)
 	MailsOf(ctx context.Context, id string) ([]casework.Mail, error)
+	Mail(ctx context.Context, s access.Scope, id string) (casework.Mail, error)
+	LatestMails(ctx context.Context, s access.Scope, limit int) ([]casework.Mail, error)
+	NameOf(ctx context.Context, s access.Scope, cloud, kind, id string) (untrusted.Text, error)
+	EntriesOf(ctx context.Context, s access.Scope, id string) ([]audit.Entry, error)
+	Tally(ctx context.Context, s access.Scope) (casework.Tally, error)
 	NextDue(ctx context.Context) (int64, bool, error)
 	Act(ctx context.Context, id string) (casework.Act, error)
 	RunningActs(ctx context.Context) ([]casework.Act, error)
