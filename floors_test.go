@@ -58,15 +58,15 @@ var rooms = []room{
 	{hands, "wire", "is the road to every vantage point", "probe fault", ""},
 	{hands, "scan", "asks endpoints what they are, politely", "probe untrusted fault detect/service", "golang.org/x/sys golang.org/x/time"},
 	{hands, "cloud", "says what any cloud must tell or do for us", "asset reach casework fault untrusted", ""},
-	{hands, "cloud/openstack", "speaks to Keystone, Nova, Neutron and Glance", "asset reach casework fault untrusted cloud", "github.com/gophercloud/gophercloud/v2"},
+	{hands, "cloud/openstack", "speaks to Keystone, Nova, Neutron and Glance", "asset finding reach casework fault untrusted cloud", "github.com/gophercloud/gophercloud/v2"},
 	{hands, "post", "carries messages out", "casework casework/notice untrusted fault", "github.com/wneessen/go-mail"},
 
 	{line, "flow", "is the ordered steps of the line, from what a cloud holds to the machine that is given back",
 		"W reach detect detect/service plan casework casework/gate casework/notice wire cloud post", "github.com/google/uuid"},
 
-	{doors, "web", "", "W reach detect plan casework casework/notice flow store", ""},
-	{doors, "serve", "", "*", "github.com/goccy/go-yaml github.com/google/uuid golang.org/x/time"},
-	{doors, "serve/demo", "", "* lab", "github.com/goccy/go-yaml github.com/google/uuid"},
+	{doors, "web", "is the doors for people", "W reach detect plan casework casework/notice flow store", ""},
+	{doors, "serve", "is one running Demarc, wired from its configuration", "*", "github.com/goccy/go-yaml github.com/google/uuid golang.org/x/time"},
+	{doors, "serve/demo", "tells the whole story of the line on one machine, in a pretend world", "* lab", "github.com/goccy/go-yaml github.com/google/uuid"},
 	{doors, "cmd/demarc", "", "*", "github.com/spf13/cobra github.com/schollz/progressbar/v3 golang.org/x/term"},
 
 	{outside, "lab", "is a pretend outside world on loopback", "", "github.com/emersion/go-smtp golang.org/x/sys"},

@@ -28,8 +28,18 @@ type harvest struct {
 	set      *reach.Set
 	coverage probe.Coverage
 	sights   []sight
-	dropped  []sight // whose address was not held by the same machine before and after
+	moved    []sight // whose address another machine held afterwards
+	touched  []sight // whose port or floating IP was altered in between: perhaps it moved away and back
 }
+
+// steadiness is what became of an address between the inventory and the answer.
+type steadiness int
+
+const (
+	steady  steadiness = iota // the same holder, at the same revisions
+	touched                   // the same holder, altered in between: look again with a new inventory
+	moved                     // somebody else, or nobody
+)
 
 // collect probes a shard and attributes what came back. An address is attributed only when the same port of the same
 // server held it when the probe was planned and still does, at the same revisions, after the answer.
@@ -44,7 +54,7 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 	cov.Cloud, cov.RealAt = l.Cloud, l.Clock.Real()
 	h.coverage = cov
 	slices.SortFunc(got, func(a, b probe.Observation) int { return a.Endpoint.Compare(b.Endpoint) })
-	steady := map[netip.Addr]bool{}
+	asked := map[netip.Addr]steadiness{}
 	for _, o := range got {
 		o.RealAt = l.Clock.Real()
 		s := sight{Observation: o, holder: before[o.Endpoint.Addr], config: set.Lookup(o.Endpoint)}
@@ -52,17 +62,20 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 			h.sights = append(h.sights, s)
 			continue
 		}
-		ok, asked := steady[o.Endpoint.Addr]
-		if !asked {
-			if ok, err = l.stillHolds(ctx, s.holder); err != nil {
+		how, known := asked[o.Endpoint.Addr]
+		if !known {
+			if how, err = l.stillHolds(ctx, s.holder); err != nil {
 				return h, err
 			}
-			steady[o.Endpoint.Addr] = ok
+			asked[o.Endpoint.Addr] = how
 		}
-		if ok {
+		switch how {
+		case steady:
 			h.sights = append(h.sights, s)
-		} else {
-			h.dropped = append(h.dropped, s)
+		case touched:
+			h.touched = append(h.touched, s)
+		case moved:
+			h.moved = append(h.moved, s)
 		}
 	}
 	return h, nil
@@ -86,17 +99,23 @@ func (l *Line) holders() map[netip.Addr]asset.Holder {
 
 // stillHolds re-reads from the cloud who holds an address now. The revisions of port and floating IP must be those of
 // the inventory: equal owners alone would miss an address that moved away and back.
-func (l *Line) stillHolds(ctx context.Context, h asset.Holder) (bool, error) {
+func (l *Line) stillHolds(ctx context.Context, h asset.Holder) (steadiness, error) {
 	now, err := l.Reader.Holder(ctx, h.Addr, h.Scope)
 	if errors.Is(err, cloud.ErrNobody) || errors.Is(err, cloud.ErrAmbiguous) {
-		return false, nil
+		return moved, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("asking who holds %s: %w", h.Addr, err)
+		return moved, fmt.Errorf("asking who holds %s: %w", h.Addr, err)
 	}
 	now.Holder.Cloud = h.Cloud
 	p := l.x.Ports[h.Port]
-	return now.Holder == h && p != nil && now.PortRevision == p.Revision && now.FloatingRevision == l.fipRevision(h.FloatingIP), nil
+	switch {
+	case now.Holder != h || p == nil:
+		return moved, nil
+	case now.PortRevision != p.Revision || now.FloatingRevision != l.fipRevision(h.FloatingIP):
+		return touched, nil
+	}
+	return steady, nil
 }
 
 func (l *Line) fipRevision(id asset.FloatingIPID) int {

@@ -145,11 +145,11 @@ func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (gate
 			t.SamePort = false
 			continue
 		}
-		ok, err := l.stillHolds(ctx, h)
+		how, err := l.stillHolds(ctx, h)
 		if err != nil {
 			return t, err
 		}
-		t.SamePort = t.SamePort && ok
+		t.SamePort = t.SamePort && how == steady
 		t.BindingAge = gate.Age(age)
 	}
 	return t, nil

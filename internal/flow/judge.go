@@ -19,8 +19,11 @@ import (
 func (l *Line) judge(ctx context.Context, v *Vantage, h harvest) error {
 	d := l.draft("judge")
 	d.change.Coverage = []probe.Coverage{h.coverage}
-	for _, s := range h.dropped {
+	for _, s := range h.moved {
 		d.say(Happening{Event: "observation.discarded", ServerID: s.holder.Server, Project: s.holder.Project, Detail: fmt.Sprintf("%s changed hands while it was probed", s.Endpoint.Addr)})
+	}
+	for _, s := range h.touched {
+		d.say(Happening{Event: "observation.discarded", ServerID: s.holder.Server, Project: s.holder.Project, Detail: fmt.Sprintf("the port behind %s was altered while it was probed", s.Endpoint.Addr)})
 	}
 	if err := d.exposures(ctx, v, h); err != nil {
 		return err

@@ -62,7 +62,7 @@ func (d *draft) giveUp(ctx context.Context, ds casework.Dossier, m casework.Mail
 	m.Status, m.LastError = casework.Bounced, why
 	d.change.Mails = []casework.Mail{m}
 	d.say(mailed(ds.Case, m, "mail.failed", why))
-	if m.To == casework.Owner && m.Recipient != d.l.Contacts.Operators && why == moved {
+	if m.To == casework.Owner && m.Recipient != d.l.Contacts.Operators && why == left {
 		for _, r := range notice.Recipients(d.l.x, ds.Case, m.To, d.l.Contacts) {
 			d.change.Mails = append(d.change.Mails, notice.New(newID(), ds.Case, m.Step, m.To, r.Address, d.l.Contacts.Domain, d.now))
 		}
@@ -74,7 +74,7 @@ func (d *draft) giveUp(ctx context.Context, ds casework.Dossier, m casework.Mail
 
 const (
 	overtaken = "the case has moved on"
-	moved     = "the recipient is not in the project any more"
+	left      = "the recipient is not in the project any more"
 )
 
 // stale tells why a queued mail must not go out any more.
@@ -95,7 +95,7 @@ func (l *Line) stale(c casework.Case, m casework.Mail) string {
 	if m.Recipient == l.Contacts.Operators {
 		return "" // stands in for an owner who could not be told
 	}
-	return moved
+	return left
 }
 
 // write makes the words of a mail.

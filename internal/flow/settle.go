@@ -111,7 +111,10 @@ func (l *Line) concluded(ctx context.Context, act casework.Act) error {
 	} else {
 		d.apply(ds, casework.Restored{})
 	}
-	return d.commit(ctx)
+	if err := d.commit(ctx); err != nil {
+		return err
+	}
+	return l.refresh(ctx) // we altered the cloud ourselves
 }
 
 // void writes down that an order never took effect. The act is not repeated: an approved quarantine goes back to the gate,

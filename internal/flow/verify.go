@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
@@ -85,51 +86,76 @@ func (l *Line) fresh(ctx context.Context) error {
 	return l.refresh(ctx)
 }
 
-// lookAgain probes one finding's endpoint, with a control endpoint that shows whether the path works.
+// lookAgain probes one finding's endpoint, with a control endpoint that shows whether the path works. A port that was altered
+// since the inventory was read is looked at once more with a new one.
 func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Finding) (casework.Dossier, error) {
-	l := d.l
+	for try := 0; ; try++ {
+		g, err := d.l.glance(ctx, ds.Case, f)
+		switch {
+		case err != nil:
+			return ds, err
+		case !g.held:
+			return d.notHeld(ds, f), nil
+		case g.moved:
+			return d.discard(ds, f, fmt.Sprintf("%s changed hands while it was looked at", g.at.Addr)), nil
+		case g.touched && try == 0:
+			if err := d.l.refresh(ctx); err != nil {
+				return ds, err
+			}
+		default:
+			f.Endpoint = g.at
+			return d.draw(ds, f, g.sight, g.verdict), nil
+		}
+	}
+}
+
+// glance is one look at one finding.
+type glance struct {
+	at             probe.Endpoint
+	held           bool // the machine has an address at which it can be seen
+	moved, touched bool // see steadiness
+	sight          sight
+	verdict        finding.Verdict // "" when it says nothing
+}
+
+func (l *Line) glance(ctx context.Context, c casework.Case, f finding.Finding) (glance, error) {
 	v := l.vantage(f.Vantage)
 	if v == nil {
-		return ds, fault.New(fault.Config, "vantage %s of finding %s is not configured", f.Vantage, f.ID)
+		return glance{}, fault.New(fault.Config, "vantage %s of finding %s is not configured", f.Vantage, f.ID)
 	}
-	x, err := l.asSaved(ctx, ds.Case)
+	x, err := l.asSaved(ctx, c)
 	if err != nil {
-		return ds, err
+		return glance{}, err
 	}
 	set := reach.Compute(x, v.View)
-	at, held := l.whereNow(f)
-	if !held {
-		return d.notHeld(ds, f), nil
+	var g glance
+	if g.at, g.held = l.whereNow(f); !g.held {
+		return g, nil
 	}
-	f.Endpoint = at
 	control, hasControl := l.control(ctx, v, f)
-	shard := probe.Shard{ID: "recheck-" + f.ID, Vantage: v.Name, Purpose: probe.Recheck, Targets: targets(set, f, at)}
+	shard := probe.Shard{ID: "recheck-" + f.ID, Vantage: v.Name, Purpose: probe.Recheck, Targets: targets(set, f, g.at)}
 	if hasControl {
 		shard.Targets = append(shard.Targets, control)
 	}
 	h, err := l.collect(ctx, v, set, shard)
 	if err != nil {
-		return ds, err
+		return g, err
 	}
-	alive := false
-	var here []sight
+	here := func(s sight) bool { return s.Endpoint.Addr == g.at.Addr }
+	g.moved, g.touched = slices.ContainsFunc(h.moved, here), slices.ContainsFunc(h.touched, here)
+	alive := hasControl && slices.ContainsFunc(h.sights, func(s sight) bool { return s.Endpoint == control && s.Facts.Outcome == probe.Open })
+	var host []sight
 	for _, s := range h.sights {
-		alive = alive || hasControl && s.Endpoint == control && s.Facts.Outcome == probe.Open
-		if s.Endpoint.Addr == at.Addr {
-			here = append(here, s)
+		if here(s) {
+			host = append(host, s)
 		}
 	}
-	for _, s := range h.dropped {
-		if s.Endpoint.Addr == at.Addr {
-			return d.discard(ds, f, fmt.Sprintf("%s changed hands while it was looked at", at.Addr)), nil
+	for _, s := range host {
+		if s.Endpoint == g.at && !g.touched {
+			g.sight, g.verdict = s, l.verdict(f, s, host, set.Lookup(g.at), alive)
 		}
 	}
-	for _, s := range here {
-		if s.Endpoint == at {
-			return d.draw(ds, f, s, l.verdict(f, s, here, set.Lookup(at), alive)), nil
-		}
-	}
-	return d.draw(ds, f, sight{}, ""), nil
+	return g, nil
 }
 
 // mostOfHost bounds how many ports of one host a look at the host as a whole asks.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -41,7 +42,8 @@ type Options struct {
 	Clock flow.Clock
 	Tell  func(flow.Happening)
 	Log   *slog.Logger
-	Wrap  func(*flow.Config) // tests put faults between the line and what it touches
+	Wrap  func(*flow.Config)                        // tests put faults between the line and what it touches
+	HTTP  func(http.RoundTripper) http.RoundTripper // and between it and the cloud's APIs
 }
 
 // Open connects everything a configuration names: the database, the cloud, the vantage points, the mail hop.
@@ -58,7 +60,7 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	if err != nil {
 		return nil, err
 	}
-	driver, authURL, err := c.connect(ctx)
+	driver, authURL, err := c.connect(ctx, o.HTTP)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +96,7 @@ func (d *Demarc) Close() error {
 }
 
 // connect authenticates to the cloud and tells the auth_url that was used.
-func (c *Config) connect(ctx context.Context) (*openstack.Cloud, string, error) {
+func (c *Config) connect(ctx context.Context, around func(http.RoundTripper) http.RoundTripper) (*openstack.Cloud, string, error) {
 	k := c.Cloud
 	conf := openstack.Config{Cloud: k.Name, AuthURL: k.AuthURL, Username: k.Username, Password: k.password, UserDomain: k.UserDomain, Project: k.Project,
 		ProjectDomain: k.ProjectDomain, AppCredID: k.CredentialID, AppCredSecret: k.appSecret, Region: k.Region, CAFile: k.CAFile}
@@ -105,6 +107,7 @@ func (c *Config) connect(ctx context.Context) (*openstack.Cloud, string, error) 
 		}
 		conf.Cloud = k.Name
 	}
+	conf.Around = around
 	driver, err := openstack.Connect(ctx, conf)
 	return driver, conf.AuthURL, err
 }

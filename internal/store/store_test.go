@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,8 +14,11 @@ import (
 	"testing"
 
 	"demarc/internal/access"
+	"demarc/internal/asset"
 	"demarc/internal/audit"
 	"demarc/internal/casework"
+	"demarc/internal/duty"
+	"demarc/internal/finding"
 	"demarc/internal/store"
 	"demarc/internal/store/storetest"
 )
@@ -136,8 +140,37 @@ func TestNoScopedReadingIsForgotten(t *testing.T) {
 		}
 	}
 	slices.Sort(have)
-	if !slices.Equal(have, storetest.Scoped) {
-		t.Errorf("scoped readings %v, examined %v", have, storetest.Scoped)
+	if want := append(slices.Clone(storetest.Scoped), "Tally"); !slices.Equal(have, want) {
+		t.Errorf("scoped readings %v, examined %v", have, want)
+	}
+}
+
+// A tenant's tally counts what is theirs.
+func TestTallyKeepsToTheScope(t *testing.T) {
+	d := open(t, t.TempDir())
+	defer d.Close() //nolint:errcheck // the test is over
+	c := casework.Change{At: 10, Inventory: &casework.Inventory{Snapshot: &asset.Snapshot{Cloud: "cloud", Ended: 9}}}
+	for i := range 3 {
+		p, s := asset.ProjectID(fmt.Sprint("p", i)), asset.ServerID(fmt.Sprint("s", i))
+		k := casework.Case{ID: fmt.Sprint("case-", i), Cloud: "cloud", Server: s, Project: p, Party: duty.Customer, Track: casework.Vulnerability, State: casework.New}
+		in := c.Inventory.Snapshot
+		in.Servers = append(in.Servers, asset.Server{ID: s, Project: p})
+		in.Ports = append(in.Ports, asset.Port{ID: asset.PortID(fmt.Sprint("port-", i)), Project: p, Server: s, FixedIPs: []asset.FixedIP{{Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})}}})
+		c.Cases = append(c.Cases, k)
+		c.Findings = append(c.Findings, finding.Finding{ID: fmt.Sprint("finding-", i), Case: k.ID, Project: p, Key: finding.Key{Server: s}})
+		c.Mails = append(c.Mails, casework.Mail{ID: fmt.Sprint("mail-", i), Case: k.ID, MessageID: fmt.Sprint("m", i), Status: casework.Waiting})
+	}
+	if err := d.Commit(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	for n, s := range map[int]access.Scope{0: access.Tenant(), 1: access.Tenant("p1", "x"), 2: access.Tenant("p0", "p2"), 3: access.Operator()} {
+		y, err := d.Tally(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if y.Machines != n || y.Cases != n || y.Live != n || y.Findings != n || y.Customer != n || y.Waiting != n {
+			t.Errorf("a scope of %d: %+v", n, y)
+		}
 	}
 }
 

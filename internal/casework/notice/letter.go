@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"demarc/internal/casework"
 	"demarc/internal/duty"
@@ -51,9 +53,9 @@ func Moment(at int64, z *time.Location) string {
 // Write makes the subject and the plain text of a letter. Everything a stranger chose passes the mail escaper.
 func Write(l Letter) (subject, body string) {
 	var b strings.Builder
-	subject = fmt.Sprintf("[%s] %s: %s", l.Case.Ref(), headline(l), l.Server.Cap(60).Mail())
+	subject = fmt.Sprintf("[%s] %s: %s", l.Case.Ref(), headline(l), short(l.Server))
 	fmt.Fprintf(&b, "%s\n\n", opening(l))
-	fmt.Fprintf(&b, "Machine:  %s\n          %s\nProject:  %s (%s)\nCase:     %s\n", l.Server.Mail(), l.Case.Server, l.Project.Mail(), l.Case.Project, l.Case.Ref())
+	fmt.Fprintf(&b, "Machine:  %s\n          %s\nProject:  %s (%s)\nCase:     %s\n", l.Server.Mail(), one(l.Case.Server), l.Project.Mail(), one(l.Case.Project), l.Case.Ref())
 	if l.Deadline > 0 {
 		fmt.Fprintf(&b, "Deadline: %s\n", Moment(l.Deadline, l.Zone))
 	}
@@ -71,6 +73,32 @@ func Write(l Letter) (subject, body string) {
 	}
 	fmt.Fprintf(&b, "Replies are read by people. No reply, and no link in a mail, ever acts on a machine.\n")
 	return subject, b.String()
+}
+
+// one puts a value of ours on one line: most of them were told us by a cloud.
+func one[T ~string](s T) string { return untrusted.From(string(s)).Mail() }
+
+// short shows the beginning of a name, cut between runes.
+func short(t untrusted.Text) string {
+	const most = 60
+	if t.Len() <= most {
+		return t.Mail()
+	}
+	s := t.Cap(most).Raw()
+	for r, n := utf8.DecodeLastRuneInString(s); r == utf8.RuneError && n == 1; r, n = utf8.DecodeLastRuneInString(s) {
+		s = s[:len(s)-1]
+	}
+	return untrusted.From(s).Mail() + "…"
+}
+
+// command is a line to paste: what does not show in it is marked, and never sent to a shell unseen.
+func command(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
 }
 
 // details tells whether a step repeats the findings.
@@ -119,8 +147,12 @@ func opening(l Letter) string {
 		if l.Case.Track == casework.ScanBlocked {
 			return "A machine of yours answered our probes and does not any more, although its security groups let them in.\nWe cannot tell whether the weakness we reported is fixed. The rules of this cloud ask that probes are not blocked."
 		}
-		if l.Case.Party == duty.Provider {
+		switch l.Case.Party {
+		case duty.Provider:
 			return "A weakness was found that is the provider's to fix."
+		case duty.Shared:
+			return "A weakness was found that the provider and the project must fix, each its part."
+		case duty.Customer:
 		}
 		return "Our regular friendly probing found a weakness on a machine of your project. It is yours to fix."
 	case casework.StepFinal:
@@ -138,34 +170,42 @@ func opening(l Letter) string {
 	case casework.StepApproval:
 		return "The grace of a final warning is over and the weakness is still there.\nTaking the machine off the network waits for an operator's approval."
 	case casework.StepRefused:
-		return "An act was approved and not carried out. Nothing was changed. The reasons:\n\n" + indent(strings.Join(l.Case.Blocks, "\n")) + "\n\nIt is not tried again unless an operator approves it again."
+		return "An act was approved and not carried out. Nothing was changed. The reasons:\n\n" + indent(strings.Join(blocks(l.Case.Blocks), "\n")) + "\n\nIt is not tried again unless an operator approves it again."
 	case casework.StepHeld:
-		return "This case is on hold until a person has looked: " + l.Case.Hold + "."
+		return "This case is on hold until a person has looked: " + one(l.Case.Hold) + "."
 	}
 	return ""
+}
+
+func blocks(bs []string) []string {
+	out := make([]string, len(bs))
+	for i, b := range bs {
+		out[i] = one(b)
+	}
+	return out
 }
 
 func describe(n int, it Item, l Letter) string {
 	var b strings.Builder
 	f := it.Finding
-	fmt.Fprintf(&b, "%d. %s\n", n, f.Title)
+	fmt.Fprintf(&b, "%d. %s\n", n, one(f.Title))
 	fmt.Fprintf(&b, "   where:    %s, seen from the %s\n", f.Endpoint, f.Key.Zone)
 	fmt.Fprintf(&b, "   since:    %s\n", Moment(f.FirstSeen, l.Zone))
 	fmt.Fprintf(&b, "   how sure: %s (severity %s, class %s)\n", f.Grade, f.Severity, f.Class)
 	for _, k := range sortedKeys(f.Evidence) {
-		fmt.Fprintf(&b, "   %s: %s\n", k, f.Evidence[k].Mail())
+		fmt.Fprintf(&b, "   %s: %s\n", one(k), f.Evidence[k].Mail())
 	}
 	if f.Cause != "" {
-		fmt.Fprintf(&b, "   cause:    %s\n", f.Cause)
+		fmt.Fprintf(&b, "   cause:    %s\n", one(f.Cause))
 	}
-	fmt.Fprintf(&b, "   whose:    the %s's, because %s (%s)\n", f.Duty.Party, f.Duty.Reason, f.Duty.Assignment)
+	fmt.Fprintf(&b, "   whose:    the %s's, because %s (%s)\n", f.Duty.Party, one(f.Duty.Reason), one(f.Duty.Assignment))
 	if it.Advice != "" {
 		fmt.Fprintf(&b, "\n%s\n", indent(it.Advice))
 	}
 	if len(it.Remedy) > 0 {
 		b.WriteString("\n   To close it from outside:\n\n")
 		for _, r := range it.Remedy {
-			fmt.Fprintf(&b, "     %s\n", r)
+			fmt.Fprintf(&b, "     %s\n", command(r))
 		}
 	}
 	b.WriteString("\n")
@@ -186,6 +226,9 @@ func whatThen(l Letter) string {
 		}
 		return "We look again at the deadline. If the weakness is gone, the case closes by itself. If it is still there, you\nget one final warning, and after its grace the machine may be taken off the network until it is fixed."
 	case casework.StepFinal, casework.StepRelapse:
+		if l.Deadline == 0 {
+			return "It is escalated, and stays open until it is proven fixed again. No act on the machine follows from it."
+		}
 		if l.End != policy.Quarantine {
 			return fmt.Sprintf("After %s an operator decides what happens to the machine's network.\nFix it before that and nothing happens; we look once more first.", Moment(l.Deadline, l.Zone))
 		}
@@ -195,14 +238,20 @@ func whatThen(l Letter) string {
 	case casework.StepApproval:
 		return fmt.Sprintf("  demarc enforce approve %s\n\nRight before the act everything is proven again: the machine, the weakness, the notices, the budgets.", l.Case.ID)
 	case casework.StepReleased:
-		return "For 14 days we watch whether it comes back."
+		return fmt.Sprintf("Until %s we watch whether it comes back.", Moment(l.Case.ProbationEnds, l.Zone))
 	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld:
 	}
 	return ""
 }
 
 func indent(s string) string {
-	return "  " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n  ")
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	for i, l := range lines {
+		if l != "" {
+			lines[i] = "  " + l
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 func sortedKeys(m map[string]untrusted.Text) []string {

@@ -9,6 +9,7 @@ import (
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
+	"demarc/internal/untrusted"
 )
 
 // Contacts are the operator's own addresses.
@@ -29,22 +30,24 @@ func New(id string, c casework.Case, s casework.Step, to casework.Audience, reci
 	return m
 }
 
-// messageID is RFC 5322 msg-id without the angle brackets. A relapse may be told more than once in a case's life, so the
-// time it began is part of it.
+// messageID is RFC 5322 msg-id without the angle brackets. The whole id of the case is part of it: two cases may share the
+// short name. So is the time a round began, for what may be told more than once in a case's life.
 func messageID(c casework.Case, s casework.Step, recipient, domain string) string {
 	round := ""
 	switch s {
-	case casework.StepRelapse:
+	case casework.StepRelapse, casework.StepEscalation:
 		round = stamp(c.RelapsedAt)
+	case casework.StepHeld:
+		round = stamp(c.ReleasedAt) + c.Hold
 	case casework.StepApproval, casework.StepRefused:
 		round = stamp(c.QueuedAt)
 	case casework.StepRestricted:
 		round = stamp(c.RestrictedAt)
 	case casework.StepReleased:
 		round = stamp(c.ReleasedAt)
-	case casework.StepNotice, casework.StepFinal, casework.StepClosed, casework.StepEscalation, casework.StepHeld:
+	case casework.StepNotice, casework.StepFinal, casework.StepClosed:
 	}
-	sum := sha256.Sum256([]byte(recipient + "\x00" + round))
+	sum := sha256.Sum256([]byte(c.ID + "\x00" + recipient + "\x00" + round))
 	return strings.ToLower(c.Ref()) + "." + strings.ReplaceAll(string(s), "_", "-") + "." + hex.EncodeToString(sum[:8]) + "@" + domain
 }
 
@@ -116,9 +119,9 @@ func address(x *asset.Index, u asset.UserID) (string, bool) {
 	return CheckAddress(v.Mail)
 }
 
-// CheckAddress tells whether s is exactly one plain mail address.
+// CheckAddress tells whether s is exactly one plain mail address, at a name and not at a number, of runes that show.
 func CheckAddress(s string) (string, bool) {
-	if len(s) > 254 || strings.ContainsAny(s, "\r\n\t <>,;\"") {
+	if len(s) > 254 || strings.ContainsAny(s, " <>,;\"[]") || untrusted.From(s).Mail() != s {
 		return "", false
 	}
 	a, err := mail.ParseAddress(s)

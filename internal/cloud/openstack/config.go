@@ -25,15 +25,16 @@ type Config struct {
 	ProjectDomain    string // name; default UserDomain
 	AppCredID        string
 	AppCredSecret    string
-	Region           string        // default: the first that the catalog has
-	Interface        string        // public (default), internal, admin
-	CAFile           string        // PEM, in place of the system's
-	Timeout          time.Duration // of one request; default 60 s
-	PageSize         int           // rows asked for at once; default 500
-	MaxResponse      int64         // bytes of one answer; default 64 MiB
-	Retries          int           // of one reading; default 4; negative: none
-	MaxWait          time.Duration // between retries, whatever Retry-After says; default 30 s
-	MaxTargetedReads int           // single re-reads that a snapshot may spend on contradictions; default 200
+	Region           string                                    // default: the first that the catalog has
+	Interface        string                                    // public (default), internal, admin
+	CAFile           string                                    // PEM, in place of the system's
+	Timeout          time.Duration                             // of one request; default 60 s
+	PageSize         int                                       // rows asked for at once; default 500
+	MaxResponse      int64                                     // bytes of one answer; default 64 MiB
+	Retries          int                                       // of one reading; default 4; negative: none
+	MaxWait          time.Duration                             // between retries, whatever Retry-After says; default 30 s
+	Around           func(http.RoundTripper) http.RoundTripper // wraps every request, for tracing and fault tests; may be nil
+	MaxTargetedReads int                                       // single re-reads that a snapshot may spend on contradictions; default 200
 }
 
 func (c Config) withDefaults() Config {
@@ -100,7 +101,11 @@ func (c Config) client() (http.Client, error) {
 	}
 	t := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: conf, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 8,
 		IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: 15 * time.Second, ResponseHeaderTimeout: c.Timeout}
-	return http.Client{Transport: &bounded{t, c.MaxResponse}, Timeout: c.Timeout,
+	var rt http.RoundTripper = &bounded{t, c.MaxResponse}
+	if c.Around != nil {
+		rt = c.Around(rt)
+	}
+	return http.Client{Transport: rt, Timeout: c.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
 }
 

@@ -36,7 +36,9 @@ func shared(ended int64) *asset.Snapshot {
 	s := &asset.Snapshot{Cloud: "cloud", Ended: ended}
 	for i := range 3 {
 		s.Networks = append(s.Networks, asset.Network{ID: asset.NetworkID(fmt.Sprint("n", i))})
-		s.Ports = append(s.Ports, asset.Port{ID: asset.PortID(fmt.Sprint("port-", i)), Project: asset.ProjectID(fmt.Sprint("p", i)), Network: asset.NetworkID(fmt.Sprint("n", i)),
+		s.Projects = append(s.Projects, asset.Project{ID: asset.ProjectID(fmt.Sprint("p", i))})
+		s.Servers = append(s.Servers, asset.Server{ID: asset.ServerID(fmt.Sprint("s", i)), Project: asset.ProjectID(fmt.Sprint("p", i))})
+		s.Ports = append(s.Ports, asset.Port{ID: asset.PortID(fmt.Sprint("port-", i)), Project: asset.ProjectID(fmt.Sprint("p", i)), Network: asset.NetworkID(fmt.Sprint("n", i)), Server: asset.ServerID(fmt.Sprint("s", i)),
 			FixedIPs: []asset.FixedIP{{Addr: netip.MustParseAddr("10.0.0.5")}}})
 	}
 	return s

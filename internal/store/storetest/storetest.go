@@ -37,17 +37,17 @@ type Store interface {
 	DueTimers(ctx context.Context, now int64) ([]casework.Due, error)
 	DueMail(ctx context.Context, now int64) ([]casework.Mail, error)
 	Mails(ctx context.Context, s access.Scope) ([]casework.Mail, error)
-	MailsOf(ctx context.Context, id string) ([]casework.Mail, error)
-	Mail(ctx context.Context, s access.Scope, id string) (casework.Mail, error)
-	LatestMails(ctx context.Context, s access.Scope, limit int) ([]casework.Mail, error)
-	NameOf(ctx context.Context, s access.Scope, cloud, kind, id string) (untrusted.Text, error)
-	EntriesOf(ctx context.Context, s access.Scope, id string) ([]audit.Entry, error)
 	Tally(ctx context.Context, s access.Scope) (casework.Tally, error)
+	LatestMails(ctx context.Context, s access.Scope, limit int) ([]casework.Mail, error)
+	Mail(ctx context.Context, s access.Scope, id string) (casework.Mail, error)
+	NameOf(ctx context.Context, s access.Scope, cloud, kind, id string) (untrusted.Text, error)
+	MailsOf(ctx context.Context, id string) ([]casework.Mail, error)
 	NextDue(ctx context.Context) (int64, bool, error)
 	Act(ctx context.Context, id string) (casework.Act, error)
 	RunningActs(ctx context.Context) ([]casework.Act, error)
 	AuditLog(ctx context.Context) (audit.Stored, error)
 	Entries(ctx context.Context, limit int) ([]audit.Entry, error)
+	EntriesOf(ctx context.Context, s access.Scope, id string) ([]audit.Entry, error)
 	Close() error
 }
 

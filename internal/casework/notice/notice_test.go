@@ -1,0 +1,258 @@
+package notice_test
+
+import (
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"pgregory.net/rapid"
+
+	"demarc/internal/asset"
+	"demarc/internal/casework"
+	"demarc/internal/casework/notice"
+	"demarc/internal/duty"
+	"demarc/internal/finding"
+	"demarc/internal/policy"
+	"demarc/internal/probe"
+	"demarc/internal/untrusted"
+)
+
+var update = flag.Bool("update", false, "rewrite the letters in testdata")
+
+var contacts = notice.Contacts{From: "cert@cloud.example", Provider: "ops@cloud.example", Operators: "duty@cloud.example", Domain: "cloud.example"}
+
+// person is a user of the cloud with a role.
+type person struct {
+	id, mail, role string
+	disabled       bool
+	elsewhere      bool // the role is on another project
+}
+
+func project(creator string, people ...person) *asset.Index {
+	s := &asset.Snapshot{Cloud: "cloud", Servers: []asset.Server{{ID: "s1", Project: "p1", Creator: asset.UserID(creator)}}}
+	for _, p := range people {
+		s.Users = append(s.Users, asset.User{ID: asset.UserID(p.id), Mail: p.mail, Enabled: !p.disabled})
+		at := asset.ProjectID("p1")
+		if p.elsewhere {
+			at = "p2"
+		}
+		s.Grants = append(s.Grants, asset.Grant{User: asset.UserID(p.id), Project: at, Role: p.role})
+	}
+	return asset.NewIndex(s)
+}
+
+func TestRecipients(t *testing.T) {
+	ann := person{id: "ann", mail: "ann@example.org", role: "member"}
+	bob := person{id: "bob", mail: "bob@example.org", role: "admin"}
+	eve := person{id: "eve", mail: "eve@example.org", role: "reader"}
+	with := func(p person, how func(*person)) person { how(&p); return p }
+	for _, c := range []struct {
+		name string
+		x    *asset.Index
+		to   casework.Audience
+		want string
+	}{
+		{name: "the creator", x: project("ann", bob, ann), to: casework.Owner, want: "ann@example.org as creator"},
+		{name: "a creator who left", x: project("ann", bob, with(ann, func(p *person) { p.elsewhere = true })), to: casework.Owner, want: "bob@example.org as admin"},
+		{name: "a creator whose account is disabled", x: project("ann", bob, with(ann, func(p *person) { p.disabled = true })), to: casework.Owner, want: "bob@example.org as admin"},
+		{name: "a creator without an address", x: project("ann", bob, with(ann, func(p *person) { p.mail = "" })), to: casework.Owner, want: "bob@example.org as admin"},
+		{name: "a creator who smuggles a header", x: project("ann", bob, with(ann, func(p *person) { p.mail = "ann@example.org\r\nBcc: all@example.org" })), to: casework.Owner, want: "bob@example.org as admin"},
+		{name: "a creator unknown to the cloud", x: project("zoe", bob, ann), to: casework.Owner, want: "bob@example.org as admin"},
+		{name: "managers are admins", x: project("", ann, person{id: "max", mail: "max@example.org", role: "manager"}), to: casework.Owner, want: "max@example.org as manager"},
+		{name: "members when no admin can be reached", x: project("", ann, with(bob, func(p *person) { p.mail = "bob@example.org, eve@example.org" })), to: casework.Owner, want: "ann@example.org as member"},
+		{name: "readers are not told", x: project("", eve), to: casework.Owner, want: "duty@cloud.example as operators"},
+		{name: "nobody", x: project(""), to: casework.Owner, want: "duty@cloud.example as operators"},
+		{name: "three at most, each once", x: project("", bob, bob, person{id: "b2", mail: "b2@example.org", role: "admin"}, person{id: "b3", mail: "bob@example.org", role: "manager"}, person{id: "b4", mail: "b4@example.org", role: "admin"}, person{id: "b5", mail: "b5@example.org", role: "admin"}), to: casework.Owner,
+			want: "bob@example.org as admin, b2@example.org as admin, b4@example.org as admin"},
+		{name: "the provider", x: project("ann", ann), to: casework.Provider, want: "ops@cloud.example as provider"},
+		{name: "the operators", x: project("ann", ann), to: casework.Operators, want: "duty@cloud.example as operators"},
+	} {
+		var got []string
+		for _, r := range notice.Recipients(c.x, casework.Case{Server: "s1", Project: "p1"}, c.to, contacts) {
+			got = append(got, r.Address+" as "+r.As)
+		}
+		if s := strings.Join(got, ", "); s != c.want {
+			t.Errorf("%s: %s, want %s", c.name, s, c.want)
+		}
+	}
+}
+
+var noAddresses = []string{"", "ann", "@example.org", "ann@", "a@b\r\nBcc: c@d", "a@b\n", "\ta@b", "a@b c@d", "a@b,c@d", "a@b;c@d", "Ann <a@b>", "<a@b>", "a@b (Ann)", `"a b"@c`, "a@b\x00", "a\x1b[31m@b", "a@\u202eb", "a\u200b@b", "a@b\u2028c", "a@[127.0.0.1]",
+	strings.Repeat("a", 250) + "@b.example", "a@b@c", "a\xff@b"}
+
+func TestCheckAddress(t *testing.T) {
+	for _, s := range noAddresses {
+		if a, ok := notice.CheckAddress(s); ok {
+			t.Errorf("%q is taken for the address %q", s, a)
+		}
+	}
+	for _, s := range []string{"ann@example.org", "a.b+c@sub.example.org", "o'hara@example.org", "root@localhost", "änn@example.org"} {
+		if a, ok := notice.CheckAddress(s); !ok || a != s {
+			t.Errorf("%q is refused", s)
+		}
+	}
+}
+
+// Whatever passes is one address, on one line, and shows.
+func TestAnAddressIsOneAddress(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.SampledFrom(noAddresses).Draw(t, "left") + rapid.StringN(0, 8, 24).Draw(t, "middle") + "@" + rapid.SampledFrom([]string{"example.org", "b\r\n", ""}).Draw(t, "right")
+		a, ok := notice.CheckAddress(s)
+		if !ok {
+			return
+		}
+		if a != s || strings.Count(a, "@") != 1 || strings.ContainsFunc(a, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) || strings.ContainsRune("<>,;", r) }) {
+			t.Fatalf("%q", a)
+		}
+	})
+}
+
+var allSteps = []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld}
+
+// A Message-ID follows from the case, the step, the recipient and the round, and from nothing else.
+func TestMessageIDs(t *testing.T) {
+	base := casework.Case{ID: "01998a5e-0000-7000-8000-000000abcdef"}
+	twin := casework.Case{ID: "01998a5f-1111-7000-8000-999999abcdef"} // the same short name
+	round := base
+	round.RelapsedAt, round.QueuedAt, round.RestrictedAt, round.ReleasedAt, round.Hold = 1, 2, 3, 4, "why"
+	if base.Ref() != twin.Ref() {
+		t.Fatal("the cases do not share a short name")
+	}
+	once := map[casework.Step]bool{casework.StepNotice: true, casework.StepFinal: true, casework.StepClosed: true}
+	seen := map[string]string{}
+	for _, s := range allSteps {
+		for _, to := range []string{"a@example.org", "b@example.org"} {
+			for name, c := range map[string]casework.Case{"base": base, "twin": twin} {
+				m := notice.New("id", c, s, casework.Owner, to, "cloud.example", 5)
+				what := fmt.Sprint(name, " ", s, " ", to)
+				if other, ok := seen[m.MessageID]; ok {
+					t.Errorf("%s and %s are both %s", what, other, m.MessageID)
+				}
+				seen[m.MessageID] = what
+				c.State, c.Notices, c.Version, c.Due = casework.Queued, []casework.Notice{{}}, 9, 77
+				if again := notice.New("other", c, s, casework.Operators, to, "cloud.example", 6); again.MessageID != m.MessageID {
+					t.Errorf("%s: %s and %s", what, m.MessageID, again.MessageID)
+				}
+				root := notice.New("id", c, casework.StepNotice, casework.Owner, to, "cloud.example", 5).MessageID
+				if want := map[bool]string{false: root}[s == casework.StepNotice]; m.Thread != want {
+					t.Errorf("%s: thread %q, want %q", what, m.Thread, want)
+				}
+				if strings.ContainsAny(m.MessageID, "<> \r\n_") || !strings.HasSuffix(m.MessageID, "@cloud.example") || strings.Count(m.MessageID, "@") != 1 {
+					t.Errorf("%s: %q is no Message-ID", what, m.MessageID)
+				}
+			}
+			a := notice.New("id", base, s, casework.Owner, to, "cloud.example", 5).MessageID
+			b := notice.New("id", round, s, casework.Owner, to, "cloud.example", 5).MessageID
+			if (a == b) != once[s] {
+				t.Errorf("%s in another round: %s, then %s", s, a, b)
+			}
+		}
+	}
+}
+
+var now = time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC).UnixMicro()
+
+const day = int64(24 * time.Hour / time.Microsecond)
+
+// letter is an ordinary one; hostile text may stand wherever a tenant, a peer or a cloud can put it.
+func letter(t interface{ Fatal(...any) }, s casework.Step, text string) notice.Letter {
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	or := func(benign string) string {
+		if text != "" {
+			return text
+		}
+		return benign
+	}
+	f := finding.Finding{ID: "f", State: finding.Open, Grade: finding.Proved, Severity: "critical", Class: "E", Title: or("Redis answers without a password"), FirstSeen: now - day, Cause: or("a rule lets everybody in"),
+		Endpoint: probe.Endpoint{Addr: netip.MustParseAddr("203.0.113.9"), Proto: probe.TCP, Port: 6379}, Key: finding.Key{Zone: probe.Internet},
+		Evidence: map[string]untrusted.Text{or("redis_version"): untrusted.From(or("7.2.4"))},
+		Duty:     duty.Resolution{Party: duty.Customer, Reason: or("the guest's services are the customer's"), Assignment: or("iaas-application")}}
+	l := notice.Letter{Step: s, Server: untrusted.From(or("web-1")), Project: untrusted.From(or("physics")), End: policy.Quarantine, Zone: zone, PolicyURL: "https://cloud.example/probing", Contacts: contacts,
+		Items: []notice.Item{{Finding: f, Advice: "Set requirepass,\nor bind to a private address.", Remedy: []string{or("openstack security group rule delete 6f1c")}}},
+		Case: casework.Case{ID: "01998a5e-0000-7000-8000-000000abcdef", Server: asset.ServerID(or("2c9e")), Project: asset.ProjectID(or("77aa")), Party: duty.Customer, Track: casework.Vulnerability, Class: "E",
+			Blocks: []string{or("budget: 6 acts in an hour for the cloud, at most 5"), "approval: no operator has approved"}, Hold: or("the address changed hands"), ProbationEnds: now + 14*day}}
+	switch s {
+	case casework.StepNotice, casework.StepFinal, casework.StepRelapse:
+		l.Deadline = now + 4*day
+	case casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld:
+	}
+	return l
+}
+
+// The letters, word for word; -update rewrites them.
+func TestLetters(t *testing.T) {
+	letters := map[string]notice.Letter{}
+	for _, s := range allSteps {
+		letters[string(s)] = letter(t, s, "")
+	}
+	for name, party := range map[string]duty.Party{"provider": duty.Provider, "shared": duty.Shared} {
+		for _, s := range []casework.Step{casework.StepNotice, casework.StepRelapse, casework.StepEscalation} {
+			l := letter(t, s, "")
+			l.Case.Party, l.Items[0].Finding.Duty.Party = party, party
+			if s == casework.StepRelapse {
+				l.Deadline = 0
+			}
+			letters[string(s)+"_"+name] = l
+		}
+	}
+	blocked, hostile := letter(t, casework.StepNotice, ""), letter(t, casework.StepNotice, "")
+	blocked.Case.Track = casework.ScanBlocked
+	reported, decided := letter(t, casework.StepNotice, ""), letter(t, casework.StepFinal, "")
+	reported.End, decided.End = policy.Report, policy.Operator
+	letters["notice_report"], letters["final_warning_operator"] = reported, decided
+	hostile.Server = untrusted.From("web\r\nBcc: all@example.org\x1b[2J\u202e世界世界世界世界世界世界世界")
+	letters["notice_blocked"], letters["notice_hostile"] = blocked, hostile
+	for name, l := range letters {
+		subject, body := notice.Write(l)
+		got, file := "Subject: "+subject+"\n\n"+body, filepath.Join("testdata", name+".txt")
+		if *update {
+			if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != string(want) {
+			t.Errorf("%s is not as it was:\n%s", file, got)
+		}
+	}
+}
+
+// No text of a stranger adds a line, a header or anything that does not show.
+func TestHostileTextStaysInert(t *testing.T) {
+	lines := map[casework.Step]int{}
+	for _, s := range allSteps {
+		_, body := notice.Write(letter(t, s, ""))
+		lines[s] = strings.Count(body, "\n")
+	}
+	bad := []string{"\r\nBcc: all@example.org", "\n\n--boundary\n", "\x1b[2J", "\u202e", "\x00", "\u2028", "\r.\r\n", "\x9b", "a\u0301", "<b>", "=?utf-8?q?x?=", "\xff", "\u0085", "世"}
+	rapid.Check(t, func(t *rapid.T) {
+		text := "x" + strings.Join(rapid.SliceOfN(rapid.SampledFrom(bad), 1, 9).Draw(t, "bad"), rapid.StringN(0, 30, 90).Draw(t, "between"))
+		s := rapid.SampledFrom(allSteps).Draw(t, "step")
+		subject, body := notice.Write(letter(t, s, text))
+		if n := strings.Count(body, "\n"); n != lines[s] {
+			t.Fatalf("%s: %d lines, want %d:\n%s", s, n, lines[s], body)
+		}
+		for where, x := range map[string]string{"subject": subject, "body": strings.ReplaceAll(body, "\n", "")} {
+			for _, r := range x {
+				if !unicode.IsPrint(r) || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Bidi_Control) {
+					t.Fatalf("%s: the %s holds %U: %q", s, where, r, x)
+				}
+			}
+		}
+		if len(subject) > 400 || strings.Contains("\n"+body, "\nBcc:") {
+			t.Fatalf("%s: %q\n%s", s, subject, body)
+		}
+	})
+}
