@@ -122,14 +122,23 @@ func knownHeads(db, path string) ([]audit.Head, error) {
 		}
 		var h audit.Head
 		if err := json.Unmarshal(l, &h); err != nil {
-			if !bytes.HasSuffix(l, []byte("\n")) {
-				break // the last line was cut off as it was written: its commit did not return
+			if cutOff(bytes.TrimSpace(l)) {
+				continue
 			}
 			return nil, fault.New(fault.CannotLook, "this is no head of an audit log").In(fault.Position{File: path, Line: line, Col: 1}).Hinted("a head is a line such as {\"size\":3,\"root\":\"…\"}")
 		}
 		out = append(out, h)
 	}
 	return out, nil
+}
+
+// cutOff tells whether a line is the beginning of a head, and no more: a crash ended its writing.
+func cutOff(line []byte) bool {
+	const begins = `{"size":`
+	if len(line) < len(begins) {
+		return bytes.HasPrefix([]byte(begins), line)
+	}
+	return bytes.HasPrefix(line, []byte(begins)) && !bytes.HasSuffix(line, []byte("}"))
 }
 
 func exportAudit(ctx context.Context, c *cobra.Command, db *store.DB) error {

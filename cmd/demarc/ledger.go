@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/csv"
@@ -198,16 +199,23 @@ func list[T any](c *cobra.Command, r *reading, empty string, rows []T, cols ...c
 		_, err := fmt.Fprintln(out, empty)
 		return err
 	}
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	var b bytes.Buffer
+	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, strings.ToUpper(strings.ReplaceAll(strings.Join(names(cols), "\t"), "_", " ")))
 	for _, v := range rows {
 		cells := make([]string, len(cols))
 		for i, k := range cols {
 			cells[i] = k.cell(v).Terminal()
 		}
-		_, _ = fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+		_, _ = fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
-	return w.Flush()
+	_ = w.Flush()
+	for line := range strings.Lines(b.String()) { // an empty last cell leaves no blanks behind
+		if _, err := fmt.Fprintln(out, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func names[T any](cols []column[T]) []string {

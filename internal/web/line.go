@@ -127,7 +127,7 @@ func (s *site) stations(ctx context.Context, entries []audit.Entry) ([]station, 
 	return out, nil
 }
 
-func waiting(t store.Tally) string {
+func waiting(t casework.Tally) string {
 	if t.Waiting == 0 {
 		return ""
 	}

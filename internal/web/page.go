@@ -99,7 +99,7 @@ func (f frame) When(at int64) stamp {
 	}
 	t := time.UnixMicro(at)
 	s := stamp{ISO: t.UTC().Format(time.RFC3339), Local: t.In(f.zone).Format("2 Jan 2006 15:04:05 MST")}
-	if utc := t.UTC().Format("2 Jan 2006 15:04:05 MST"); utc != s.Local {
+	if _, off := t.In(f.zone).Zone(); off != 0 {
 		s.UTC = t.UTC().Format("2 Jan 15:04:05 MST")
 	}
 	return s

@@ -232,7 +232,7 @@ func killSwitch(t *testing.T, e Engine) {
 }
 
 // Scoped lists every reading that takes a scope; the exam asks them all.
-var Scoped = []string{"BindingsAt", "Case", "Cases", "EntriesOf", "Finding", "Findings", "LatestMails", "Mail", "Mails", "NameOf"}
+var Scoped = []string{"BindingsAt", "Case", "Cases", "EntriesOf", "Finding", "Findings", "LatestMails", "Mail", "Mails", "NameOf", "Tally"}
 
 // A tenant sees what is theirs and no trace of the rest.
 func scope(t *testing.T, e Engine) {
@@ -278,6 +278,9 @@ func scope(t *testing.T, e Engine) {
 		}
 		for _, i := range v.sees {
 			want = append(want, fmt.Sprint("p", i))
+		}
+		if n, tally := len(v.sees), got[casework.Tally](x)(x.Tally(ctx, v.scope)); tally.Cases != n || tally.Findings != n || tally.Mails+tally.Waiting != n {
+			t.Errorf("%s counts %+v, want %d", name, tally, n)
 		}
 		for what, saw := range map[string][]string{"cases": cases, "findings": findings, "mails": mails, "latest mails": latest, "bindings": bound} {
 			if !slices.Equal(saw, want) {

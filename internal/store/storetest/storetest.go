@@ -37,6 +37,7 @@ type Store interface {
 	DueTimers(ctx context.Context, now int64) ([]casework.Due, error)
 	DueMail(ctx context.Context, now int64) ([]casework.Mail, error)
 	Mails(ctx context.Context, s access.Scope) ([]casework.Mail, error)
+	Tally(ctx context.Context, s access.Scope) (casework.Tally, error)
 	LatestMails(ctx context.Context, s access.Scope, limit int) ([]casework.Mail, error)
 	Mail(ctx context.Context, s access.Scope, id string) (casework.Mail, error)
 	NameOf(ctx context.Context, s access.Scope, cloud, kind, id string) (untrusted.Text, error)
