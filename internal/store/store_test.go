@@ -140,7 +140,7 @@ func TestNoScopedReadingIsForgotten(t *testing.T) {
 		}
 	}
 	slices.Sort(have)
-	if want := append(slices.Clone(storetest.Scoped), "Tally"); !slices.Equal(have, want) {
+	if want := storetest.Scoped; !slices.Equal(have, want) {
 		t.Errorf("scoped readings %v, examined %v", have, want)
 	}
 }
