@@ -38,18 +38,23 @@ func (m *mover) lookAgain(f finding.Finding, s finding.Sighting) {
 				return // enough to lift; the rest of the proof follows the release
 			}
 		}
-		m.want(Set{TimerRecheck, max(f.GoodSince+gap.Micros(), m.now)})
+		m.soonest(f.GoodSince + gap.Micros())
 	case s.Verdict == finding.Vulnerable && f.State == finding.Suspicion:
 		gap := m.p.Proof.ConfirmGap
 		if m.d.Case.Track == ScanBlocked {
 			gap = m.p.Proof.SilentGap
 		}
-		m.want(Set{TimerRecheck, f.FirstSeen + gap.Micros()})
+		m.soonest(f.FirstSeen + gap.Micros())
 	case s.Verdict == finding.NoAnswer:
 		if f.State == finding.Open || f.State == finding.Claimed {
-			m.want(Set{TimerRecheck, f.SilentFrom + m.p.Proof.SilentGap.Micros()})
+			m.soonest(f.SilentFrom + m.p.Proof.SilentGap.Micros())
 		}
 	}
+}
+
+// soonest asks for the next look at a time, and never in the same minute: what a look could not settle, one at once cannot.
+func (m *mover) soonest(at int64) {
+	m.want(Set{TimerRecheck, max(at, m.now+hour/60)})
 }
 
 // consequences: a positive look moves the case only by a finding that is open; another's says nothing about it.

@@ -255,7 +255,7 @@ func (w *world) judgeMail(cut bool, lost, doubled func(string, ...any)) {
 	copies := map[string]map[string]int{} // step, Message-ID
 	for _, m := range w.Mail.Messages() {
 		for _, s := range steps {
-			if strings.Contains(m.MessageID, "."+strings.ReplaceAll(string(s), "_", "-")+".") && !strings.HasPrefix(m.To, "platform") {
+			if strings.Contains(m.MessageID, "."+strings.ReplaceAll(string(s), "_", "-")+".") && strings.HasSuffix(m.Header.Get("Subject"), "cache-1") {
 				if copies[string(s)] == nil {
 					copies[string(s)] = map[string]int{}
 				}
