@@ -2,7 +2,7 @@ package flow
 
 import (
 	"context"
-	"fmt"
+	"net/netip"
 	"slices"
 
 	"demarc/internal/access"
@@ -19,12 +19,8 @@ import (
 func (l *Line) judge(ctx context.Context, v *Vantage, h harvest) error {
 	d := l.draft("judge")
 	d.change.Coverage = []probe.Coverage{h.coverage}
-	for _, s := range h.moved {
-		d.say(Happening{Event: "observation.discarded", ServerID: s.holder.Server, Project: s.holder.Project, Detail: fmt.Sprintf("%s changed hands while it was probed", s.Endpoint.Addr)})
-	}
-	for _, s := range h.touched {
-		d.say(Happening{Event: "observation.discarded", ServerID: s.holder.Server, Project: s.holder.Project, Detail: fmt.Sprintf("the port behind %s was altered while it was probed", s.Endpoint.Addr)})
-	}
+	d.sayDiscarded(h.moved, "changed hands while it was probed")
+	d.sayDiscarded(h.touched, "leads to a port that was altered while it was probed")
 	if err := d.exposures(ctx, v, h); err != nil {
 		return err
 	}
@@ -43,6 +39,17 @@ func (l *Line) judge(ctx context.Context, v *Vantage, h harvest) error {
 		return err
 	}
 	return d.commit(ctx)
+}
+
+// sayDiscarded records, once for each address, that what was seen there counts for nobody.
+func (d *draft) sayDiscarded(ss []sight, why string) {
+	said := map[netip.Addr]bool{}
+	for _, s := range ss {
+		if !said[s.Endpoint.Addr] {
+			said[s.Endpoint.Addr] = true
+			d.say(Happening{Event: "observation.discarded", ServerID: s.holder.Server, Project: s.holder.Project, Detail: s.Endpoint.Addr.String() + " " + why})
+		}
+	}
 }
 
 // silentHosts finds the machines that run, whose rules let us in, and that answered nothing at all. That is no breach; it is

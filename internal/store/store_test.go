@@ -140,8 +140,8 @@ func TestNoScopedReadingIsForgotten(t *testing.T) {
 		}
 	}
 	slices.Sort(have)
-	if want := storetest.Scoped; !slices.Equal(have, want) {
-		t.Errorf("scoped readings %v, examined %v", have, want)
+	if !slices.Equal(have, storetest.Scoped) {
+		t.Errorf("scoped readings %v, examined %v", have, storetest.Scoped)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"demarc/internal/asset"
+	"demarc/internal/fault"
 	"demarc/internal/flow"
 	"demarc/internal/lab"
 	"demarc/internal/policy"
@@ -61,6 +62,9 @@ func New(ctx context.Context, o Options) (*Demo, error) {
 			return nil, fmt.Errorf("making a folder for the demo: %w", err)
 		}
 		d.Dir, d.ownDir = dir, true
+	}
+	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
+		return nil, fault.New(fault.Config, "cannot make the demo's folder: %w", err)
 	}
 	scenario := lab.DemoScenario()
 	scenario.Anywhere = o.Anywhere

@@ -78,7 +78,7 @@ func (s *story) react(server string, h flow.Happening) {
 			}
 			return s.d.Demarc.Line.Claim(ctx, h.Case, "bruno")
 		})
-	case server == "notebook" && notified:
+	case server == "notebook" && notified && s.count("notebook case.notified") == 0:
 		s.plan(2*time.Hour, "Carol does not fix anything; she drops the scanner's packets", func(context.Context) error {
 			return w.BlockSource("notebook", true, netip.PrefixFrom(lab.DemoScanner, 32))
 		})
