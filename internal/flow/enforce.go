@@ -108,7 +108,7 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 		if err != nil {
 			return f, err
 		}
-		g := gate.Finding{ID: x.ID, State: x.State, Grade: x.Grade, Looks: looks, ProbeAge: gate.Unknown}
+		g := gate.Finding{ID: x.ID, State: x.State, Grade: x.Grade, Class: x.Class, Looks: looks, ProbeAge: gate.Unknown}
 		if n := len(looks); n > 0 {
 			g.ProbeAge = gate.Age(max(l.Clock.Now()-looks[n-1].At, l.Clock.Real()-looks[n-1].RealAt))
 		}
@@ -294,6 +294,13 @@ func (l *Line) attempt(ctx context.Context, a attempt) error {
 func (d *draft) intend(c casework.Case, act casework.Act, detail string) {
 	d.change.Acts = append(d.change.Acts, act)
 	h := about(c, "act.intended")
-	h.Act, h.Detail = string(act.Kind), fmt.Sprintf("%d ports, %s", len(act.Ports), detail)
+	h.Act, h.Detail = string(act.Kind), portsOf(act)+", "+detail
 	d.say(h)
+}
+
+func portsOf(act casework.Act) string {
+	if len(act.Ports) == 1 {
+		return "1 port"
+	}
+	return fmt.Sprintf("%d ports", len(act.Ports))
 }

@@ -26,6 +26,11 @@ func (l *Line) notify(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	d := l.draft("notify")
+	if ds.Case.State == casework.OnHold && m.To == casework.Owner {
+		m.NextAt = d.now + hour // until a person has looked
+		d.change.Mails = []casework.Mail{m}
+		return true, d.commit(ctx)
+	}
 	if why := l.stale(ds.Case, m); why != "" {
 		return true, d.giveUp(ctx, ds, m, why)
 	}
@@ -80,8 +85,6 @@ const (
 // stale tells why a queued mail must not go out any more.
 func (l *Line) stale(c casework.Case, m casework.Mail) string {
 	switch {
-	case c.State == casework.OnHold && m.To == casework.Owner:
-		return overtaken
 	case m.Step == casework.StepNotice && !slices.Contains([]casework.State{casework.New, casework.Notified, casework.Acknowledged}, c.State),
 		(m.Step == casework.StepFinal || m.Step == casework.StepRelapse) && c.State != casework.Overdue && c.State != casework.FinalWarning,
 		m.Step == casework.StepApproval && c.State != casework.Queued:
@@ -138,6 +141,16 @@ func (l *Line) Acknowledge(ctx context.Context, id, by string) error {
 	return l.act(ctx, id, by, casework.Acknowledgement{By: by})
 }
 
+// Resume lets a case on hold go on, after a person has looked.
+func (l *Line) Resume(ctx context.Context, id, by string) error {
+	return l.act(ctx, id, by, casework.Resume{By: by})
+}
+
+// Withdraw takes a case back: what was done to the machine is undone.
+func (l *Line) Withdraw(ctx context.Context, id, by, why string) error {
+	return l.act(ctx, id, by, casework.Withdraw{By: by, Why: why})
+}
+
 // Approve records an operator's consent to the act that waits in a case.
 func (l *Line) Approve(ctx context.Context, id, by string) error {
 	return l.act(ctx, id, by, casework.Approve{By: by})
@@ -165,6 +178,10 @@ func nameOf(ev casework.Event) string {
 		return "acknowledged"
 	case casework.Approve:
 		return "approved"
+	case casework.Resume:
+		return "resumed"
+	case casework.Withdraw:
+		return "withdrew"
 	}
 	return "acted"
 }

@@ -36,6 +36,7 @@ type Finding struct {
 	ID       string
 	State    finding.State
 	Grade    finding.Grade
+	Class    string
 	Looks    []finding.Sighting // in the order of their times
 	ProbeAge Age                // of the latest positive look, on the slower of both clocks
 }
@@ -140,11 +141,12 @@ func class(f Facts, p *policy.Policy) string {
 	return unless(k.End == policy.Quarantine, fmt.Sprintf("class %s ends in %s", f.Case.Class, k.End))
 }
 
-// acting picks the findings that carry the act: open and proved. Others of the case neither help nor hinder.
+// acting picks the findings that carry the act: open, proved, and of the class whose time is over. Others of the case
+// neither help nor hinder.
 func acting(f Facts) []Finding {
 	var out []Finding
 	for _, x := range f.Findings {
-		if x.State == finding.Open && x.Grade == finding.Proved {
+		if x.State == finding.Open && x.Grade == finding.Proved && x.Class == f.Case.Class {
 			out = append(out, x)
 		}
 	}
@@ -157,7 +159,7 @@ func proof(f Facts, _ *policy.Policy) string {
 			return "the attribution of finding " + x.ID + " is in doubt"
 		}
 	}
-	return unless(len(acting(f)) > 0, "no finding is open and proved")
+	return unless(len(acting(f)) > 0, "no finding of the case's class is open and proved")
 }
 
 func identity(f Facts, _ *policy.Policy) string {
@@ -222,6 +224,8 @@ func persisted(looks []finding.Sighting, c casework.Case) string {
 	for i := range looks {
 		l := &looks[i]
 		switch {
+		case l.Verdict.Negative() && l.At <= first[0].AcceptedAt:
+			before = nil // it came back before anybody was told: the later look counts
 		case l.Verdict.Negative() && before != nil && (c.RelapsedAt == 0 || l.At > c.RelapsedAt):
 			return "a look between was clean"
 		case l.Verdict != finding.Vulnerable:
