@@ -133,7 +133,7 @@ func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (gate
 	}
 	t.ServerExists, t.SameProject = true, s.Project == ds.Case.Project
 	t.Protected = l.Protected != nil && l.Protected(*s)
-	holders := l.holders()
+	holders := l.holds
 	t.SamePort = true
 	for _, f := range ds.Findings {
 		if !f.State.Live() {

@@ -9,7 +9,6 @@ import (
 	"demarc/internal/casework/notice"
 	"demarc/internal/fault"
 	"demarc/internal/finding"
-	"demarc/internal/reach"
 	"demarc/internal/untrusted"
 )
 
@@ -126,7 +125,7 @@ func (l *Line) item(f finding.Finding) notice.Item {
 	}
 	v := l.vantage(f.Vantage)
 	if l.Remedy != nil && v != nil {
-		it.Remedy = l.Remedy(l.x, f, reach.Compute(l.x, v.View).Lookup(f.Endpoint).By)
+		it.Remedy = l.Remedy(l.x, f, l.reach(v).Lookup(f.Endpoint).By)
 	}
 	return it
 }
