@@ -11,6 +11,7 @@ import (
 	"demarc/internal/casework"
 	"demarc/internal/casework/gate"
 	"demarc/internal/cloud"
+	"demarc/internal/finding"
 )
 
 // enforce takes the approved acts that are due, as one batch: over any budget, none of them happens.
@@ -109,8 +110,10 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 			return f, err
 		}
 		g := gate.Finding{ID: x.ID, State: x.State, Grade: x.Grade, Class: x.Class, Looks: looks, ProbeAge: gate.Unknown}
-		if n := len(looks); n > 0 {
-			g.ProbeAge = gate.Age(max(l.Clock.Now()-looks[n-1].At, l.Clock.Real()-looks[n-1].RealAt))
+		for _, s := range looks { // silence confirms nothing, however fresh it is
+			if s.Verdict == finding.Vulnerable {
+				g.ProbeAge = gate.Age(max(l.Clock.Now()-s.At, l.Clock.Real()-s.RealAt))
+			}
 		}
 		f.Findings = append(f.Findings, g)
 	}

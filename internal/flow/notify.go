@@ -103,7 +103,7 @@ func (l *Line) stale(c casework.Case, m casework.Mail) string {
 // write makes the words of a mail.
 func (l *Line) write(ds casework.Dossier, m casework.Mail) (subject, body string) {
 	letter := notice.Letter{Case: ds.Case, Step: m.Step, Deadline: m.Deadline, End: l.Policy.Classes[ds.Case.Class].End, Zone: l.Policy.Location(), PolicyURL: l.PolicyURL, Contacts: l.Contacts,
-		Server: untrusted.From(string(ds.Case.Server)), Project: untrusted.From(string(ds.Case.Project))}
+		Server: untrusted.From(string(ds.Case.Server)), Project: untrusted.From(string(ds.Case.Project)), Untold: l.untold(ds.Case, m)}
 	if s := l.server(ds.Case.Server); s != nil {
 		letter.Server = s.Name
 	}
@@ -116,6 +116,19 @@ func (l *Line) write(ds casework.Dossier, m casework.Mail) (subject, body string
 		}
 	}
 	return notice.Write(letter)
+}
+
+// untold tells whether a mail must say that the owner was not reached: it goes to the operators in the owner's place, or asks
+// them for an act of which nobody but themselves was given notice.
+func (l *Line) untold(c casework.Case, m casework.Mail) bool {
+	operators := l.Contacts.Operators
+	switch {
+	case m.To == casework.Owner:
+		return m.Recipient == operators
+	case m.Step == casework.StepApproval:
+		return !slices.ContainsFunc(c.Notices, func(n casework.Notice) bool { return n.To == casework.Owner && n.Recipient != operators })
+	}
+	return false
 }
 
 func (l *Line) item(f finding.Finding) notice.Item {

@@ -186,12 +186,17 @@ func fresh(what string, a Age, most policy.Duration) string {
 	return ""
 }
 
+// probeFresh: a finding was confirmed lately, and no look since failed to show it.
 func probeFresh(f Facts, p *policy.Policy) string {
 	why := "no finding was confirmed"
 	for _, x := range acting(f) {
-		if why = fresh("the confirmation", x.ProbeAge, p.Freshness.Probe); why == "" {
+		if why = fresh("the confirmation", x.ProbeAge, p.Freshness.Probe); why != "" {
+			continue
+		}
+		if n := len(x.Looks); n == 0 || x.Looks[n-1].Verdict == finding.Vulnerable {
 			return ""
 		}
+		why = "the last look did not show it"
 	}
 	return unless(len(acting(f)) == 0, why)
 }

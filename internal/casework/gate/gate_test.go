@@ -88,6 +88,9 @@ var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 		"unknown": func(f *Facts, _ *policy.Policy) { f.Target.BindingAge = Unknown },
 	},
 	"probe-fresh": {
+		"silent since": func(f *Facts, _ *policy.Policy) {
+			f.Findings[0].Looks = append(f.Findings[0].Looks, finding.Sighting{At: f.Now, Verdict: finding.NoAnswer})
+		},
 		"stale":   func(f *Facts, p *policy.Policy) { f.Findings[0].ProbeAge = Age(p.Freshness.Probe.Micros() + 1) },
 		"unknown": func(f *Facts, _ *policy.Policy) { f.Findings[0].ProbeAge = Unknown },
 	},
@@ -104,7 +107,7 @@ var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 		},
 		"before grace":  func(f *Facts, _ *policy.Policy) { f.Findings[0].Looks[1].At = f.Case.GraceEnds - 1 },
 		"never at all":  func(f *Facts, _ *policy.Policy) { f.Findings[0].Looks = nil },
-		"only silences": func(f *Facts, _ *policy.Policy) { f.Findings[0].Looks[1].Verdict = finding.NoAnswer },
+		"only silences": func(f *Facts, _ *policy.Policy) { f.Findings[0].Looks[0].Verdict = finding.NoAnswer },
 	},
 	"notices": {
 		"no final":        func(f *Facts, _ *policy.Policy) { f.Case.Notices = f.Case.Notices[:1] },

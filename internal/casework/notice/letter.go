@@ -36,6 +36,7 @@ type Letter struct {
 	Zone      *time.Location
 	PolicyURL string
 	Contacts  Contacts
+	Untold    bool // a contact of the project could not be told: the operators read this in its place, or decide knowing it
 }
 
 func stamp(at int64) string { return strconv.FormatInt(at, 10) }
@@ -54,6 +55,9 @@ func Moment(at int64, z *time.Location) string {
 func Write(l Letter) (subject, body string) {
 	var b strings.Builder
 	subject = fmt.Sprintf("[%s] %s: %s", l.Case.Ref(), headline(l), short(l.Server))
+	if l.Untold {
+		fmt.Fprintf(&b, "To the operators: a contact of the project could not be told by mail. Please find out who the owner is and tell them,\nbefore anything happens to the machine.\n\n")
+	}
 	fmt.Fprintf(&b, "%s\n\n", opening(l))
 	fmt.Fprintf(&b, "Machine:  %s\n          %s\nProject:  %s (%s)\nCase:     %s\n", l.Server.Mail(), one(l.Case.Server), l.Project.Mail(), one(l.Case.Project), l.Case.Ref())
 	if l.Deadline > 0 {
