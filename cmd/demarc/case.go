@@ -239,7 +239,7 @@ func caseCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return r.with(c.Context(), func(db *store.DB) error { return showCase(c, &r, db, args[0]) })
 		},
-	})
+	}, ownerCommand(&r, acknowledgement), ownerCommand(&r, claimed))
 	return c
 }
 
@@ -532,7 +532,13 @@ func mailCommand() *cobra.Command {
 		},
 	}
 	ls.Flags().StringVar(&of, "case", "", "only those of a case")
-	c.AddCommand(ls)
+	c.AddCommand(ls, &cobra.Command{
+		Use: "show ID", Short: "Show a mail with its words, by its id or Message-ID", Example: "  demarc mail show 0199f3a4-… --db demarc.db\n  demarc mail show dm-1a2b3c.notice.5f2e…@cloud.example --output json",
+		Args: checkArgs(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			return r.with(c.Context(), func(db *store.DB) error { return showMail(c, &r, db, args[0]) })
+		},
+	})
 	return c
 }
 

@@ -57,7 +57,7 @@ var scriptBegan = time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 const scriptDay = int64(24 * time.Hour / time.Microsecond)
 
 // makeLedger makes a database: empty; filled, with one address that moves between machines after two days and one
-// case; or tampered, which alters one that is there.
+// case that waits for approval; the same with the case at another state; or tampered, which alters one that is there.
 func makeLedger(ctx context.Context, kind, path string) (err error) {
 	if kind == "tampered" || kind == "malformed" {
 		h, err := sql.Open("sqlite", "file:"+path)
@@ -79,7 +79,11 @@ func makeLedger(ctx context.Context, kind, path string) (err error) {
 	if kind == "empty" {
 		return nil
 	}
-	for _, c := range []casework.Change{inventoryAt(0, "port-1"), caseChange(), inventoryAt(2*scriptDay, "port-2")} {
+	open := caseChange()
+	if kind != "filled" {
+		open.Cases[0].State = casework.State(kind)
+	}
+	for _, c := range []casework.Change{inventoryAt(0, "port-1"), open, inventoryAt(2*scriptDay, "port-2")} {
 		if err := db.Commit(ctx, c); err != nil {
 			return err
 		}
@@ -142,7 +146,9 @@ func caseChange() casework.Change {
 		Cases: []casework.Case{{ID: scriptCase, Cloud: "lab", Server: "s-gpu", Project: "p-genomics", Party: duty.Customer, Track: casework.Vulnerability, Zone: probe.Internet, Class: "E",
 			State: casework.Queued, OpenedAt: at, Due: at + 4*scriptDay, QueuedAt: at}},
 		Mails: []casework.Mail{{ID: "m-1", Case: scriptCase, Step: casework.StepNotice, To: casework.Owner, Recipient: "bob@genomics.example", MessageID: "one@lab.example", QueuedAt: at,
-			Status: casework.Waiting, NextAt: at, LastError: "450 try later\x1b[31m"}},
+			Status: casework.Waiting, NextAt: at, LastError: "450 try later\x1b[31m"},
+			{ID: "m-2", Case: scriptCase, Step: casework.StepApproval, To: casework.Operators, Recipient: "ops@lab.example", MessageID: "two@lab.example", QueuedAt: at, Attempts: 1,
+				Status: casework.Taken, AcceptedAt: at, Subject: "[DM-ABCDEF] an act waits for approval: gpu", Body: "It waits.\n\nMachine:  \\x1b\x1b[31m\n"}},
 		Audit: []audit.Entry{entry("demarc", "finding.opened", "192.0.2.20:6379/tcp: Redis answers without a password"), entry("demarc", "case.opened", ""), entry("carol", "people.noted", "by carol")},
 	}
 }

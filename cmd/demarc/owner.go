@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"demarc/internal/access"
+	"demarc/internal/casework"
+	"demarc/internal/fault"
+	"demarc/internal/serve"
+	"demarc/internal/store"
+	"demarc/internal/untrusted"
+)
+
+// word is something an owner said of a case, as an operator records it.
+type word struct {
+	use, short, long, example string
+	heard                     func(casework.Case) error // tells why the word would change nothing
+	record                    func(d *serve.Desk, ctx context.Context, id, by string) error
+	told                      func(before, after casework.Case) string
+}
+
+var acknowledgement = word{
+	use: "ack CASE", short: "Record that an owner has reacted",
+	long: "Record that an owner has reacted to the notice of a case. The deadline stays as it is.",
+	example: `  demarc case ack DM-1A2B3C --by alice --db demarc.db
+  demarc case ack DM-1A2B3C --by alice --config demarc.yaml --output json`,
+	heard: func(c casework.Case) error {
+		if c.State != casework.Notified {
+			return fault.New(fault.Refused, "case %s is %s: only a case that is notified is acknowledged", c.Ref(), c.State).Hinted("see demarc case show %s", c.Ref())
+		}
+		return nil
+	},
+	record: (*serve.Desk).Acknowledge,
+	told:   func(_, c casework.Case) string { return c.Ref() + " is acknowledged. Its deadline stays." },
+}
+
+var claimed = word{
+	use: "fixed CASE", short: "Record that an owner says it is fixed, and look again",
+	long: `Record that an owner says a case is fixed. Nothing is believed: the machine is looked at again, and two clean looks prove it.
+
+For a machine that is off the network this asks for its release, at most once in ten minutes.`,
+	example: `  demarc case fixed DM-1A2B3C --by alice --db demarc.db
+  demarc case fixed DM-1A2B3C --by alice --config demarc.yaml --output json`,
+	heard: func(c casework.Case) error {
+		switch {
+		case slices.Contains([]casework.State{casework.New, casework.OnHold}, c.State):
+			return fault.New(fault.Refused, "case %s is %s: nothing is fixed in it by anybody's word", c.Ref(), c.State).Hinted("see demarc case show %s", c.Ref())
+		case c.State.Over():
+			return fault.New(fault.Refused, "case %s is %s: it is over", c.Ref(), c.State).Hinted("see demarc case list --live")
+		}
+		return nil
+	},
+	record: (*serve.Desk).Claim,
+	told: func(before, c casework.Case) string {
+		switch {
+		case c.State != casework.Verifying:
+			return c.Ref() + " is looked at again. Two clean looks prove the fix."
+		case c.RequestedAt == before.RequestedAt:
+			return c.Ref() + ": a release was asked for less than ten minutes ago. This request changes nothing."
+		}
+		return c.Ref() + " is looked at again. Two clean looks give the machine its network back."
+	},
+}
+
+// ownerCommand records what an owner said.
+func ownerCommand(r *reading, w word) *cobra.Command {
+	var by string
+	c := &cobra.Command{
+		Use: w.use, Short: w.short, Long: w.long, Example: w.example, Args: checkArgs(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			if strings.TrimSpace(by) == "" {
+				return fault.New(fault.Usage, "a word needs a name").Hinted("say whose it is with --by; it stands in the audit log")
+			}
+			return r.desk(c.Context(), func(db *store.DB, d *serve.Desk) error { return recordWord(c, r, db, d, w, args[0], by) })
+		},
+	}
+	c.Flags().StringVar(&by, "by", "", "who says so: the owner, or who was told")
+	return c
+}
+
+func recordWord(c *cobra.Command, r *reading, db *store.DB, d *serve.Desk, w word, id, by string) error {
+	before, err := findCase(c.Context(), db, id)
+	if err != nil {
+		return err
+	}
+	if err := w.heard(before); err != nil {
+		return err
+	}
+	if err := w.record(d, c.Context(), before.ID, by); err != nil {
+		return err
+	}
+	after, err := db.Case(c.Context(), access.Operator(), before.ID)
+	if err != nil {
+		return err
+	}
+	if r.output == "json" {
+		row, err := caseRowOf(newNaming(c.Context(), db), after)
+		if err != nil {
+			return err
+		}
+		return writeIndented(c.OutOrStdout(), row)
+	}
+	_, err = fmt.Fprintln(c.OutOrStdout(), w.told(before, after))
+	return err
+}
+
+// mailFile is a mail with its words.
+type mailFile struct {
+	mailRow
+	Thread string `json:"thread,omitempty"` // Message-ID of the case's first mail to this recipient
+	Body   string `json:"body,omitempty"`
+}
+
+func showMail(c *cobra.Command, r *reading, db *store.DB, id string) error {
+	m, err := findMail(c.Context(), db, id)
+	if err != nil {
+		return err
+	}
+	file := mailFile{mailRowOf(m), m.Thread, printableLines(m.Body)}
+	switch r.output {
+	case "json":
+		return writeIndented(c.OutOrStdout(), file)
+	case "csv":
+		return list(c, r, "", []mailRow{file.mailRow}, mailColumns(r)...)
+	}
+	s := newSheet(c)
+	s.row("mail", m.ID)
+	s.row("message id", m.MessageID)
+	s.row("case", casework.Ref(m.Case)+" ("+m.Case+")")
+	s.row("step", fmt.Sprintf("%s, to the %s", m.Step, m.To))
+	s.row("recipient", m.Recipient)
+	s.row("status", fmt.Sprintf("%s, attempt %d", m.Status, m.Attempts))
+	s.row("queued", r.when(file.QueuedAt))
+	s.row("next", r.when(file.NextAt))
+	s.row("accepted", r.when(file.AcceptedAt))
+	s.row("deadline", r.when(file.Deadline))
+	s.text("last error", file.LastError)
+	s.row("subject", m.Subject)
+	if err := s.end(); err != nil {
+		return err
+	}
+	if m.Body == "" {
+		_, err = fmt.Fprintln(c.OutOrStdout(), "\nIts words are made when it is sent.")
+		return err
+	}
+	_, err = fmt.Fprint(c.OutOrStdout(), "\n", file.Body)
+	return err
+}
+
+// printableLines keeps the lines of a text, and nothing else that moves a cursor.
+func printableLines(s string) string {
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		shown := untrusted.From(strings.TrimRight(line, "\r\n")).Terminal()
+		b.WriteString(strings.ReplaceAll(shown, `\\`, `\`) + "\n")
+	}
+	return b.String()
+}
+
+// findMail finds a mail by its id or its Message-ID.
+func findMail(ctx context.Context, db *store.DB, id string) (casework.Mail, error) {
+	m, err := db.Mail(ctx, access.Operator(), id)
+	if !fault.Is(err, fault.NotFound) {
+		return m, err
+	}
+	ms, listErr := db.Mails(ctx, access.Operator())
+	if listErr != nil {
+		return m, listErr
+	}
+	want := strings.TrimSuffix(strings.TrimPrefix(id, "<"), ">")
+	for _, m := range ms {
+		if m.MessageID == want {
+			return m, nil
+		}
+	}
+	return m, hinted(err, "see demarc mail list --output json")
+}
