@@ -239,7 +239,7 @@ func caseCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return r.with(c.Context(), func(db *store.DB) error { return showCase(c, &r, db, args[0]) })
 		},
-	}, ownerCommand(&r, acknowledgement), ownerCommand(&r, claimed))
+	}, ownerCommand(&r, acknowledgement), ownerCommand(&r, claimed), ownerCommand(&r, resumed))
 	return c
 }
 

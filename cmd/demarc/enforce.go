@@ -47,7 +47,7 @@ Without a terminal to confirm on, give --yes.`,
 	}
 	approve.Flags().BoolVar(&sure, "yes", false, "do not ask")
 	approve.Flags().StringVar(&by, "by", "", "who approves")
-	c.AddCommand(approve, switchCommand(&r, true), switchCommand(&r, false), &cobra.Command{
+	c.AddCommand(approve, releaseCommand(&r), switchCommand(&r, true), switchCommand(&r, false), &cobra.Command{
 		Use: "pending", Short: "List the cases whose act waits for approval or the gate", Example: "  demarc enforce pending --db demarc.db",
 		Args: checkArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -59,6 +59,7 @@ const (
 	StepApproval   Step = "approval"   // to the operators: an act waits for them
 	StepRefused    Step = "refused"    // to the operators: the gate said no, and why
 	StepHeld       Step = "held"       // to the operators: a human must look
+	StepWithdrawn  Step = "withdrawn"  // an operator took the case back
 )
 
 // Audience is who a step is for.
@@ -126,8 +127,10 @@ type Case struct {
 	Act       string     `json:"act,omitempty"` // the order that restricts the machine
 	Notices   []Notice   `json:"notices,omitempty"`
 	Approvals []Approval `json:"approvals,omitempty"`
-	Blocks    []string   `json:"blocks,omitempty"` // why the gate last said no
-	Hold      string     `json:"hold,omitempty"`   // why a human must look
+	Blocks    []string   `json:"blocks,omitempty"`    // why the gate last said no
+	Hold      string     `json:"hold,omitempty"`      // why a human must look
+	HeldFrom  State      `json:"held_from,omitempty"` // where it stood before
+	Withdrawn string     `json:"withdrawn,omitempty"` // who took it back, and why
 	Version   int        `json:"version"`
 }
 

@@ -31,6 +31,10 @@ type (
 	Hold struct{ Why string }
 	// Discarded: what was seen cannot be attributed to this machine after all.
 	Discarded struct{ Finding, Why string }
+	// Resume: a person has looked at a case on hold, and it goes on where it stood.
+	Resume struct{ By string }
+	// Withdraw: an operator takes the case back. What was done is undone, whatever the findings say.
+	Withdraw struct{ By, Why string }
 	// Gone: the machine no longer exists.
 	Gone struct{}
 )
@@ -47,6 +51,8 @@ func (Acted) event()           {}
 func (Restored) event()        {}
 func (Hold) event()            {}
 func (Discarded) event()       {}
+func (Resume) event()          {}
+func (Withdraw) event()        {}
 func (Gone) event()            {}
 
 // Effect is something that must happen because of an event. Effects are written down in the transaction that

@@ -67,11 +67,15 @@ func (m *mover) apply(ev Event) {
 		m.restored()
 	case Hold:
 		if c.State != OnHold {
-			c.State, c.Hold = OnHold, e.Why
+			c.HeldFrom, c.State, c.Hold = c.State, OnHold, e.Why
 			m.want(Send{StepHeld, Operators}, Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerEnforce})
 		}
 	case Discarded:
 		m.discarded(e)
+	case Resume:
+		m.resumed()
+	case Withdraw:
+		m.withdrawn(e)
 	case Gone:
 		m.gone()
 	}
@@ -96,16 +100,21 @@ func (m *mover) tell(s Step) {
 	}
 }
 
-// opened joins a finding to the case. The case takes the gravest class and the widest zone; a finding that joins
-// later than the first notice is told with the next mail of the case and by the same clock.
+// opened joins a finding to the case. The case takes the gravest class and the widest zone. A finding that joins later than
+// the first notice is told with the next mail of the case and by the same clock; but one that gives less time, or comes
+// in probation, begins a new round, with a notice of its own.
 func (m *mover) opened(e Opened) {
 	c := &m.d.Case
 	for _, f := range m.d.Findings {
-		if f.ID != e.Finding {
+		if f.ID != e.Finding || !f.State.Live() {
 			continue
 		}
-		if Graver(f.Class, c.Class) {
+		graver := Graver(f.Class, c.Class)
+		if graver {
 			c.Class = f.Class
+		}
+		if c.State == Released || c.State == Verified || graver && m.shortens() {
+			m.newRound()
 		}
 		if c.Zone == "" || f.Key.Zone == probe.Internet {
 			c.Zone = f.Key.Zone
@@ -117,6 +126,67 @@ func (m *mover) opened(e Opened) {
 	case c.State == New:
 		m.want(Set{TimerRecheck, m.now}) // nobody is told before a second look, at the address it has then
 	}
+}
+
+// shortens tells whether a notice now would end sooner than the clock that runs.
+func (m *mover) shortens() bool {
+	c := m.d.Case
+	return (c.State == Notified || c.State == Acknowledged) && m.now+FixTime(c, m.p) < c.Due
+}
+
+// newRound starts a case over: what was told before stands in the audit log and in the mails.
+func (m *mover) newRound() {
+	c := &m.d.Case
+	c.State, c.OpenedAt, c.Notices, c.Approvals, c.Blocks = New, m.now, nil, nil, nil
+	c.ClockFrom, c.Due, c.FinalAt, c.GraceEnds, c.QueuedAt, c.ProbationEnds, c.RelapsedAt = 0, 0, 0, 0, 0, 0, 0
+	c.Class = ""
+	for _, f := range m.d.live() {
+		if c.Class == "" || Graver(f.Class, c.Class) {
+			c.Class = f.Class
+		}
+	}
+	m.want(Cancel{TimerDue}, Cancel{TimerProbation})
+}
+
+// resumed: a person has looked. The case goes on where it stood; an act that waited must be approved again.
+func (m *mover) resumed() {
+	c := &m.d.Case
+	if c.State != OnHold {
+		return
+	}
+	for i := range m.d.Findings {
+		if m.d.Findings[i].State == finding.AttributionHold {
+			m.d.Findings[i].State = finding.Open
+		}
+	}
+	c.State, c.Hold, c.Approvals = c.HeldFrom, "", nil
+	switch {
+	case c.Act != "":
+		c.State = Restricted
+	case c.State == Queued || c.State == FinalWarning:
+		c.State = FinalWarning
+		m.want(Set{TimerGrace, max(c.GraceEnds, m.now)})
+	case c.State == Notified || c.State == Acknowledged:
+		m.want(Set{TimerDue, max(c.Due, m.now)})
+	}
+	m.want(Set{TimerRecheck, m.now})
+}
+
+// withdrawn: the operators' error, or their mercy. The findings count for nothing any more; should the weakness be there, the
+// next sweep opens a new case.
+func (m *mover) withdrawn(e Withdraw) {
+	c := &m.d.Case
+	c.Withdrawn = e.By + ": " + e.Why
+	for _, f := range m.d.live() {
+		f.State, f.Cause = finding.Dropped, "withdrawn by "+c.Withdrawn
+	}
+	for i := range m.d.Findings {
+		if m.d.Findings[i].State == finding.AttributionHold {
+			m.d.Findings[i].State = finding.Dropped
+		}
+	}
+	c.State, c.Hold, c.Approvals = Verifying, "", nil
+	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerRecheck}, Cancel{TimerEnforce}, Cancel{TimerProbation}, Set{TimerRelease, m.now})
 }
 
 func suspected(fs []finding.Finding, id string) bool {
@@ -175,7 +245,7 @@ func Promise(c Case, s Step, p *policy.Policy, now int64) int64 {
 		if c.State == FinalWarning {
 			at = max(c.GraceEnds, now)
 		}
-	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld:
+	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepWithdrawn:
 		return 0
 	}
 	const minute = int64(time.Minute / time.Microsecond)
@@ -212,7 +282,7 @@ func (m *mover) accepted(n Notice) {
 		}
 	case StepFinal, StepRelapse:
 		m.warned(n)
-	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld:
+	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepWithdrawn:
 	}
 }
 
@@ -307,6 +377,14 @@ func (m *mover) acted(act string) {
 func (m *mover) restored() {
 	c := &m.d.Case
 	if c.State != Verifying && c.State != Restricted && c.State != OnHold {
+		return
+	}
+	if c.Withdrawn != "" {
+		c.Act = ""
+		if len(c.Notices) > 0 {
+			m.tell(StepWithdrawn)
+		}
+		m.closed()
 		return
 	}
 	c.State, c.Act, c.ReleasedAt, c.ProbationEnds, c.Hold = Released, "", m.now, m.now+m.p.Proof.Closed.Micros(), ""

@@ -277,8 +277,14 @@ func entered(t *rapid.T, before, after casework.Dossier, ev casework.Event, h hi
 				t.Fatalf("closed with a finding that is %s", f.State)
 			}
 		}
-	case casework.New:
-		t.Fatalf("new again by %+v", ev)
+	case casework.New: // a new round
+		o, joined := ev.(casework.Opened)
+		if !joined || !slices.ContainsFunc(after.Findings, func(f finding.Finding) bool { return f.ID == o.Finding && f.State.Live() }) {
+			t.Fatalf("new again by %+v", ev)
+		}
+		if !slices.Contains([]casework.State{casework.Released, casework.Verified, casework.Notified, casework.Acknowledged}, b.State) {
+			t.Fatalf("new again from %s", b.State)
+		}
 	case casework.Acknowledged, casework.OnHold, casework.Moot:
 	}
 }

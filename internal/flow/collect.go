@@ -45,7 +45,7 @@ const (
 // server held it when the probe was planned and still does, at the same revisions, after the answer.
 func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard probe.Shard) (harvest, error) {
 	h := harvest{set: set}
-	before := l.holders()
+	before := l.holds
 	var got []probe.Observation
 	cov, err := v.Engine.Probe(ctx, shard, l.scripts, func(o probe.Observation) { got = append(got, o) })
 	if err != nil {
@@ -83,9 +83,9 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 
 // holders maps every address outside the cloud can send to on the port behind it. An address that leads to two ports is
 // shared.
-func (l *Line) holders() map[netip.Addr]asset.Holder {
+func holders(x *asset.Index) map[netip.Addr]asset.Holder {
 	out := map[netip.Addr]asset.Holder{}
-	for _, h := range l.x.Holders() {
+	for _, h := range x.Holders() {
 		if h.Scope != asset.ExternalScope && !h.Addr.Is6() {
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"demarc/internal/casework"
 	"demarc/internal/casework/gate"
 	"demarc/internal/cloud"
+	"demarc/internal/finding"
 )
 
 // enforce takes the approved acts that are due, as one batch: over any budget, none of them happens.
@@ -108,9 +109,11 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 		if err != nil {
 			return f, err
 		}
-		g := gate.Finding{ID: x.ID, State: x.State, Grade: x.Grade, Looks: looks, ProbeAge: gate.Unknown}
-		if n := len(looks); n > 0 {
-			g.ProbeAge = gate.Age(max(l.Clock.Now()-looks[n-1].At, l.Clock.Real()-looks[n-1].RealAt))
+		g := gate.Finding{ID: x.ID, State: x.State, Grade: x.Grade, Class: x.Class, Looks: looks, ProbeAge: gate.Unknown}
+		for _, s := range looks { // silence confirms nothing, however fresh it is
+			if s.Verdict == finding.Vulnerable {
+				g.ProbeAge = gate.Age(max(l.Clock.Now()-s.At, l.Clock.Real()-s.RealAt))
+			}
 		}
 		f.Findings = append(f.Findings, g)
 	}
@@ -133,7 +136,7 @@ func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (gate
 	}
 	t.ServerExists, t.SameProject = true, s.Project == ds.Case.Project
 	t.Protected = l.Protected != nil && l.Protected(*s)
-	holders := l.holders()
+	holders := l.holds
 	t.SamePort = true
 	for _, f := range ds.Findings {
 		if !f.State.Live() {
@@ -294,6 +297,13 @@ func (l *Line) attempt(ctx context.Context, a attempt) error {
 func (d *draft) intend(c casework.Case, act casework.Act, detail string) {
 	d.change.Acts = append(d.change.Acts, act)
 	h := about(c, "act.intended")
-	h.Act, h.Detail = string(act.Kind), fmt.Sprintf("%d ports, %s", len(act.Ports), detail)
+	h.Act, h.Detail = string(act.Kind), portsOf(act)+", "+detail
 	d.say(h)
+}
+
+func portsOf(act casework.Act) string {
+	if len(act.Ports) == 1 {
+		return "1 port"
+	}
+	return fmt.Sprintf("%d ports", len(act.Ports))
 }

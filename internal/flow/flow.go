@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
@@ -69,9 +70,11 @@ type Line struct {
 	Config
 	scripts []probe.Script
 	checks  map[string]*detect.Check
-	failed  map[string]failure // work that could not be done lately, so that it is not tried in a circle
-	x       *asset.Index       // the inventory as last committed
-	xAt     int64              // real time of it
+	failed  map[string]failure          // work that could not be done lately, so that it is not tried in a circle
+	x       *asset.Index                // the inventory as last committed
+	xAt     int64                       // real time of it
+	holds   map[netip.Addr]asset.Holder // who holds which address, by x
+	sets    map[string]*reach.Set       // what each vantage point can reach, by x
 }
 
 type failure struct {

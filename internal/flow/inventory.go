@@ -8,6 +8,7 @@ import (
 	"demarc/internal/asset"
 	"demarc/internal/casework"
 	"demarc/internal/fault"
+	"demarc/internal/reach"
 )
 
 // refreshWhenDue reads the cloud when the last reading is older than the policy wants.
@@ -61,6 +62,7 @@ func (l *Line) loadInventory(ctx context.Context, readAt int64) error {
 		return err
 	}
 	l.x, l.xAt = asset.NewIndex(s), readAt
+	l.holds, l.sets = holders(l.x), map[string]*reach.Set{}
 	return nil
 }
 

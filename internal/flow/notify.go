@@ -9,7 +9,6 @@ import (
 	"demarc/internal/casework/notice"
 	"demarc/internal/fault"
 	"demarc/internal/finding"
-	"demarc/internal/reach"
 	"demarc/internal/untrusted"
 )
 
@@ -26,6 +25,11 @@ func (l *Line) notify(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	d := l.draft("notify")
+	if ds.Case.State == casework.OnHold && m.To == casework.Owner {
+		m.NextAt = d.now + hour // until a person has looked
+		d.change.Mails = []casework.Mail{m}
+		return true, d.commit(ctx)
+	}
 	if why := l.stale(ds.Case, m); why != "" {
 		return true, d.giveUp(ctx, ds, m, why)
 	}
@@ -80,8 +84,6 @@ const (
 // stale tells why a queued mail must not go out any more.
 func (l *Line) stale(c casework.Case, m casework.Mail) string {
 	switch {
-	case c.State == casework.OnHold && m.To == casework.Owner:
-		return overtaken
 	case m.Step == casework.StepNotice && !slices.Contains([]casework.State{casework.New, casework.Notified, casework.Acknowledged}, c.State),
 		(m.Step == casework.StepFinal || m.Step == casework.StepRelapse) && c.State != casework.Overdue && c.State != casework.FinalWarning,
 		m.Step == casework.StepApproval && c.State != casework.Queued:
@@ -101,7 +103,7 @@ func (l *Line) stale(c casework.Case, m casework.Mail) string {
 // write makes the words of a mail.
 func (l *Line) write(ds casework.Dossier, m casework.Mail) (subject, body string) {
 	letter := notice.Letter{Case: ds.Case, Step: m.Step, Deadline: m.Deadline, End: l.Policy.Classes[ds.Case.Class].End, Zone: l.Policy.Location(), PolicyURL: l.PolicyURL, Contacts: l.Contacts,
-		Server: untrusted.From(string(ds.Case.Server)), Project: untrusted.From(string(ds.Case.Project))}
+		Server: untrusted.From(string(ds.Case.Server)), Project: untrusted.From(string(ds.Case.Project)), Untold: l.untold(ds.Case, m)}
 	if s := l.server(ds.Case.Server); s != nil {
 		letter.Server = s.Name
 	}
@@ -116,6 +118,19 @@ func (l *Line) write(ds casework.Dossier, m casework.Mail) (subject, body string
 	return notice.Write(letter)
 }
 
+// untold tells whether a mail must say that the owner was not reached: it goes to the operators in the owner's place, or asks
+// them for an act of which nobody but themselves was given notice.
+func (l *Line) untold(c casework.Case, m casework.Mail) bool {
+	operators := l.Contacts.Operators
+	switch {
+	case m.To == casework.Owner:
+		return m.Recipient == operators
+	case m.Step == casework.StepApproval:
+		return !slices.ContainsFunc(c.Notices, func(n casework.Notice) bool { return n.To == casework.Owner && n.Recipient != operators })
+	}
+	return false
+}
+
 func (l *Line) item(f finding.Finding) notice.Item {
 	it := notice.Item{Finding: f}
 	if c := l.checks[f.Key.Check]; c != nil {
@@ -123,7 +138,7 @@ func (l *Line) item(f finding.Finding) notice.Item {
 	}
 	v := l.vantage(f.Vantage)
 	if l.Remedy != nil && v != nil {
-		it.Remedy = l.Remedy(l.x, f, reach.Compute(l.x, v.View).Lookup(f.Endpoint).By)
+		it.Remedy = l.Remedy(l.x, f, l.reach(v).Lookup(f.Endpoint).By)
 	}
 	return it
 }
@@ -136,6 +151,16 @@ func (l *Line) Claim(ctx context.Context, id, by string) error {
 // Acknowledge records that an owner has reacted.
 func (l *Line) Acknowledge(ctx context.Context, id, by string) error {
 	return l.act(ctx, id, by, casework.Acknowledgement{By: by})
+}
+
+// Resume lets a case on hold go on, after a person has looked.
+func (l *Line) Resume(ctx context.Context, id, by string) error {
+	return l.act(ctx, id, by, casework.Resume{By: by})
+}
+
+// Withdraw takes a case back: what was done to the machine is undone.
+func (l *Line) Withdraw(ctx context.Context, id, by, why string) error {
+	return l.act(ctx, id, by, casework.Withdraw{By: by, Why: why})
 }
 
 // Approve records an operator's consent to the act that waits in a case.
@@ -165,6 +190,10 @@ func nameOf(ev casework.Event) string {
 		return "acknowledged"
 	case casework.Approve:
 		return "approved"
+	case casework.Resume:
+		return "resumed"
+	case casework.Withdraw:
+		return "withdrew"
 	}
 	return "acted"
 }

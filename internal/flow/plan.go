@@ -52,7 +52,7 @@ func (l *Line) sweep(ctx context.Context, v *Vantage) error {
 		return err
 	}
 	cycle := last.Cycle + 1
-	set := reach.Compute(l.x, v.View)
+	set := l.reach(v)
 	next := plan.Next(set, l.Limits, uint64(cycle)) //nolint:gosec // counts up from 1
 	for _, part := range []struct {
 		purpose probe.Purpose
@@ -69,4 +69,12 @@ func (l *Line) sweep(ctx context.Context, v *Vantage) error {
 		}
 	}
 	return nil
+}
+
+// reach is what a vantage point can reach by the inventory as last read. It is computed once for each reading.
+func (l *Line) reach(v *Vantage) *reach.Set {
+	if l.sets[v.Name] == nil {
+		l.sets[v.Name] = reach.Compute(l.x, v.View)
+	}
+	return l.sets[v.Name]
 }

@@ -40,6 +40,10 @@ func (l *Line) giveBack(ctx context.Context, id string) error {
 	}
 	d := l.draft("release")
 	d.disarm(id, casework.TimerRelease)
+	if ds.Case.Withdrawn != "" && ds.Case.Act == "" {
+		d.apply(ds, casework.Restored{}) // nothing was done, so nothing is undone
+		return d.commit(ctx)
+	}
 	if ds.Case.State != casework.Verifying || ds.Case.Act == "" || l.Actor == nil {
 		return d.commit(ctx)
 	}
@@ -59,7 +63,11 @@ func (l *Line) giveBack(ctx context.Context, id string) error {
 		}
 		act.Ports = append(act.Ports, back)
 	}
-	d.intend(ds.Case, act, "every finding is proven gone")
+	why := "every finding is proven gone"
+	if ds.Case.Withdrawn != "" {
+		why = "withdrawn by " + ds.Case.Withdrawn
+	}
+	d.intend(ds.Case, act, why)
 	if err := d.commit(ctx); err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func (l *Line) concluded(ctx context.Context, act casework.Act) error {
 		act.Ports[i].Done = true
 	}
 	d.change.Acts = append(d.change.Acts, act)
-	d.acted(ds.Case, act, "act.done", fmt.Sprintf("%d ports", len(act.Ports)))
+	d.acted(ds.Case, act, "act.done", portsOf(act))
 	if act.Kind == casework.ActQuarantine {
 		d.apply(ds, casework.Acted{Act: act.ID})
 	} else {

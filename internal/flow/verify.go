@@ -123,11 +123,10 @@ func (l *Line) glance(ctx context.Context, c casework.Case, f finding.Finding) (
 	if v == nil {
 		return glance{}, fault.New(fault.Config, "vantage %s of finding %s is not configured", f.Vantage, f.ID)
 	}
-	x, err := l.asSaved(ctx, c)
+	set, err := l.asSaved(ctx, c, v)
 	if err != nil {
 		return glance{}, err
 	}
-	set := reach.Compute(x, v.View)
 	var g glance
 	if g.at, g.held = l.whereNow(f); !g.held {
 		return g, nil
@@ -215,7 +214,7 @@ func (d *draft) discard(ds casework.Dossier, f finding.Finding, why string) case
 // else another of the port's.
 func (l *Line) whereNow(f finding.Finding) (probe.Endpoint, bool) {
 	var other netip.Addr
-	for addr, h := range l.holders() {
+	for addr, h := range l.holds {
 		if h.Port != f.Key.Port || h.Shared {
 			continue
 		}
@@ -237,7 +236,7 @@ func (l *Line) control(ctx context.Context, v *Vantage, f finding.Finding) (prob
 	if err != nil {
 		return probe.Endpoint{}, false
 	}
-	holders := l.holders()
+	holders := l.holds
 	for _, e := range open {
 		h := holders[e.Endpoint.Addr]
 		s := l.server(h.Server)
@@ -257,18 +256,18 @@ func (l *Line) vantage(name string) *Vantage {
 	return nil
 }
 
-// asSaved is the inventory in which a restricted machine has the groups it will get back, with the rules these groups hold
-// now: whether the owner fixed it there is asked of it.
-func (l *Line) asSaved(ctx context.Context, c casework.Case) (*asset.Index, error) {
+// asSaved is what a vantage point could reach if a restricted machine had the groups it will get back, with the rules these
+// groups hold now: whether the owner fixed it there is asked of it.
+func (l *Line) asSaved(ctx context.Context, c casework.Case, v *Vantage) (*reach.Set, error) {
 	if c.Act == "" {
-		return l.x, nil
+		return l.reach(v), nil
 	}
 	act, err := l.Ledger.Act(ctx, c.Act)
 	if err != nil {
 		return nil, err
 	}
 	s := *l.x.Snapshot
-	s.Ports = append([]asset.Port(nil), s.Ports...)
+	s.Ports = slices.Clone(s.Ports)
 	for _, o := range act.Ports {
 		for i := range s.Ports {
 			if s.Ports[i].ID == o.Port {
@@ -276,5 +275,5 @@ func (l *Line) asSaved(ctx context.Context, c casework.Case) (*asset.Index, erro
 			}
 		}
 	}
-	return asset.NewIndex(&s), nil
+	return reach.Compute(asset.NewIndex(&s), v.View), nil
 }

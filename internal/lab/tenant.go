@@ -177,3 +177,43 @@ func (w *World) power(server, status string) error {
 }
 
 func (s *serverRow) touch() { s.updated = stampNow() }
+
+// DeleteServer ends a machine with its ports; floating IPs that led to it lead to nothing.
+func (w *World) DeleteServer(server string) error {
+	return w.act("tenant:"+server, "delete server", server, func() error {
+		s := w.serverNamed(server)
+		if s == nil {
+			return fmt.Errorf("%w: server %q", ErrUnknown, server)
+		}
+		for _, p := range w.portsOf(s.id) {
+			for _, f := range w.floating {
+				if f.PortID != nil && *f.PortID == p.ID {
+					w.bind(f, nil)
+					f.touch()
+				}
+			}
+		}
+		w.ports = slices.DeleteFunc(w.ports, func(p *portRow) bool { return p.DeviceID == s.id })
+		w.servers = slices.DeleteFunc(w.servers, func(o *serverRow) bool { return o == s })
+		w.emit(Event{Kind: "status", Server: server, Detail: "DELETED"})
+		return nil
+	})
+}
+
+// TransferServer gives a machine and its ports to another project, as an administrator's script may.
+func (w *World) TransferServer(server, project string) error {
+	return w.act("admin", "transfer server", server+" "+project, func() error {
+		s, p := w.serverNamed(server), w.project(project)
+		if s == nil || p == nil {
+			return fmt.Errorf("%w: server %q or project %q", ErrUnknown, server, project)
+		}
+		s.project = p.ID
+		s.touch()
+		for _, port := range w.portsOf(s.id) {
+			port.ProjectID, port.TenantID = p.ID, p.ID
+			port.touch()
+		}
+		w.emit(Event{Kind: "status", Server: server, Detail: "transferred"})
+		return nil
+	})
+}

@@ -36,6 +36,14 @@ func (d *Desk) Acknowledge(ctx context.Context, id, by string) error {
 	return d.line.Acknowledge(ctx, id, by)
 }
 
+// Resume lets a case on hold go on, after a person has looked.
+func (d *Desk) Resume(ctx context.Context, id, by string) error { return d.line.Resume(ctx, id, by) }
+
+// Withdraw takes a case back: what was done to the machine is undone.
+func (d *Desk) Withdraw(ctx context.Context, id, by, why string) error {
+	return d.line.Withdraw(ctx, id, by, why)
+}
+
 // Pause throws the kill switch, or lifts it.
 func (d *Desk) Pause(ctx context.Context, paused bool, by string) error {
 	return d.line.Pause(ctx, paused, by)
@@ -77,11 +85,7 @@ type Viewpoint struct {
 func (c *Config) Viewpoints() []Viewpoint {
 	out := make([]Viewpoint, len(c.Vantages))
 	for i, v := range c.Vantages {
-		_, visible := c.blocks(v.Zone)
-		out[i] = Viewpoint{v.Name, reach.View{Zone: probe.Zone(v.Zone), Prefixes: v.Prefixes, Scanners: v.Sources, Blocks: visible}}
-		if len(v.Prefixes) == 0 {
-			out[i].View.Prefixes = everywhere()
-		}
+		out[i] = Viewpoint{v.Name, c.view(v)}
 	}
 	return out
 }
@@ -94,6 +98,9 @@ func everywhere() []netip.Prefix {
 // PointOfView is a vantage point that no configuration names: somewhere in a zone, probing from one address.
 func PointOfView(name string, zone probe.Zone, source netip.Addr) Viewpoint {
 	v := reach.View{Zone: zone, Prefixes: everywhere()}
+	if zone == probe.Internet {
+		v.Except = reach.NotInternet
+	}
 	if source.IsValid() {
 		v.Scanners = []netip.Addr{source}
 	}

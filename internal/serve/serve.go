@@ -117,7 +117,7 @@ func (c *Config) connect(ctx context.Context, around func(http.RoundTripper) htt
 func (c *Config) vantages(clock flow.Clock) []flow.Vantage {
 	var out []flow.Vantage
 	for _, v := range c.Vantages {
-		allow, visible := c.blocks(v.Zone)
+		allow, _ := c.blocks(v.Zone)
 		conf := scan.Config{Vantage: v.Name, Allow: allow, Namespace: v.Namespace, Self: service.Self{Version: Version, Policy: c.PolicyURL}, Clock: clock.Now,
 			ConnectTimeout: time.Duration(v.ConnectTimeout), BannerTime: time.Duration(v.BannerTime), QuietTime: time.Duration(v.QuietTime), HostRate: v.HostRate, Rate: v.Rate}
 		if v.HostRate > 20 {
@@ -126,21 +126,26 @@ func (c *Config) vantages(clock flow.Clock) []flow.Vantage {
 		if v.Bind {
 			conf.Source = v.Sources[0]
 		}
-		prefixes := v.Prefixes
-		if len(prefixes) == 0 {
-			prefixes = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
-		}
-		except := v.Except
-		if probe.Zone(v.Zone) == probe.Internet {
-			except = slices.Concat(except, reach.NotInternet)
-		}
 		out = append(out, flow.Vantage{
 			Vantage: probe.Vantage{Name: v.Name, Zone: probe.Zone(v.Zone), Sources: v.Sources},
-			View:    reach.View{Zone: probe.Zone(v.Zone), Prefixes: prefixes, Except: except, Scanners: v.Sources, Blocks: visible},
+			View:    c.view(v),
 			Engine:  scan.New(conf),
 		})
 	}
 	return out
+}
+
+// view is what a vantage point stands for in the computation of reach.
+func (c *Config) view(v Vantage) reach.View {
+	_, visible := c.blocks(v.Zone)
+	w := reach.View{Zone: probe.Zone(v.Zone), Prefixes: v.Prefixes, Except: v.Except, Scanners: v.Sources, Blocks: visible}
+	if len(w.Prefixes) == 0 {
+		w.Prefixes = everywhere()
+	}
+	if w.Zone == probe.Internet {
+		w.Except = slices.Concat(w.Except, reach.NotInternet)
+	}
+	return w
 }
 
 // blocks lists what the operator declared: all of it, and what is routed to a zone.

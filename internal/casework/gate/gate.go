@@ -36,6 +36,7 @@ type Finding struct {
 	ID       string
 	State    finding.State
 	Grade    finding.Grade
+	Class    string
 	Looks    []finding.Sighting // in the order of their times
 	ProbeAge Age                // of the latest positive look, on the slower of both clocks
 }
@@ -140,11 +141,12 @@ func class(f Facts, p *policy.Policy) string {
 	return unless(k.End == policy.Quarantine, fmt.Sprintf("class %s ends in %s", f.Case.Class, k.End))
 }
 
-// acting picks the findings that carry the act: open and proved. Others of the case neither help nor hinder.
+// acting picks the findings that carry the act: open, proved, and of the class whose time is over. Others of the case
+// neither help nor hinder.
 func acting(f Facts) []Finding {
 	var out []Finding
 	for _, x := range f.Findings {
-		if x.State == finding.Open && x.Grade == finding.Proved {
+		if x.State == finding.Open && x.Grade == finding.Proved && x.Class == f.Case.Class {
 			out = append(out, x)
 		}
 	}
@@ -157,7 +159,7 @@ func proof(f Facts, _ *policy.Policy) string {
 			return "the attribution of finding " + x.ID + " is in doubt"
 		}
 	}
-	return unless(len(acting(f)) > 0, "no finding is open and proved")
+	return unless(len(acting(f)) > 0, "no finding of the case's class is open and proved")
 }
 
 func identity(f Facts, _ *policy.Policy) string {
@@ -184,12 +186,17 @@ func fresh(what string, a Age, most policy.Duration) string {
 	return ""
 }
 
+// probeFresh: a finding was confirmed lately, and no look since failed to show it.
 func probeFresh(f Facts, p *policy.Policy) string {
 	why := "no finding was confirmed"
 	for _, x := range acting(f) {
-		if why = fresh("the confirmation", x.ProbeAge, p.Freshness.Probe); why == "" {
+		if why = fresh("the confirmation", x.ProbeAge, p.Freshness.Probe); why != "" {
+			continue
+		}
+		if n := len(x.Looks); n == 0 || x.Looks[n-1].Verdict == finding.Vulnerable {
 			return ""
 		}
+		why = "the last look did not show it"
 	}
 	return unless(len(acting(f)) == 0, why)
 }
@@ -222,6 +229,8 @@ func persisted(looks []finding.Sighting, c casework.Case) string {
 	for i := range looks {
 		l := &looks[i]
 		switch {
+		case l.Verdict.Negative() && l.At <= first[0].AcceptedAt:
+			before = nil // it came back before anybody was told: the later look counts
 		case l.Verdict.Negative() && before != nil && (c.RelapsedAt == 0 || l.At > c.RelapsedAt):
 			return "a look between was clean"
 		case l.Verdict != finding.Vulnerable:

@@ -34,7 +34,7 @@ func green() Facts {
 		Case: casework.Case{ID: "c", Party: duty.Customer, Class: "E", State: casework.Queued, FinalAt: grace - day, GraceEnds: grace,
 			Notices:   []casework.Notice{{Step: casework.StepNotice, AcceptedAt: start}, {Step: casework.StepFinal, AcceptedAt: grace - day}},
 			Approvals: []casework.Approval{{By: "olga", At: grace}}},
-		Findings: []Finding{{ID: "f", State: finding.Open, Grade: finding.Proved, ProbeAge: 1,
+		Findings: []Finding{{ID: "f", State: finding.Open, Grade: finding.Proved, Class: "E", ProbeAge: 1,
 			Looks: []finding.Sighting{{At: start - 1000, Verdict: finding.Vulnerable}, {At: grace + 500, Verdict: finding.Vulnerable}}}},
 		Target:       Target{ServerExists: true, SameProject: true, SamePort: true, BindingAge: 1},
 		InventoryAge: 1, Healthy: true, Enabled: true, Loopback: true, OwnerOfAct: true,
@@ -66,10 +66,11 @@ var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 	}},
 	"state": {"on hold": func(f *Facts, _ *policy.Policy) { f.Case.State = casework.OnHold }, "final warning": func(f *Facts, _ *policy.Policy) { f.Case.State = casework.FinalWarning }},
 	"proof": {
-		"suspected":    func(f *Facts, _ *policy.Policy) { f.Findings[0].Grade = finding.Suspected },
-		"observed":     func(f *Facts, _ *policy.Policy) { f.Findings[0].Grade = finding.Observed },
-		"claimed":      func(f *Facts, _ *policy.Policy) { f.Findings[0].State = finding.Claimed },
-		"unverifiable": func(f *Facts, _ *policy.Policy) { f.Findings[0].State = finding.Unverifiable },
+		"suspected":      func(f *Facts, _ *policy.Policy) { f.Findings[0].Grade = finding.Suspected },
+		"observed":       func(f *Facts, _ *policy.Policy) { f.Findings[0].Grade = finding.Observed },
+		"a lesser class": func(f *Facts, _ *policy.Policy) { f.Findings[0].Class = "M" },
+		"claimed":        func(f *Facts, _ *policy.Policy) { f.Findings[0].State = finding.Claimed },
+		"unverifiable":   func(f *Facts, _ *policy.Policy) { f.Findings[0].State = finding.Unverifiable },
 		"doubtful holder": func(f *Facts, _ *policy.Policy) {
 			f.Findings = append(f.Findings, Finding{ID: "g", State: finding.AttributionHold})
 		},
@@ -87,6 +88,9 @@ var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 		"unknown": func(f *Facts, _ *policy.Policy) { f.Target.BindingAge = Unknown },
 	},
 	"probe-fresh": {
+		"silent since": func(f *Facts, _ *policy.Policy) {
+			f.Findings[0].Looks = append(f.Findings[0].Looks, finding.Sighting{At: f.Now, Verdict: finding.NoAnswer})
+		},
 		"stale":   func(f *Facts, p *policy.Policy) { f.Findings[0].ProbeAge = Age(p.Freshness.Probe.Micros() + 1) },
 		"unknown": func(f *Facts, _ *policy.Policy) { f.Findings[0].ProbeAge = Unknown },
 	},
@@ -103,7 +107,7 @@ var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 		},
 		"before grace":  func(f *Facts, _ *policy.Policy) { f.Findings[0].Looks[1].At = f.Case.GraceEnds - 1 },
 		"never at all":  func(f *Facts, _ *policy.Policy) { f.Findings[0].Looks = nil },
-		"only silences": func(f *Facts, _ *policy.Policy) { f.Findings[0].Looks[1].Verdict = finding.NoAnswer },
+		"only silences": func(f *Facts, _ *policy.Policy) { f.Findings[0].Looks[0].Verdict = finding.NoAnswer },
 	},
 	"notices": {
 		"no final":        func(f *Facts, _ *policy.Policy) { f.Case.Notices = f.Case.Notices[:1] },

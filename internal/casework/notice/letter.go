@@ -36,6 +36,7 @@ type Letter struct {
 	Zone      *time.Location
 	PolicyURL string
 	Contacts  Contacts
+	Untold    bool // a contact of the project could not be told: the operators read this in its place, or decide knowing it
 }
 
 func stamp(at int64) string { return strconv.FormatInt(at, 10) }
@@ -54,6 +55,9 @@ func Moment(at int64, z *time.Location) string {
 func Write(l Letter) (subject, body string) {
 	var b strings.Builder
 	subject = fmt.Sprintf("[%s] %s: %s", l.Case.Ref(), headline(l), short(l.Server))
+	if l.Untold {
+		fmt.Fprintf(&b, "To the operators: a contact of the project could not be told by mail. Please find out who the owner is and tell them,\nbefore anything happens to the machine.\n\n")
+	}
 	fmt.Fprintf(&b, "%s\n\n", opening(l))
 	fmt.Fprintf(&b, "Machine:  %s\n          %s\nProject:  %s (%s)\nCase:     %s\n", l.Server.Mail(), one(l.Case.Server), l.Project.Mail(), one(l.Case.Project), l.Case.Ref())
 	if l.Deadline > 0 {
@@ -104,7 +108,7 @@ func command(s string) string {
 // details tells whether a step repeats the findings.
 func details(s casework.Step) bool {
 	switch s {
-	case casework.StepReleased, casework.StepClosed, casework.StepHeld:
+	case casework.StepReleased, casework.StepClosed, casework.StepHeld, casework.StepWithdrawn:
 		return false
 	case casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused:
 		return true
@@ -137,6 +141,8 @@ func headline(l Letter) string {
 		return "the act was not carried out"
 	case casework.StepHeld:
 		return "needs a person"
+	case casework.StepWithdrawn:
+		return "withdrawn"
 	}
 	return string(l.Step)
 }
@@ -171,6 +177,8 @@ func opening(l Letter) string {
 		return "The grace of a final warning is over and the weakness is still there.\nTaking the machine off the network waits for an operator's approval."
 	case casework.StepRefused:
 		return "An act was approved and not carried out. Nothing was changed. The reasons:\n\n" + indent(strings.Join(blocks(l.Case.Blocks), "\n")) + "\n\nIt is not tried again unless an operator approves it again."
+	case casework.StepWithdrawn:
+		return "The operators of the cloud have taken this case back. What was done to the machine's network is undone.\nWe are sorry for the trouble. Should the weakness be there, you will hear of it in a new case, with its full time."
 	case casework.StepHeld:
 		return "This case is on hold until a person has looked: " + one(l.Case.Hold) + "."
 	}
@@ -239,7 +247,7 @@ func whatThen(l Letter) string {
 		return fmt.Sprintf("  demarc enforce approve %s\n\nRight before the act everything is proven again: the machine, the weakness, the notices, the budgets.", l.Case.ID)
 	case casework.StepReleased:
 		return fmt.Sprintf("Until %s we watch whether it comes back.", Moment(l.Case.ProbationEnds, l.Zone))
-	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld:
+	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld, casework.StepWithdrawn:
 	}
 	return ""
 }

@@ -39,13 +39,16 @@ func messageID(c casework.Case, s casework.Step, recipient, domain string) strin
 		round = stamp(c.RelapsedAt)
 	case casework.StepHeld:
 		round = stamp(c.ReleasedAt) + c.Hold
-	case casework.StepApproval, casework.StepRefused:
+	case casework.StepApproval:
 		round = stamp(c.QueuedAt)
+	case casework.StepRefused:
+		round = stamp(c.QueuedAt) + strings.Join(c.Blocks, "\x00")
 	case casework.StepRestricted:
 		round = stamp(c.RestrictedAt)
 	case casework.StepReleased:
 		round = stamp(c.ReleasedAt)
-	case casework.StepNotice, casework.StepFinal, casework.StepClosed:
+	case casework.StepNotice, casework.StepFinal, casework.StepClosed, casework.StepWithdrawn:
+		round = stamp(c.OpenedAt)
 	}
 	sum := sha256.Sum256([]byte(c.ID + "\x00" + recipient + "\x00" + round))
 	return strings.ToLower(c.Ref()) + "." + strings.ReplaceAll(string(s), "_", "-") + "." + hex.EncodeToString(sum[:8]) + "@" + domain

@@ -113,7 +113,7 @@ func TestAnAddressIsOneAddress(t *testing.T) {
 	})
 }
 
-var allSteps = []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld}
+var allSteps = []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepWithdrawn}
 
 // A Message-ID follows from the case, the step, the recipient and the round, and from nothing else.
 func TestMessageIDs(t *testing.T) {
@@ -124,7 +124,7 @@ func TestMessageIDs(t *testing.T) {
 	if base.Ref() != twin.Ref() {
 		t.Fatal("the cases do not share a short name")
 	}
-	once := map[casework.Step]bool{casework.StepNotice: true, casework.StepFinal: true, casework.StepClosed: true}
+	once := map[casework.Step]bool{casework.StepNotice: true, casework.StepFinal: true, casework.StepClosed: true, casework.StepWithdrawn: true}
 	seen := map[string]string{}
 	for _, s := range allSteps {
 		for _, to := range []string{"a@example.org", "b@example.org"} {
@@ -183,7 +183,7 @@ func letter(t interface{ Fatal(...any) }, s casework.Step, text string) notice.L
 	switch s {
 	case casework.StepNotice, casework.StepFinal, casework.StepRelapse:
 		l.Deadline = now + 4*day
-	case casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld:
+	case casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepWithdrawn:
 	}
 	return l
 }

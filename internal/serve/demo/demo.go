@@ -70,7 +70,7 @@ func New(ctx context.Context, o Options) (*Demo, error) {
 	scenario.Anywhere = o.Anywhere
 	var err error
 	if d.World, err = lab.New(scenario); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the pretend world: %w", err), d.Close())
+		return nil, errors.Join(fault.New(fault.Unavailable, "cannot start the pretend world: %w", err).Hinted("is another demo running? end it first"), d.Close())
 	}
 	d.story = newStory(d, o)
 	path, err := d.writeConfig()
