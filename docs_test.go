@@ -1,0 +1,164 @@
+package demarc_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"demarc/internal/casework"
+	"demarc/internal/casework/gate"
+	"demarc/internal/detect"
+	"demarc/internal/finding"
+	"demarc/internal/flow"
+)
+
+// pages are the texts that describe the program.
+func pages(t *testing.T) map[string][]byte {
+	t.Helper()
+	names, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]byte{}
+	for _, n := range append(names, "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md") {
+		b, err := os.ReadFile(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[filepath.ToSlash(n)] = b
+	}
+	return out
+}
+
+// The first cell of a row that holds nothing but one word of the program.
+var rowWord = regexp.MustCompile("(?m)^\\| `([a-z0-9_-]+)` \\|")
+
+// tableWords lists the words that have a row of their own between two headings.
+func tableWords(t *testing.T, page []byte, heading string) []string {
+	t.Helper()
+	_, rest, found := bytes.Cut(append([]byte("\n"), page...), []byte("\n"+heading+"\n"))
+	if !found {
+		t.Fatalf("no heading %q", heading)
+	}
+	part, _, _ := bytes.Cut(rest, []byte("\n#"))
+	var out []string
+	for _, m := range rowWord.FindAllSubmatch(part, -1) {
+		out = append(out, string(m[1]))
+	}
+	return out
+}
+
+func same(t *testing.T, what string, page, code []string) {
+	t.Helper()
+	for _, w := range code {
+		if !slices.Contains(page, w) {
+			t.Errorf("%s: %q is in the code and has no row", what, w)
+		}
+	}
+	for _, w := range page {
+		if !slices.Contains(code, w) {
+			t.Errorf("%s: %q has a row and is not in the code", what, w)
+		}
+	}
+}
+
+// What the pages list is what there is, no more and no less.
+func TestDocsListWhatThereIs(t *testing.T) {
+	p := pages(t)
+	var conditions []string
+	for _, c := range gate.Conditions {
+		conditions = append(conditions, c.Name)
+	}
+	same(t, "docs/cases.md, the gate", tableWords(t, p["docs/cases.md"], "## The gate"), conditions)
+
+	var states []string
+	for _, s := range []finding.State{finding.Suspicion, finding.Open, finding.Claimed, finding.Fixed, finding.Closed, finding.Unverifiable, finding.Moot, finding.Dropped, finding.AttributionHold} {
+		states = append(states, string(s))
+	}
+	same(t, "docs/cases.md, findings", tableWords(t, p["docs/cases.md"], "## Findings"), states)
+
+	var mails []string
+	for _, s := range []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation,
+		casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepWithdrawn} {
+		mails = append(mails, string(s))
+	}
+	same(t, "docs/cases.md, mails", tableWords(t, p["docs/cases.md"], "## Mails"), mails)
+
+	checks, err := detect.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for i := range checks {
+		ids = append(ids, checks[i].ID)
+	}
+	same(t, "docs/checks.md", tableWords(t, p["docs/checks.md"], "# Checks"), ids)
+	for _, id := range []string{flow.CheckLeak, flow.CheckBlocked} {
+		if !bytes.Contains(p["docs/checks.md"], []byte("`"+id+"`")) {
+			t.Errorf("docs/checks.md does not name %s", id)
+		}
+	}
+	for _, s := range []casework.State{casework.New, casework.Notified, casework.Acknowledged, casework.Overdue, casework.FinalWarning, casework.Queued, casework.Restricted, casework.Verifying,
+		casework.Released, casework.Verified, casework.Closed, casework.OnHold, casework.Moot} {
+		if !bytes.Contains(p["docs/cases.md"], []byte(string(s))) {
+			t.Errorf("docs/cases.md does not name the state %s", s)
+		}
+	}
+}
+
+// The rooms of the page are the rooms of the law, in its order, with its captions.
+func TestDocsRooms(t *testing.T) {
+	page := string(pages(t)["docs/architecture.md"])
+	at := 0
+	for _, r := range rooms {
+		row := "| `" + r.path + "` | " + r.caption
+		i := strings.Index(page[at:], row)
+		if i < 0 {
+			t.Errorf("docs/architecture.md: no row %q in its place", row)
+			continue
+		}
+		at += i
+	}
+}
+
+var (
+	link   = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	number = map[int]string{16: "sixteen", 17: "seventeen", 18: "eighteen", 19: "nineteen", 20: "twenty", 21: "twenty-one", 22: "twenty-two"}
+)
+
+// Every link of a page that leads into the tree leads somewhere.
+func TestDocsLinks(t *testing.T) {
+	for name, b := range pages(t) {
+		for _, m := range link.FindAllSubmatch(b, -1) {
+			to, _, _ := strings.Cut(string(m[1]), "#")
+			if to == "" || strings.Contains(to, "://") || strings.HasPrefix(to, "mailto:") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(name), to)); err != nil {
+				t.Errorf("%s: the link to %s leads nowhere", name, to)
+			}
+		}
+	}
+}
+
+// The README fits on a few screens, and counts right.
+func TestDocsReadme(t *testing.T) {
+	b := pages(t)["README.md"]
+	if n := bytes.Count(b, []byte("\n")); n > 150 {
+		t.Errorf("README.md has %d lines, more than 150", n)
+	}
+	if want := number[len(gate.Conditions)] + " conditions"; !bytes.Contains(b, []byte(want)) {
+		t.Errorf("README.md does not say %q", want)
+	}
+}
+
+// The overviews stay overviews.
+func TestDocsLength(t *testing.T) {
+	if n := bytes.Count(pages(t)["docs/architecture.md"], []byte("\n")); n > 200 {
+		t.Errorf("docs/architecture.md has %d lines, more than 200", n)
+	}
+}
