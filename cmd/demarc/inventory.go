@@ -330,7 +330,7 @@ func showInventory(c *cobra.Command, r *reading, db *store.DB) error {
 		rows = append(rows, h)
 	}
 	if r.output != "table" || len(rows) == 0 {
-		return list(c, r, "No cloud was read yet. demarc serve reads the one its configuration names.", rows, holdingColumns(r)...)
+		return list(c, r, "No cloud was read yet.", rows, holdingColumns(r)...)
 	}
 	s := newSheet(c)
 	for i, h := range rows {

@@ -27,8 +27,8 @@ type (
 	Acted struct{ Act string }
 	// Restored: the machine has its network back.
 	Restored struct{}
-	// Hold: a human must look before anything else happens.
-	Hold struct{ Why string }
+	// Hold: a human must look before anything else happens. Act is an order that may be in force, so that a release undoes it.
+	Hold struct{ Why, Act string }
 	// Discarded: what was seen cannot be attributed to this machine after all.
 	Discarded struct{ Finding, Why string }
 	// Resume: a person has looked at a case on hold, and it goes on where it stood.

@@ -66,6 +66,9 @@ func (m *mover) apply(ev Event) {
 	case Restored:
 		m.restored()
 	case Hold:
+		if e.Act != "" && c.Act == "" {
+			c.Act, c.RestrictedAt = e.Act, m.now
+		}
 		if c.State != OnHold {
 			c.HeldFrom, c.State, c.Hold = c.State, OnHold, e.Why
 			m.want(Send{StepHeld, Operators}, Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerEnforce})
@@ -205,7 +208,7 @@ func (m *mover) discarded(e Discarded) {
 		f.Cause = e.Why
 		if c.State != New {
 			f.State = finding.AttributionHold
-			m.apply(Hold{e.Why})
+			m.apply(Hold{Why: e.Why})
 			return
 		}
 		f.State = finding.Dropped
@@ -255,7 +258,7 @@ func Promise(c Case, s Step, p *policy.Policy, now int64) int64 {
 // graceTime is how long a final warning, or the notice of a relapse, gives.
 func graceTime(c Case, s Step, p *policy.Policy) int64 {
 	if s == StepRelapse {
-		return p.Proof.RelapseHour.Micros()
+		return p.Proof.RelapseWait.Micros()
 	}
 	return p.Classes[c.Class].Grace.Micros()
 }
@@ -363,7 +366,7 @@ func (m *mover) acted(act string) {
 	case Notified, Acknowledged, Overdue, FinalWarning, Verified, OnHold:
 		if c.Act == "" {
 			c.Act, c.RestrictedAt = act, m.now
-			m.apply(Hold{"the machine was taken off the network after the case had moved on"})
+			m.apply(Hold{Why: "the machine was taken off the network after the case had moved on"})
 		}
 		return
 	case New, Restricted, Verifying, Released, Closed, Moot:

@@ -209,6 +209,32 @@ func (l *Line) dossier(ctx context.Context, id string) (casework.Dossier, error)
 	return casework.Dossier{Case: c, Findings: fs}, err
 }
 
+// dossier reads a case with its findings as this very change leaves them.
+func (d *draft) dossier(ctx context.Context, id string) (casework.Dossier, error) {
+	var ds casework.Dossier
+	for _, c := range d.change.Cases {
+		if c.ID == id {
+			ds.Case = c
+		}
+	}
+	if ds.Case.ID == "" || ds.Case.Version > 0 {
+		var err error
+		c := ds.Case
+		if ds, err = d.l.dossier(ctx, id); err != nil {
+			return ds, err
+		}
+		if c.ID != "" {
+			ds.Case = c
+		}
+	}
+	for _, f := range d.change.Findings {
+		if f.Case == id {
+			ds.Findings = append(withoutFinding(ds.Findings, f.ID), f)
+		}
+	}
+	return ds, nil
+}
+
 // server finds a server in the inventory as last read.
 func (l *Line) server(id asset.ServerID) *asset.Server {
 	if l.x == nil {

@@ -171,7 +171,8 @@ func (l *Line) ownsActs(ctx context.Context, c casework.Case) (bool, error) {
 		}
 	}
 	return !slices.ContainsFunc(acts, func(a casework.Act) bool {
-		return a.State != casework.ActVoid && a.Kind == casework.ActQuarantine && !undone[a.ID]
+		settled := a.State == casework.ActVoid || a.Case == c.ID && a.State == casework.ActHeld // a person has looked at it since
+		return !settled && a.Kind == casework.ActQuarantine && !undone[a.ID]
 	}), nil
 }
 
@@ -269,8 +270,16 @@ func (l *Line) refuse(ctx context.Context, a attempt, blocks []string) error {
 	return d.commit(ctx)
 }
 
-// attempt writes the intent down, acts, and writes down what came of it.
+// attempt asks the gate once more at the very moment, writes the intent down, acts, and writes down what came of it.
 func (l *Line) attempt(ctx context.Context, a attempt) error {
+	facts, err := l.facts(ctx, a.ds)
+	if err != nil {
+		l.putOff("enforce "+a.ds.Case.ID, err)
+		return err
+	}
+	if last := gate.Decide(facts, l.Policy); !last.Go {
+		return l.refuse(ctx, a, last.Blocks)
+	}
 	group, err := l.Actor.EnsureQuarantine(ctx, l.Quarantine)
 	if err != nil {
 		l.putOff("enforce "+a.ds.Case.ID, err)

@@ -28,8 +28,8 @@ import (
 	"demarc/internal/wire"
 )
 
-// Sender hands one mail to the next hop. A nil error means 250 after DATA. An error that post.IsPermanent knows will not
-// go away by itself; any other is tried again.
+// Sender hands one mail to the next hop. A nil error means 250 after DATA. A fault.Refused will not go away by
+// itself; any other error is tried again.
 type Sender interface {
 	Send(ctx context.Context, m casework.Mail) error
 }
@@ -114,6 +114,11 @@ var steps = []step{
 // Step does one piece of due work, and tells whether there was any. An error is what kept a piece from being done; it
 // falls due again later.
 func (l *Line) Step(ctx context.Context) (bool, error) {
+	if l.x == nil { // mail and deadlines go on by what is stored, while the cloud does not answer
+		if err := l.loadInventory(ctx, 0); err != nil {
+			return false, err
+		}
+	}
 	var errs []error
 	for _, s := range steps {
 		did, err := s.do(l, ctx)
@@ -149,25 +154,25 @@ func (l *Line) NextDue(ctx context.Context) (int64, error) {
 	return at, nil
 }
 
-// nextRound is when the next inventory or sweep is due.
+// nextRound is when the next inventory or sweep is due; what was put off is due when its wait is over.
 func (l *Line) nextRound(ctx context.Context) (int64, error) {
 	c, ok, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "")
 	if err != nil {
 		return 0, err
 	}
-	now := l.Clock.Now()
-	if !ok {
-		return now, nil
+	at := l.failed["inventory"].until
+	if ok {
+		at = max(at, c.Ended+l.Policy.Refresh.Micros())
 	}
-	at := c.Ended + l.Policy.Refresh.Micros()
 	for i := range l.Vantages {
-		due, err := l.sweepDue(ctx, &l.Vantages[i])
+		v := &l.Vantages[i]
+		due, err := l.sweepDue(ctx, v)
 		if err != nil {
 			return 0, err
 		}
-		at = min(at, due)
+		at = min(at, max(due, l.failed["sweep "+v.Name].until))
 	}
-	return max(at, now+1), nil
+	return max(at, l.Clock.Now()+1), nil
 }
 
 // putOff remembers that a piece of work could not be done, and when to try again: after one minute, then two, up to an

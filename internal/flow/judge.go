@@ -206,7 +206,7 @@ func (d *draft) revisit(ctx context.Context, v *Vantage, h harvest, seen map[str
 		if !f.State.Live() || f.State == finding.Unverifiable && !(probed && s.Facts.Outcome.Answered()) || seen[f.ID] || f.Vantage != v.Name || !probed || s.holder.Port != f.Key.Port {
 			continue
 		}
-		ds, err := d.l.dossier(ctx, f.Case)
+		ds, err := d.dossier(ctx, f.Case)
 		if err != nil {
 			return err
 		}
@@ -245,6 +245,9 @@ func (d *draft) look(ds casework.Dossier, f finding.Finding, s sight, verdict fi
 // the vantage point is known to work: without it, silence behind a rule that was removed proves nothing.
 func (l *Line) verdict(f finding.Finding, s sight, host []sight, config reach.Answer, alive bool) finding.Verdict {
 	answered := s.Facts.Outcome.Answered()
+	if !answered && !l.running(f) {
+		return "" // a machine that is off shows nothing: it is asked again when it runs
+	}
 	switch f.Key.Check {
 	case CheckLeak:
 		return leakVerdict(s, config, alive)
@@ -266,8 +269,8 @@ func (l *Line) verdict(f finding.Finding, s sight, host []sight, config reach.An
 		return finding.ClosedPort
 	case answered:
 		return l.answer(f, host)
-	case !config.Scanner || !l.running(f):
-		return finding.Inconclusive // it is not let in, or the machine is off: silence is as it should be
+	case !config.Scanner:
+		return finding.Inconclusive // we are not let in: silence is as it should be
 	default:
 		return finding.NoAnswer
 	}

@@ -2,7 +2,6 @@ package flow
 
 import (
 	"context"
-	"net/netip"
 
 	"demarc/internal/access"
 	"demarc/internal/asset"
@@ -17,17 +16,13 @@ import (
 // fault.Conflict when a case, finding or act was written since it was read, and when it returns without error the
 // change survives the loss of the process and of power.
 type Ledger interface {
-	Clock(ctx context.Context) (int64, error)
 	Paused(ctx context.Context) (bool, error)
 	Snapshot(ctx context.Context, cloud string, at int64) (*asset.Snapshot, error)
-	BindingsAt(ctx context.Context, s access.Scope, addr netip.Addr, at int64) ([]asset.Binding, error)
 	LastCoverage(ctx context.Context, kind, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, bool, error)
 	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)
-	FactsOf(ctx context.Context, hash string) (probe.Facts, error)
 	Case(ctx context.Context, s access.Scope, id string) (casework.Case, error)
 	Cases(ctx context.Context, s access.Scope, f casework.Filter) ([]casework.Case, error)
 	OpenCase(ctx context.Context, k casework.Key) (casework.Case, bool, error)
-	Finding(ctx context.Context, s access.Scope, id string) (finding.Finding, error)
 	Findings(ctx context.Context, s access.Scope, f finding.Filter) ([]finding.Finding, error)
 	FindingByKey(ctx context.Context, k finding.Key) (finding.Finding, bool, error)
 	Sightings(ctx context.Context, id string) ([]finding.Sighting, error)

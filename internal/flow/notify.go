@@ -16,29 +16,45 @@ import (
 // is committed then. A death between the two sends a second copy of the same message, never none.
 func (l *Line) notify(ctx context.Context) (bool, error) {
 	mails, err := l.Ledger.DueMail(ctx, l.Clock.Now())
-	if err != nil || len(mails) == 0 {
-		return false, err
-	}
-	m := mails[0]
-	ds, err := l.dossier(ctx, m.Case)
 	if err != nil {
 		return false, err
+	}
+	for _, m := range mails {
+		key := "mail " + m.ID
+		if l.waiting(key) {
+			continue
+		}
+		if err := l.deliver(ctx, m); err != nil {
+			l.putOff(key, err)
+			return true, fmt.Errorf("mail %s: %w", m.MessageID, err)
+		}
+		l.done(key)
+		return true, nil
+	}
+	return false, nil
+}
+
+// deliver hands one mail to the next hop, or finds that it must not go out, and writes down what became of it.
+func (l *Line) deliver(ctx context.Context, m casework.Mail) error {
+	ds, err := l.dossier(ctx, m.Case)
+	if err != nil {
+		return err
 	}
 	d := l.draft("notify")
 	if ds.Case.State == casework.OnHold && m.To == casework.Owner {
 		m.NextAt = d.now + hour // until a person has looked
 		d.change.Mails = []casework.Mail{m}
-		return true, d.commit(ctx)
+		return d.commit(ctx)
 	}
 	if why := l.stale(ds.Case, m); why != "" {
-		return true, d.giveUp(ctx, ds, m, why)
+		return d.giveUp(ctx, ds, m, why)
 	}
 	m.Deadline = casework.Promise(ds.Case, m.Step, l.Policy, d.now)
 	m.Subject, m.Body = l.write(ds, m)
 	m.Attempts++
 	if err := l.Sender.Send(ctx, m); err != nil {
 		if fault.Is(err, fault.Refused) {
-			return true, d.giveUp(ctx, ds, m, err.Error())
+			return d.giveUp(ctx, ds, m, err.Error())
 		}
 		m.LastError = err.Error()
 		m.NextAt = d.now + min(int64(1)<<min(m.Attempts-1, 6), 60)*minute
@@ -46,13 +62,13 @@ func (l *Line) notify(ctx context.Context) (bool, error) {
 		if m.Attempts == 1 {
 			d.say(mailed(ds.Case, m, "mail.deferred", m.LastError))
 		}
-		return true, d.commit(ctx)
+		return d.commit(ctx)
 	}
 	m.Status, m.AcceptedAt, m.LastError = casework.Taken, d.now, ""
 	d.change.Mails = []casework.Mail{m}
 	d.say(mailed(ds.Case, m, "mail.accepted", string(m.Step)))
 	d.apply(ds, casework.MailAccepted{Notice: casework.Notice{Step: m.Step, To: m.To, Recipient: m.Recipient, MessageID: m.MessageID, AcceptedAt: d.now, Deadline: m.Deadline}})
-	return true, d.commit(ctx)
+	return d.commit(ctx)
 }
 
 func mailed(c casework.Case, m casework.Mail, event, detail string) Happening {

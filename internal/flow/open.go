@@ -11,6 +11,11 @@ import (
 // open turns a claim into a finding with a case, or sees one again. It returns the finding's id. A finding that is open and
 // looks the same is left alone.
 func (d *draft) open(ctx context.Context, c claim) (string, error) {
+	for _, f := range d.change.Findings {
+		if f.Key == c.key {
+			return f.ID, nil // another address of the same port shows the same
+		}
+	}
 	f, known, err := d.l.Ledger.FindingByKey(ctx, c.key)
 	if err != nil {
 		return "", err
@@ -58,13 +63,16 @@ func track(c claim) casework.Track {
 func (d *draft) join(ctx context.Context, f finding.Finding, t casework.Track) error {
 	c := casework.Case{Cloud: d.l.Cloud, Server: f.Key.Server, Project: f.Project, Party: f.Duty.Party, Track: t}
 	ds := casework.Dossier{Case: c}
-	if open, ok := d.pendingCase(c.Key()); ok {
-		ds.Case = open
-		ds.Findings = d.pendingFindings(open.ID)
-	} else if open, ok, err := d.l.Ledger.OpenCase(ctx, c.Key()); err != nil {
-		return err
-	} else if ok {
-		if ds, err = d.l.dossier(ctx, open.ID); err != nil {
+	open, ok := d.pendingCase(c.Key())
+	if !ok {
+		var err error
+		if open, ok, err = d.l.Ledger.OpenCase(ctx, c.Key()); err != nil {
+			return err
+		}
+	}
+	if ok {
+		var err error
+		if ds, err = d.dossier(ctx, open.ID); err != nil {
 			return err
 		}
 	} else {
@@ -96,16 +104,6 @@ func (d *draft) pendingCase(k casework.Key) (casework.Case, bool) {
 	return casework.Case{}, false
 }
 
-func (d *draft) pendingFindings(id string) []finding.Finding {
-	var out []finding.Finding
-	for _, f := range d.change.Findings {
-		if f.Case == id {
-			out = append(out, f)
-		}
-	}
-	return out
-}
-
 func withoutFinding(fs []finding.Finding, id string) []finding.Finding {
 	var out []finding.Finding
 	for _, f := range fs {
@@ -121,11 +119,11 @@ func (d *draft) seenAgain(ctx context.Context, f finding.Finding, c claim) error
 	if f.State == finding.AttributionHold {
 		return nil
 	}
-	same := f.State == finding.Open && f.Negatives == 0 && f.Silences == 0 && f.Facts == c.sight.Facts.Hash() && f.Endpoint == c.sight.Endpoint
+	same := f.State == finding.Open && f.Negatives == 0 && f.Silences == 0 && f.Facts == c.sight.Facts.Hash()
 	if same {
 		return nil
 	}
-	ds, err := d.l.dossier(ctx, f.Case)
+	ds, err := d.dossier(ctx, f.Case)
 	if err != nil || restrictedOrHeld(ds.Case.State) {
 		return err
 	}

@@ -158,7 +158,11 @@ func (l *Line) held(ctx context.Context, act casework.Act) error {
 	act.State, act.EndedAt, act.Note = casework.ActHeld, d.now, "the ports are neither as they were nor as intended"
 	d.change.Acts = append(d.change.Acts, act)
 	d.acted(ds.Case, act, "act.held", act.Note)
-	d.apply(ds, casework.Hold{Why: "the outcome of an act is unclear: " + act.Note})
+	hold := casework.Hold{Why: "the outcome of an act is unclear: " + act.Note}
+	if act.Kind == casework.ActQuarantine {
+		hold.Act = act.ID // perhaps in force: whoever takes the case back gets the saved groups back
+	}
+	d.apply(ds, hold)
 	return d.commit(ctx)
 }
 

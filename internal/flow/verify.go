@@ -131,7 +131,10 @@ func (l *Line) glance(ctx context.Context, c casework.Case, f finding.Finding) (
 	if g.at, g.held = l.whereNow(f); !g.held {
 		return g, nil
 	}
-	control, hasControl := l.control(ctx, v, f)
+	control, hasControl, err := l.control(ctx, v, f)
+	if err != nil {
+		return g, err
+	}
 	shard := probe.Shard{ID: "recheck-" + f.ID, Vantage: v.Name, Purpose: probe.Recheck, Targets: targets(set, f, g.at)}
 	if hasControl {
 		shard.Targets = append(shard.Targets, control)
@@ -231,20 +234,20 @@ func (l *Line) whereNow(f finding.Finding) (probe.Endpoint, bool) {
 }
 
 // control picks an endpoint of another machine that is known to be open to the vantage point: if it answers, the path works.
-func (l *Line) control(ctx context.Context, v *Vantage, f finding.Finding) (probe.Endpoint, bool) {
+func (l *Line) control(ctx context.Context, v *Vantage, f finding.Finding) (e probe.Endpoint, ok bool, err error) {
 	open, err := l.Ledger.OpenExposures(ctx, v.Name)
 	if err != nil {
-		return probe.Endpoint{}, false
+		return probe.Endpoint{}, false, err
 	}
 	holders := l.holds
 	for _, e := range open {
 		h := holders[e.Endpoint.Addr]
 		s := l.server(h.Server)
 		if e.Config == configOpen && h.Server != f.Key.Server && s != nil && s.Active() {
-			return e.Endpoint, true
+			return e.Endpoint, true, nil
 		}
 	}
-	return probe.Endpoint{}, false
+	return probe.Endpoint{}, false, nil
 }
 
 func (l *Line) vantage(name string) *Vantage {

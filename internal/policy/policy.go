@@ -83,7 +83,7 @@ type Proof struct {
 	Closed      Duration `yaml:"closed"`       // without recurrence until closed
 	SilentGap   Duration `yaml:"silent_gap"`   // between the two silent cycles that make it unverifiable
 	ConfirmGap  Duration `yaml:"confirm_gap"`  // between the two looks that confirm a suspicion
-	RelapseHour Duration `yaml:"relapse_wait"` // after the notice of a relapse in probation
+	RelapseWait Duration `yaml:"relapse_wait"` // after the notice of a relapse in probation
 }
 
 // Freshness bounds, at the gate, how old what it relies on may be, in real time.
@@ -185,7 +185,7 @@ func (p *Policy) validateNumbers() error {
 		{"proof.closed", p.Proof.Closed, 14 * 24 * time.Hour, false},
 		{"proof.silent_gap", p.Proof.SilentGap, 24 * time.Hour, false},
 		{"proof.confirm_gap", p.Proof.ConfirmGap, 10 * time.Minute, false},
-		{"proof.relapse_wait", p.Proof.RelapseHour, 24 * time.Hour, false},
+		{"proof.relapse_wait", p.Proof.RelapseWait, 24 * time.Hour, false},
 		{"freshness.probe", p.Freshness.Probe, time.Hour, true},
 		{"freshness.binding", p.Freshness.Binding, 10 * time.Minute, true},
 		{"freshness.inventory", p.Freshness.Inventory, 15 * time.Minute, true},

@@ -104,7 +104,7 @@ func Compute(x *asset.Index, v View) *Set {
 		c.port(&x.Snapshot.Ports[i])
 	}
 	slices.SortFunc(c.set.Openings, compare)
-	c.set.Openings = slices.CompactFunc(c.set.Openings, func(a, b Opening) bool { return compare(a, b) == 0 && a.Rule == b.Rule })
+	c.set.Openings = slices.CompactFunc(c.set.Openings, func(a, b Opening) bool { return compare(a, b) == 0 })
 	for _, o := range c.set.Openings {
 		c.set.byAddr[o.Addr] = append(c.set.byAddr[o.Addr], o)
 	}
@@ -142,7 +142,7 @@ func (c *computer) port(p *asset.Port) {
 			continue
 		}
 		c.set.held[w.addr] = true
-		for _, o := range c.admitted(p, s, w) {
+		for _, o := range c.admitted(p, w) {
 			c.add(p, w, o)
 		}
 	}
@@ -218,7 +218,7 @@ type hole struct {
 }
 
 // admitted lists the holes of a port for one way in.
-func (c *computer) admitted(p *asset.Port, _ *asset.Server, w way) []hole {
+func (c *computer) admitted(p *asset.Port, w way) []hole {
 	family := 4
 	if w.addr.Is6() {
 		family = 6

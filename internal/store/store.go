@@ -80,7 +80,7 @@ func OpenReader(ctx context.Context, path string) (*DB, error) {
 		return nil, errors.Join(fault.New(fault.CannotLook, "cannot read the database %s: %w", path, err).Hinted("check that the file is a database of demarc, and that its folder is writable: readers of a live database share a lock there"), d.Close())
 	}
 	if n != 3 {
-		return nil, errors.Join(fault.New(fault.Config, "%s is no database of demarc", path).Hinted("name the file that demarc serve writes"), d.Close())
+		return nil, errors.Join(fault.New(fault.Config, "%s is no database of demarc", path).Hinted("name the file that demarc demo writes"), d.Close())
 	}
 	return d, nil
 }
@@ -90,7 +90,7 @@ func Exists(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return fault.New(fault.NotFound, "there is no database %s", path).Hinted("name the file with --db; demarc serve and demarc demo make one")
+		return fault.New(fault.NotFound, "there is no database %s", path).Hinted("name the file with --db; demarc demo --dir makes one")
 	case err != nil:
 		return fault.New(fault.CannotLook, "cannot read the database: %w", err)
 	case info.IsDir():

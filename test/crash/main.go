@@ -195,7 +195,7 @@ func (w *world) writeConfig() error {
 	return nil
 }
 
-// run starts a child and waits for it. At most one minute.
+// run starts a child and waits for it. At most two minutes.
 func (w *world) run(at int) (points int, err error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -99,6 +99,7 @@ var Conditions = []Condition{
 	{"probe-fresh", probeFresh},
 	{"inventory", inventory},
 	{"repeated-scans", repeatedScans},
+	{"same-finding", sameFinding},
 	{"notices", notices},
 	{"grace", grace},
 	{"owner-of-act", func(f Facts, _ *policy.Policy) string {
@@ -220,6 +221,19 @@ func repeatedScans(f Facts, _ *policy.Policy) string {
 	return unless(len(acting(f)) == 0, why)
 }
 
+// sameFinding: what was confirmed just now must be what persisted. Two findings that each have half of the proof have none.
+func sameFinding(f Facts, p *policy.Policy) string {
+	if probeFresh(f, p) != "" || repeatedScans(f, p) != "" {
+		return "" // these conditions speak for themselves
+	}
+	for _, x := range acting(f) {
+		if fresh("the confirmation", x.ProbeAge, p.Freshness.Probe) == "" && persisted(x.Looks, f.Case) == "" {
+			return ""
+		}
+	}
+	return unless(len(acting(f)) == 0, "one finding was confirmed and another persisted")
+}
+
 func persisted(looks []finding.Sighting, c casework.Case) string {
 	first := c.Accepted(casework.StepNotice)
 	if len(first) == 0 {
@@ -280,7 +294,7 @@ func grace(f Facts, p *policy.Policy) string {
 	c := f.Case
 	least := p.Classes[c.Class].Grace.Micros()
 	if c.RelapsedAt > 0 {
-		least = p.Proof.RelapseHour.Micros()
+		least = p.Proof.RelapseWait.Micros()
 	}
 	switch {
 	case c.FinalAt == 0 || c.GraceEnds == 0:

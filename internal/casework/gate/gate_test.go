@@ -109,6 +109,12 @@ var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 		"never at all":  func(f *Facts, _ *policy.Policy) { f.Findings[0].Looks = nil },
 		"only silences": func(f *Facts, _ *policy.Policy) { f.Findings[0].Looks[0].Verdict = finding.NoAnswer },
 	},
+	"same-finding": {"two halves": func(f *Facts, p *policy.Policy) {
+		g := f.Findings[0]
+		g.ID, g.Looks = "g", g.Looks[:1]                             // confirmed just now, and never seen after grace
+		f.Findings[0].ProbeAge = Age(p.Freshness.Probe.Micros() + 1) // persisted, and not confirmed
+		f.Findings = append(f.Findings, g)
+	}},
 	"notices": {
 		"no final":        func(f *Facts, _ *policy.Policy) { f.Case.Notices = f.Case.Notices[:1] },
 		"not accepted":    func(f *Facts, _ *policy.Policy) { f.Case.Notices[1].AcceptedAt = 0 },
