@@ -25,7 +25,9 @@ func (l *Line) release(ctx context.Context) (bool, error) {
 			l.putOff(key, err)
 			return true, fmt.Errorf("case %s: %w", t.Case, err)
 		}
-		l.done(key)
+		if !l.waiting(key) { // the cloud may have shown that it never took effect
+			l.done(key)
+		}
 		return true, nil
 	}
 	return false, nil

@@ -20,9 +20,9 @@ func (l *Line) carryOut(ctx context.Context, act casework.Act) error {
 		_, err := l.Actor.SetGroups(ctx, o.Port, o.After, o.Revision)
 		switch {
 		case errors.Is(err, cloud.ErrStale), errors.Is(err, cloud.ErrNotFound), errors.Is(err, cloud.ErrUnknownOutcome):
-			return l.settleOne(ctx, act)
+			return l.settleOne(ctx, act, false)
 		case err != nil:
-			return errors.Join(err, l.settleOne(ctx, act))
+			return errors.Join(err, l.settleOne(ctx, act, false))
 		}
 		o.Done = true
 	}
@@ -45,7 +45,7 @@ func (l *Line) settle(ctx context.Context) (bool, error) {
 				return false, err
 			}
 		}
-		if err := l.settleOne(ctx, a); err != nil {
+		if err := l.settleOne(ctx, a, true); err != nil {
 			l.putOff(key, err)
 			return true, fmt.Errorf("act %s: %w", a.ID, err)
 		}
@@ -55,9 +55,13 @@ func (l *Line) settle(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
+// errUnfinished says that an order is carried out in part, and that the rest is tried again.
+var errUnfinished = errors.New("the rest is tried again")
+
 // settleOne learns from the ports what became of an order. All as intended: done. None: void, and the gate must speak again.
-// Some: the rest is carried out while the gate's word is fresh. Anything we did not make: a human decides.
-func (l *Line) settleOne(ctx context.Context, act casework.Act) error {
+// Some: the rest is carried out while the gate's word is fresh, now or, where the cloud has just said no, at a later try.
+// Anything we did not make: a human decides.
+func (l *Line) settleOne(ctx context.Context, act casework.Act, now bool) error {
 	happened, never, unclear := 0, 0, 0
 	for i := range act.Ports {
 		p, err := l.Actor.Port(ctx, act.Ports[i].Port)
@@ -78,7 +82,7 @@ func (l *Line) settleOne(ctx context.Context, act casework.Act) error {
 			unclear++
 		}
 	}
-	fresh := l.Clock.Real()-act.RealAt <= l.Policy.Freshness.Probe.Micros()
+	fresh := max(l.Clock.Now()-act.IntendedAt, l.Clock.Real()-act.RealAt) <= l.Policy.Freshness.Probe.Micros()
 	switch {
 	case unclear > 0:
 		return l.held(ctx, act)
@@ -86,8 +90,10 @@ func (l *Line) settleOne(ctx context.Context, act casework.Act) error {
 		return l.concluded(ctx, act)
 	case happened == 0:
 		return l.void(ctx, act)
-	case fresh:
+	case fresh && now:
 		return l.carryOut(ctx, act)
+	case fresh:
+		return fmt.Errorf("%d of %d ports are done: %w", happened, len(act.Ports), errUnfinished)
 	default:
 		return l.held(ctx, act)
 	}
@@ -114,11 +120,13 @@ func (l *Line) concluded(ctx context.Context, act casework.Act) error {
 	if err := d.commit(ctx); err != nil {
 		return err
 	}
+	l.done("enforce " + act.Case)
+	l.done("release " + act.Case)
 	return l.refresh(ctx) // we altered the cloud ourselves
 }
 
 // void writes down that an order never took effect. The act is not repeated: an approved quarantine goes back to the gate,
-// a release is computed anew.
+// a release is computed anew; neither at once, for a cloud that says no would be asked in a circle.
 func (l *Line) void(ctx context.Context, act casework.Act) error {
 	ds, err := l.dossier(ctx, act.Case)
 	if err != nil {
@@ -128,12 +136,16 @@ func (l *Line) void(ctx context.Context, act casework.Act) error {
 	act.State, act.EndedAt, act.Note = casework.ActVoid, d.now, "the cloud shows that it never took effect"
 	d.change.Acts = append(d.change.Acts, act)
 	d.acted(ds.Case, act, "act.void", act.Note)
-	timer := casework.TimerEnforce
+	timer, key := casework.TimerEnforce, "enforce "+act.Case
 	if act.Kind == casework.ActRestore {
-		timer = casework.TimerRelease
+		timer, key = casework.TimerRelease, "release "+act.Case
 	}
 	d.arm(casework.Due{Case: act.Case, Timer: timer, At: d.now})
-	return d.commit(ctx)
+	if err := d.commit(ctx); err != nil {
+		return err
+	}
+	l.putOff(key, errors.New(act.Note))
+	return nil
 }
 
 // held writes down that a human must look: the ports are neither as before nor as intended.

@@ -61,12 +61,14 @@ func TestTheGateRefusesOnTheLine(t *testing.T) {
 		"the machine is deleted": {
 			after: func(e *exam) { e.must(e.w.DeleteServer("cache-1")) },
 		},
-		"the inventory is partial": {
+		"the listing of ports goes in a circle": {
+			plot: plot{scenario: paged(3)},
 			after: func(e *exam) {
-				e.w.Plan(lab.Fault{Kind: lab.LostRows, Method: http.MethodGet, Path: "/networking/v2.0/ports", Query: "limit", Times: -1})
+				e.w.Plan(lab.Fault{Kind: lab.RepeatNext, Method: http.MethodGet, Path: "/networking/v2.0/ports", Query: "limit", Times: -1})
 			},
+			says: "inventory: the inventory is not healthy",
 		},
-		"the ports cannot be listed": {
+		"the groups cannot be listed": {
 			after: func(e *exam) {
 				e.w.Plan(lab.Fault{Kind: lab.Answer, Status: 503, RetryAfter: "0", Method: http.MethodGet, Path: "/networking/v2.0/security-groups", Times: 40})
 			},
@@ -127,10 +129,17 @@ func TestTheGateRefusesOnTheLine(t *testing.T) {
 	}
 }
 
+// paged is a town whose cloud shows a few rows at a time.
+func paged(rows int) lab.Scenario {
+	s := town()
+	s.PageMax = rows
+	return s
+}
+
 // Without an approval nothing ever happens.
 func TestWithoutApprovalNothingHappens(t *testing.T) {
 	t.Parallel()
-	e := open(t, plot{policy: []string{"sweep_every: 1d", "sweep_every: 5d", "inventory_every: 1d", "inventory_every: 5d"}})
+	e := open(t, plot{policy: []string{"sweep_every: 2d", "sweep_every: 10d", "inventory_every: 2d", "inventory_every: 10d"}})
 	e.until("queued", 20, e.inState("cache-1", casework.Queued))
 	e.leapTo(begins.UnixMicro() + 60*day)
 	e.untouched()

@@ -36,7 +36,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
-		_ = f.Value.Set("6")
+		_ = f.Value.Set("10")
 	}
 	os.Exit(m.Run())
 }
@@ -144,7 +144,7 @@ cloud:
 netblocks:
   - {cidr: %[4]s, holder: provider, zones: [internet]}
 vantages:
-  - {name: internet, zone: internet, sources: [%[5]s], bind: true, connect_timeout: 300ms, banner_time: 100ms, quiet_time: 20ms, host_rate: 400, rate: 4000}
+  - {name: internet, zone: internet, sources: [%[5]s], bind: true, connect_timeout: 300ms, banner_time: 80ms, quiet_time: 20ms, host_rate: 400, rate: 4000}
 mail:
   host: %[6]s
   port: %[7]s
@@ -170,7 +170,7 @@ func (e *exam) write() {
 		w.AtPrefix(netip.MustParsePrefix("127.77.200.0/24")))
 	for name, text := range map[string]string{
 		"demarc.yaml":  replaced(e.t, config, e.plot.config),
-		"policy.yaml":  replaced(e.t, string(demo.PolicyYAML()), e.plot.policy),
+		"policy.yaml":  replaced(e.t, string(demo.PolicyYAML()), append([]string{"sweep_every: 1d", "sweep_every: 2d", "inventory_every: 1d", "inventory_every: 2d"}, e.plot.policy...)),
 		"cloud.secret": e.plot.password + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(e.dir, name), []byte(text), 0o600); err != nil {
