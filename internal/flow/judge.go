@@ -245,8 +245,8 @@ func (d *draft) look(ds casework.Dossier, f finding.Finding, s sight, verdict fi
 // the vantage point is known to work: without it, silence behind a rule that was removed proves nothing.
 func (l *Line) verdict(f finding.Finding, s sight, host []sight, config reach.Answer, alive bool) finding.Verdict {
 	answered := s.Facts.Outcome.Answered()
-	if !answered && !l.running(f) {
-		return "" // a machine that is off shows nothing: it is asked again when it runs
+	if s.Facts.Outcome != probe.Open && !l.running(f) {
+		return "" // a machine that is off shows nothing, whoever resets in its place: it is asked again when it runs
 	}
 	switch f.Key.Check {
 	case CheckLeak:
