@@ -108,11 +108,11 @@ func (l *Line) stillHolds(ctx context.Context, h asset.Holder) (steadiness, erro
 		return moved, fmt.Errorf("asking who holds %s: %w", h.Addr, err)
 	}
 	now.Holder.Cloud = h.Cloud
-	p := l.x.Ports[h.Port]
+	p, s := l.x.Ports[h.Port], l.server(h.Server)
 	switch {
 	case now.Holder != h || p == nil:
 		return moved, nil
-	case now.PortRevision != p.Revision || now.FloatingRevision != l.fipRevision(h.FloatingIP):
+	case s != nil && now.ServerStatus != s.Status, now.PortRevision != p.Revision || now.FloatingRevision != l.fipRevision(h.FloatingIP):
 		return touched, nil
 	}
 	return steady, nil
