@@ -146,7 +146,7 @@ func (l *Line) NextDue(ctx context.Context) (int64, error) {
 	return at, nil
 }
 
-// nextRound is when the next inventory or sweep is due.
+// nextRound is when the next inventory or sweep is due; one that was put off is not due before its time.
 func (l *Line) nextRound(ctx context.Context) (int64, error) {
 	c, ok, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "")
 	if err != nil {
@@ -154,15 +154,15 @@ func (l *Line) nextRound(ctx context.Context) (int64, error) {
 	}
 	now := l.Clock.Now()
 	if !ok {
-		return now, nil
+		return max(now, l.failed["inventory"].until), nil
 	}
-	at := c.Ended + l.Policy.Refresh.Micros()
+	at := max(c.Ended+l.Policy.Refresh.Micros(), l.failed["inventory"].until)
 	for i := range l.Vantages {
 		due, err := l.sweepDue(ctx, &l.Vantages[i])
 		if err != nil {
 			return 0, err
 		}
-		at = min(at, due)
+		at = min(at, max(due, l.failed["sweep "+l.Vantages[i].Name].until))
 	}
 	return max(at, now+1), nil
 }
