@@ -57,6 +57,8 @@ const (
 // place is an address of the scenario as it was written.
 func place(a string) netip.Addr { return netip.MustParseAddr(a) }
 
+var operator = access.Operator()
+
 var everywhere = netip.MustParsePrefix("0.0.0.0/0")
 
 // town is a small world: cache-1 of astro is open without a password, gate-1 of genomics is harmless and shows that the
@@ -88,9 +90,10 @@ func machine(name, project, creator, group, addr string, services ...lab.Service
 // plot is what an exam changes before Demarc is opened.
 type plot struct {
 	scenario lab.Scenario
-	policy   []string // pairs of old and new text of the policy file
-	config   []string // and of the configuration
-	password string   // in the secret file
+	policy   []string          // pairs of old and new text of the policy file
+	config   []string          // and of the configuration
+	password string            // in the secret file
+	secrets  map[string]string // further files
 	log      *slog.Logger
 	http     func(http.RoundTripper) http.RoundTripper
 	wrap     func(*exam, *flow.Config)
@@ -110,6 +113,7 @@ type exam struct {
 	mu    sync.Mutex
 	news  []flow.Happening
 	probe func(probe.Shard, bool) // before and after each shard
+	idle  func()                  // at each idle moment
 }
 
 // open builds the world, writes the files and starts Demarc on them.
@@ -126,6 +130,7 @@ func open(t *testing.T, p plot) *exam {
 	t.Cleanup(w.Close)
 	e := &exam{t: t, plot: p, w: w, clock: flow.NewLeaping(begins.UnixMicro()), dir: t.TempDir()}
 	e.write()
+	e.writeSecrets()
 	e.start()
 	t.Cleanup(e.stop)
 	return e
@@ -188,6 +193,12 @@ func replaced(t *testing.T, text string, pairs []string) string {
 		text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
 	}
 	return text
+}
+
+func (e *exam) writeSecrets() {
+	for name, text := range e.plot.secrets {
+		e.must(os.WriteFile(filepath.Join(e.dir, name), []byte(text), 0o600))
+	}
 }
 
 // engine is a real engine with a hook on both sides of every shard.
@@ -259,9 +270,7 @@ func (e *exam) stop() {
 func (e *exam) restart() {
 	e.t.Helper()
 	at, err := e.d.DB.Clock(e.t.Context())
-	if err != nil {
-		e.t.Fatal(err)
-	}
+	e.must(err)
 	e.stop()
 	e.clock = flow.NewLeaping(at)
 	e.start()
@@ -282,6 +291,9 @@ func (e *exam) untilIdle() {
 	e.t.Helper()
 	for range 500 {
 		if !e.step() {
+			if e.idle != nil {
+				e.idle()
+			}
 			return
 		}
 	}
