@@ -138,12 +138,12 @@ func (l *Line) NextDue(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	due, ok, err := l.Ledger.NextDue(ctx)
+	now := l.Clock.Now()
+	due, ok, err := l.Ledger.NextDue(ctx, now)
 	if err != nil {
 		return 0, err
 	}
-	now := l.Clock.Now()
-	if ok && due > now {
+	if ok {
 		at = min(at, due)
 	}
 	for _, f := range l.failed { // what is due and was put off

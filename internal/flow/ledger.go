@@ -28,7 +28,7 @@ type Ledger interface {
 	Sightings(ctx context.Context, id string) ([]finding.Sighting, error)
 	DueTimers(ctx context.Context, now int64) ([]casework.Due, error)
 	DueMail(ctx context.Context, now int64) ([]casework.Mail, error)
-	NextDue(ctx context.Context) (int64, bool, error)
+	NextDue(ctx context.Context, after int64) (int64, bool, error)
 	Act(ctx context.Context, id string) (casework.Act, error)
 	ActsOn(ctx context.Context, cloud string, s asset.ServerID) ([]casework.Act, error)
 	RunningActs(ctx context.Context) ([]casework.Act, error)

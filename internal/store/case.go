@@ -106,10 +106,11 @@ func (d *DB) timers(ctx context.Context, query string, args ...any) ([]casework.
 	return out, nil
 }
 
-// NextDue is when the next timer or mail falls due; ok is false when nothing waits.
-func (d *DB) NextDue(ctx context.Context) (at int64, ok bool, err error) {
+// NextDue is when the next timer or mail falls due after a time; ok is false when nothing does.
+func (d *DB) NextDue(ctx context.Context, after int64) (at int64, ok bool, err error) {
 	var v sql.NullInt64
-	err = d.read.QueryRowContext(ctx, `SELECT min(at) FROM (SELECT min(at) AS at FROM timer UNION ALL SELECT min(next_at) FROM mail WHERE status = 'pending') AS waits`).Scan(&v)
+	err = d.read.QueryRowContext(ctx, `SELECT min(at) FROM (SELECT min(at) AS at FROM timer WHERE at > $1
+		UNION ALL SELECT min(next_at) FROM mail WHERE status = 'pending' AND next_at > $1) AS waits`, after).Scan(&v)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, false, fmt.Errorf("reading what is due: %w", err)
 	}

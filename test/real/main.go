@@ -180,7 +180,7 @@ func (e *exam) drive(ctx context.Context, over func() bool) error {
 }
 
 func (e *exam) nextCase(ctx context.Context) int64 {
-	at, ok, err := e.d.DB.NextDue(ctx)
+	at, ok, err := e.d.DB.NextDue(ctx, e.clock.Now())
 	if err != nil || !ok {
 		return e.clock.Now() + (6 * time.Hour).Microseconds()
 	}

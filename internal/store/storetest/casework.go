@@ -155,8 +155,10 @@ func timers(t *testing.T, e Engine) {
 	if !slices.Equal(due(99), want) || !slices.Equal(got[[]casework.Due](x)(x.Timers(ctx, "c")), want) || len(due(19)) != 0 {
 		t.Errorf("armed: %v", due(99))
 	}
-	if at, ok, err := x.NextDue(ctx); err != nil || !ok || at != 20 {
-		t.Errorf("next due %d, %v, %v", at, ok, err)
+	for after, next := range map[int64]int64{0: 20, 19: 20, 20: 30, 30: 0} { // what is due already does not hide what comes
+		if at, ok, err := x.NextDue(ctx, after); err != nil || ok != (next > 0) || at != next {
+			t.Errorf("after %d the next is due at %d, %v, %v", after, at, ok, err)
+		}
 	}
 }
 
@@ -164,7 +166,7 @@ func timers(t *testing.T, e Engine) {
 func mail(t *testing.T, e Engine) {
 	x, ctx := begin(t, e), t.Context()
 	c := aCase("case-1", "p1", "s1")
-	if _, ok, err := x.NextDue(ctx); err != nil || ok {
+	if _, ok, err := x.NextDue(ctx, 0); err != nil || ok {
 		t.Errorf("something is due in an empty store: %v, %v", ok, err)
 	}
 	m := aMail("mail-1", c)

@@ -42,7 +42,7 @@ type Store interface {
 	Mail(ctx context.Context, s access.Scope, id string) (casework.Mail, error)
 	NameOf(ctx context.Context, s access.Scope, cloud, kind, id string) (untrusted.Text, error)
 	MailsOf(ctx context.Context, id string) ([]casework.Mail, error)
-	NextDue(ctx context.Context) (int64, bool, error)
+	NextDue(ctx context.Context, after int64) (int64, bool, error)
 	Act(ctx context.Context, id string) (casework.Act, error)
 	RunningActs(ctx context.Context) ([]casework.Act, error)
 	AuditLog(ctx context.Context) (audit.Stored, error)
