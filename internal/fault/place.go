@@ -1,6 +1,8 @@
 package fault
 
 import (
+	"strings"
+
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/parser"
 )
@@ -23,4 +25,17 @@ func Place(name string, data []byte, path string) Position {
 	}
 	at.Line, at.Col = node.GetToken().Position.Line, node.GetToken().Position.Column
 	return at
+}
+
+// Nearest is Place of the path, or of the nearest part of it that stands in the document: a key that is missing is
+// shown where it would belong.
+func Nearest(name string, data []byte, path string) Position {
+	for {
+		at := Place(name, data, path)
+		cut := strings.LastIndexAny(path, ".[")
+		if at.Line > 0 || cut < 2 {
+			return at
+		}
+		path = path[:cut]
+	}
 }

@@ -3,6 +3,7 @@ package fault
 import (
 	"errors"
 	"os"
+	"reflect"
 
 	"github.com/goccy/go-yaml"
 )
@@ -16,7 +17,7 @@ func DecodeYAML(name string, data []byte, v any, opts ...yaml.DecodeOption) erro
 	if len(data) > MaxFile {
 		return New(Config, "the file has %d bytes", len(data)).In(Position{File: name}).Hinted("at most %d", MaxFile)
 	}
-	opts = append([]yaml.DecodeOption{yaml.Strict(), yaml.DisallowUnknownField()}, opts...)
+	opts = append([]yaml.DecodeOption{yaml.Strict(), yaml.DisallowUnknownField(), yaml.CustomUnmarshaler(readPrefix), yaml.CustomUnmarshaler(readAddr), yaml.CustomUnmarshaler(readTime)}, opts...)
 	err := yaml.UnmarshalWithOptions(data, v, opts...)
 	if err == nil {
 		return nil
@@ -30,10 +31,11 @@ func DecodeYAML(name string, data []byte, v any, opts ...yaml.DecodeOption) erro
 			at.Line, at.Col = tok.Position.Line, tok.Position.Column
 		}
 	}
+	if f := explain(name, data, reflect.TypeOf(v), opts); f != nil {
+		return f
+	}
 	if f, ok := Of(err); ok {
-		g := *f
-		g.At = at
-		return &g
+		return f.In(at)
 	}
 	f := New(Config, "%s", msg).In(at)
 	f.Cause = err

@@ -132,47 +132,61 @@ func Parse(name string, data []byte) (*Policy, error) {
 	if err := fault.DecodeYAML(name, data, &p); err != nil {
 		return nil, err
 	}
-	if err := p.Validate(); err != nil {
-		if f, ok := fault.Of(err); ok && f.At.File == "" {
-			return nil, f.In(fault.Position{File: name})
-		}
-		return nil, err
+	if at, f := p.validate(); f != nil {
+		return nil, f.In(fault.Nearest(name, data, "$."+at))
 	}
 	return &p, nil
 }
 
 // Validate refuses a policy with which the rules above all tables could not hold.
 func (p *Policy) Validate() error {
+	if _, f := p.validate(); f != nil {
+		return f
+	}
+	return nil
+}
+
+// validate gives what is wrong and the path of it.
+func (p *Policy) validate() (at string, f *fault.Fault) {
 	for _, c := range ClassNames {
 		k, ok := p.Classes[c]
 		if !ok {
-			return fault.New(fault.Config, "class %s has no clocks", c).Hinted("set classes.%s", c)
+			return "classes", fault.New(fault.Config, "class %s has no clocks", c).Hinted("set classes.%s", c)
 		}
 		if k.Internet <= 0 || k.Institution <= 0 {
-			return fault.New(fault.Config, "class %s has no time to fix", c)
+			return "classes." + c, fault.New(fault.Config, "class %s has no time to fix", c)
 		}
 		if !slices.Contains([]End{Report, Quarantine, Operator}, k.End) {
-			return fault.New(fault.Config, "class %s: unknown end %q", c, k.End).Hinted("one of report, quarantine, operator")
+			return "classes." + c + ".end", fault.New(fault.Config, "class %s: unknown end %q", c, k.End).Hinted("one of report, quarantine, operator")
 		}
 		if k.End == Quarantine && k.Grace < Duration(24*time.Hour) {
-			return fault.New(fault.Config, "class %s may end in quarantine with a grace of %s", c, k.Grace).Hinted("at least 24h")
+			return "classes." + c + ".grace", fault.New(fault.Config, "class %s may end in quarantine with a grace of %s", c, k.Grace).Hinted("at least 24h")
 		}
 	}
 	for c := range p.Classes {
 		if !slices.Contains(ClassNames, c) {
-			return fault.New(fault.Config, "unknown class %q", c).Hinted("one of %v", ClassNames)
+			return "classes." + c, fault.New(fault.Config, "unknown class %q", c).Hinted("one of %v", ClassNames)
 		}
 	}
 	if _, err := time.LoadLocation(p.TimeZone); err != nil {
-		return fault.New(fault.Config, "unknown time zone %q", p.TimeZone).Hinted("an IANA name such as Europe/London")
+		return "time_zone", fault.New(fault.Config, "unknown time zone %q", p.TimeZone).Hinted("an IANA name such as Europe/London")
 	}
 	return p.validateNumbers()
 }
 
-func (p *Policy) validateNumbers() error {
+func (p *Policy) validateNumbers() (at string, f *fault.Fault) {
 	b := p.Budgets
-	if b.CloudHour < 0 || b.CloudDay < 0 || b.ProjectHour < 0 || b.ProjectShare < 0 || b.ProjectShare > 1 || b.CloudShare < 0 || b.CloudShare > 1 {
-		return fault.New(fault.Config, "a budget is negative, or a share is above 1")
+	for _, k := range []struct {
+		name  string
+		got   float64
+		share bool
+	}{
+		{"cloud_per_hour", float64(b.CloudHour), false}, {"cloud_per_day", float64(b.CloudDay), false}, {"project_per_hour", float64(b.ProjectHour), false},
+		{"project_share_per_day", b.ProjectShare, true}, {"cloud_share_per_day", b.CloudShare, true},
+	} {
+		if k.got < 0 || k.share && k.got > 1 {
+			return "budgets." + k.name, fault.New(fault.Config, "budgets.%s is %v: a budget is negative, or a share is above 1", k.name, k.got)
+		}
 	}
 	for _, c := range []struct {
 		name      string
@@ -198,10 +212,10 @@ func (p *Policy) validateNumbers() error {
 			if c.mostIsMax {
 				word = "above 0 and at most"
 			}
-			return fault.New(fault.Config, "%s is %s", c.name, c.got).Hinted("%s %s", word, Duration(c.least))
+			return c.name, fault.New(fault.Config, "%s is %s", c.name, c.got).Hinted("%s %s", word, Duration(c.least))
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // Location is the time zone of deadlines.

@@ -162,7 +162,7 @@ func (c *Config) path(p string) string {
 
 // check holds the file against its own rules, and reads the secrets.
 func (c *Config) check(file string, data []byte) error {
-	at := func(yamlPath string, f *fault.Fault) error { return f.In(fault.Place(file, data, yamlPath)) }
+	at := func(yamlPath string, f *fault.Fault) error { return f.In(fault.Nearest(file, data, yamlPath)) }
 	need := func(yamlPath, value string) error {
 		if value == "" {
 			return at(yamlPath, fault.New(fault.Config, "%s is missing", strings.TrimPrefix(yamlPath, "$.")))
@@ -187,9 +187,12 @@ func (c *Config) check(file string, data []byte) error {
 		if v.Name == "" || len(v.Sources) == 0 {
 			return at(here, fault.New(fault.Config, "vantage %d needs a name and its published sources", i+1))
 		}
-		if !slices.Contains([]string{string(probe.Internet), string(probe.Institution)}, v.Zone) {
-			return at(here+".zone", fault.New(fault.Config, "unknown zone %q", v.Zone).Hinted("one of internet, institution"))
+		if !slices.Contains(zones, v.Zone) {
+			return at(here+".zone", fault.New(fault.Config, "unknown zone %q", v.Zone).Hinted("one of %s", strings.Join(zones, ", ")))
 		}
+	}
+	if err := c.enums(file, data); err != nil {
+		return err
 	}
 	for i, k := range c.Contracts {
 		here := fmt.Sprintf("$.contracts[%d]", i)
@@ -201,6 +204,50 @@ func (c *Config) check(file string, data []byte) error {
 		}
 	}
 	return c.secrets(file, data)
+}
+
+var (
+	zones    = []string{string(probe.Internet), string(probe.Institution)}
+	mailTLS  = []string{"required", "opportunistic", "none"}
+	protocol = []string{"tcp", "udp", "icmp"}
+)
+
+// enums refuses words and netblocks that mean nothing, before anything relies on them.
+func (c *Config) enums(file string, data []byte) error {
+	refuse := func(yamlPath string, f *fault.Fault) error { return f.In(fault.Nearest(file, data, yamlPath)) }
+	if c.Mail.TLS != "" && !slices.Contains(mailTLS, c.Mail.TLS) {
+		return refuse("$.mail.tls", fault.New(fault.Config, "unknown mail.tls %q", c.Mail.TLS).Hinted("one of %s", strings.Join(mailTLS, ", ")))
+	}
+	if c.Mail.Port < 0 || c.Mail.Port > 65535 {
+		return refuse("$.mail.port", fault.New(fault.Config, "%d is not a port", c.Mail.Port).Hinted("1 to 65535"))
+	}
+	for i, n := range c.Netblocks {
+		here := fmt.Sprintf("$.netblocks[%d]", i)
+		if !n.CIDR.IsValid() {
+			return refuse(here+".cidr", fault.New(fault.Config, "netblock %d has no cidr", i+1).Hinted("write cidr: 192.0.2.0/24"))
+		}
+		for j, z := range n.Zones {
+			if !slices.Contains(zones, z) {
+				return refuse(fmt.Sprintf("%s.zones[%d]", here, j), fault.New(fault.Config, "unknown zone %q", z).Hinted("one of %s", strings.Join(zones, ", ")))
+			}
+		}
+	}
+	for name, holes := range map[string][]Hole{"admit": c.Quarantine.Admit, "egress": c.Quarantine.Egress} {
+		for i, h := range holes {
+			here := fmt.Sprintf("$.quarantine.%s[%d]", name, i)
+			switch {
+			case !h.CIDR.IsValid():
+				return refuse(here+".cidr", fault.New(fault.Config, "an opening of the quarantine has no cidr").Hinted("write cidr: 192.0.2.0/24"))
+			case h.Proto != "" && !slices.Contains(protocol, h.Proto):
+				return refuse(here+".proto", fault.New(fault.Config, "unknown protocol %q", h.Proto).Hinted("one of %s; without it, any", strings.Join(protocol, ", ")))
+			case h.Port < 0 || h.Port > 65535:
+				return refuse(here+".port", fault.New(fault.Config, "%d is not a port", h.Port).Hinted("1 to 65535; without it, every port"))
+			case h.Port != 0 && h.Proto != "tcp" && h.Proto != "udp":
+				return refuse(here+".port", fault.New(fault.Config, "a port needs proto tcp or udp"))
+			}
+		}
+	}
+	return nil
 }
 
 // secrets reads the files that hold them.
