@@ -140,12 +140,17 @@ func writeCheck(out io.Writer, c detect.Check) error {
 		row(fmt.Sprintf("asks (%d)", i+1), strings.TrimSpace(fmt.Sprintf("%s %s", s.Verbs()[0], detect.Escape([]byte(s.Send+s.HTTPGet+s.PGStartup)))))
 	}
 	row("stores", strings.Join(c.Evidence, ", "))
-	row("remedy", c.Remedy)
+	row("remedy", readable(c.Remedy))
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "\n%s", c.Advice)
+	_, err := fmt.Fprintf(out, "\n%s", readable(c.Advice))
 	return err
+}
+
+// readable is a text for a mail as it reads where no machine is meant.
+func readable(text string) string {
+	return strings.NewReplacer("{service}", "the service", "{endpoint}", "the endpoint").Replace(text)
 }
 
 func testChecks(out io.Writer, output string, args []string) error {

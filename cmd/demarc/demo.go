@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -42,11 +44,16 @@ needed. The story stays to be looked at until you press Ctrl-C.`,
 	c.Flags().BoolVar(&once, "once", false, "end when the story is over")
 	c.Flags().StringVar(&output, "output", "text", "text, or json for one object per event")
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:8600", "where the page is served (loopback only; empty: no page)")
-	c.Flags().StringVar(&dir, "dir", "", "keep database and configuration in this folder (default: a temporary one)")
+	c.Flags().StringVar(&dir, "dir", "", "keep database and configuration in this folder, which holds no demarc.db yet (default: a temporary one)")
 	return c
 }
 
 func runDemo(ctx context.Context, out, errs io.Writer, once, asJSON bool, listen, dir string) (err error) {
+	if dir != "" {
+		if _, err := os.Lstat(filepath.Join(dir, "demarc.db")); err == nil {
+			return fault.New(fault.Usage, "%s holds a demarc.db already, and the demo begins from nothing", dir).Hinted("choose another folder with --dir; to look at what is there, use --db %s", filepath.Join(dir, "demarc.db"))
+		}
+	}
 	t := demo.NewTeller(out, asJSON, time.UTC)
 	d, err := demo.New(ctx, demo.Options{Dir: dir, Tell: t.Happened, Say: t.Did})
 	if err != nil {

@@ -170,11 +170,20 @@ func printable(s string) string {
 }
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Example: "  demarc version", Args: checkArgs(cobra.NoArgs),
+	var output string
+	c := &cobra.Command{
+		Use: "version", Short: "Print the version", Example: "  demarc version\n  demarc version --output json", Args: checkArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(c.OutOrStdout(), "demarc", serve.Version)
-			return err
+			switch output {
+			case "text":
+				_, err := fmt.Fprintln(c.OutOrStdout(), "demarc", serve.Version)
+				return err
+			case "json":
+				return writeIndented(c.OutOrStdout(), map[string]string{"name": "demarc", "version": serve.Version})
+			}
+			return fault.New(fault.Usage, "--output can not be %q", output).Hinted("accepted: text, json")
 		},
 	}
+	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return c
 }
