@@ -3,8 +3,10 @@ package fault
 import (
 	"errors"
 	"os"
+	"regexp"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/lexer"
 )
 
 // MaxFile is the largest file an operator's settings may have, in bytes.
@@ -30,6 +32,9 @@ func DecodeYAML(name string, data []byte, v any, opts ...yaml.DecodeOption) erro
 			at.Line, at.Col = tok.Position.Line, tok.Position.Column
 		}
 	}
+	if at.Line == 0 {
+		at = whereQuoted(at, data, err.Error())
+	}
 	if f, ok := Of(err); ok {
 		g := *f
 		g.At = at
@@ -38,6 +43,28 @@ func DecodeYAML(name string, data []byte, v any, opts ...yaml.DecodeOption) erro
 	f := New(Config, "%s", msg).In(at)
 	f.Cause = err
 	return f
+}
+
+var quoted = regexp.MustCompile(`"([^"]+)"`)
+
+// whereQuoted finds the value that a message quotes, where the decoder lost its place: a type that reads itself does not know
+// where it stands. A value that the document holds twice is not guessed at.
+func whereQuoted(at Position, data []byte, msg string) Position {
+	m := quoted.FindStringSubmatch(msg)
+	if m == nil {
+		return at
+	}
+	found := at
+	for _, tok := range lexer.Tokenize(string(data)) {
+		if tok.Value != m[1] || tok.Position == nil {
+			continue
+		}
+		if found.Line != 0 {
+			return at
+		}
+		found.Line, found.Col = tok.Position.Line, tok.Position.Column
+	}
+	return found
 }
 
 // ReadYAML reads a strict YAML file.

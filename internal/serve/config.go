@@ -182,8 +182,17 @@ func (c *Config) check(file string, data []byte) error {
 	if len(c.Vantages) == 0 {
 		return at("$.vantages", fault.New(fault.Config, "there is no vantage point").Hinted("name one with its zone and sources"))
 	}
+	if err := c.checkNetblocks(at); err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"", "required", "opportunistic", "none"}, c.Mail.TLS) {
+		return at("$.mail.tls", fault.New(fault.Config, "unknown tls %q", c.Mail.TLS).Hinted("one of required, opportunistic, none"))
+	}
 	for i, v := range c.Vantages {
 		here := fmt.Sprintf("$.vantages[%d]", i)
+		if slices.ContainsFunc(c.Vantages[:i], func(o Vantage) bool { return o.Name == v.Name }) {
+			return at(here+".name", fault.New(fault.Config, "two vantage points are called %q", v.Name).Hinted("give each a name of its own"))
+		}
 		if v.Name == "" || len(v.Sources) == 0 {
 			return at(here, fault.New(fault.Config, "vantage %d needs a name and its published sources", i+1))
 		}
@@ -201,6 +210,38 @@ func (c *Config) check(file string, data []byte) error {
 		}
 	}
 	return c.secrets(file, data)
+}
+
+// zones lists where a vantage point can stand.
+var zones = []string{string(probe.Internet), string(probe.Institution)}
+
+// checkNetblocks: a block that is in no zone we know would be probed from nowhere, and nobody would notice.
+func (c *Config) checkNetblocks(at func(string, *fault.Fault) error) error {
+	for i, b := range c.Netblocks {
+		here := fmt.Sprintf("$.netblocks[%d]", i)
+		if !b.CIDR.IsValid() {
+			return at(here, fault.New(fault.Config, "netblock %d has no cidr", i+1).Hinted("write cidr: 192.0.2.0/24"))
+		}
+		for _, z := range b.Zones {
+			if !slices.Contains(zones, z) {
+				return at(here+".zones", fault.New(fault.Config, "unknown zone %q", z).Hinted("one of %s", strings.Join(zones, ", ")))
+			}
+		}
+	}
+	for list, hs := range map[string][]Hole{"admit": c.Quarantine.Admit, "egress": c.Quarantine.Egress} {
+		for i, h := range hs {
+			here := fmt.Sprintf("$.quarantine.%s[%d]", list, i)
+			switch {
+			case !h.CIDR.IsValid():
+				return at(here, fault.New(fault.Config, "it names no cidr").Hinted("write cidr: 192.0.2.0/24"))
+			case !slices.Contains([]string{"", "tcp", "udp", "icmp"}, h.Proto):
+				return at(here+".proto", fault.New(fault.Config, "unknown proto %q", h.Proto).Hinted("one of tcp, udp, icmp"))
+			case h.Port < 0 || h.Port > 65535 || h.Port > 0 && h.Proto != "tcp" && h.Proto != "udp":
+				return at(here+".port", fault.New(fault.Config, "port %d cannot be admitted", h.Port).Hinted("1 to 65535, with proto tcp or udp"))
+			}
+		}
+	}
+	return nil
 }
 
 // secrets reads the files that hold them.
