@@ -113,7 +113,7 @@ func TestAnAddressIsOneAddress(t *testing.T) {
 	})
 }
 
-var allSteps = []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepWithdrawn}
+var allSteps = []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn}
 
 // A Message-ID follows from the case, the step, the recipient and the round, and from nothing else.
 func TestMessageIDs(t *testing.T) {
