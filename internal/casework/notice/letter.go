@@ -108,7 +108,7 @@ func command(s string) string {
 // details tells whether a step repeats the findings.
 func details(s casework.Step) bool {
 	switch s {
-	case casework.StepReleased, casework.StepClosed, casework.StepHeld, casework.StepWithdrawn:
+	case casework.StepReleased, casework.StepClosed, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn:
 		return false
 	case casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused:
 		return true
@@ -146,6 +146,8 @@ func headline(l Letter) string {
 		return "needs a person"
 	case casework.StepWithdrawn:
 		return "withdrawn"
+	case casework.StepTampered:
+		return "the quarantine was undone by hand"
 	}
 	return string(l.Step)
 }
@@ -192,6 +194,8 @@ func opening(l Letter) string {
 		return "The grace of a final warning is over and the weakness is still there.\nTaking the machine off the network waits for an operator's approval."
 	case casework.StepRefused:
 		return "An act was approved and not carried out. Nothing was changed. The reasons:\n\n" + indent(strings.Join(blocks(l.Case.Blocks), "\n")) + "\n\nIt is not tried again unless an operator approves it again."
+	case casework.StepTampered:
+		return "The machine is off the network by an approved act, and somebody has put other groups on its ports.\nNothing is put back by itself: look at it, then talk to its owner, or take the case back."
 	case casework.StepWithdrawn:
 		return "The operators of the cloud have taken this case back. What was done to the machine's network is undone.\nWe are sorry for the trouble. Should the weakness be there, you will hear of it in a new case, with its full time."
 	case casework.StepHeld:
@@ -262,7 +266,7 @@ func whatThen(l Letter) string {
 		return fmt.Sprintf("  demarc enforce approve %s --by NAME --config demarc.yaml\n\nRight before the act everything is proven again: the machine, the weakness, the notices, the budgets.", l.Case.Ref())
 	case casework.StepReleased:
 		return fmt.Sprintf("Until %s we watch whether it comes back.", Moment(l.Case.ProbationEnds, l.Zone))
-	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld, casework.StepWithdrawn:
+	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn:
 	}
 	return ""
 }
