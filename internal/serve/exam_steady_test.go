@@ -103,3 +103,19 @@ func TestMailGoesOutWhileTheCloudIsDown(t *testing.T) {
 		t.Errorf("no mail in %d minutes; the line said %v", (e.clock.Now()-now)/minute, e.last(5))
 	}
 }
+
+// Every look names the binding it was attributed through.
+func TestEveryLookNamesItsBinding(t *testing.T) {
+	t.Parallel()
+	e := open(t, plot{})
+	e.until("cache-1 was told", 2, e.inState("cache-1", casework.Notified))
+	for _, f := range e.findingsOf("cache-1") {
+		looks, err := e.d.DB.Sightings(t.Context(), f.ID)
+		e.must(err)
+		for _, l := range looks {
+			if l.Binding == "" {
+				t.Errorf("a look at %s names no binding", f.Endpoint)
+			}
+		}
+	}
+}
