@@ -48,7 +48,10 @@ func ports(o reach.Opening) string {
 }
 
 func others(x *asset.Index, o reach.Opening) string {
-	if n := len(x.Members[o.Group]) - 1; n > 0 {
+	switch n := len(x.Members[o.Group]) - 1; {
+	case n == 1:
+		return ", also for 1 other port with this group"
+	case n > 1:
 		return fmt.Sprintf(", also for %d other ports with this group", n)
 	}
 	return ""

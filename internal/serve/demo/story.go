@@ -33,9 +33,6 @@ const (
 // scannerOnly happens where groups let our scanner in and nobody else: that is obedience and no finding.
 const scannerOnly = "endpoint.scanner_only"
 
-// obedienceIsTold tells whether the line says so; story e then asks for it.
-const obedienceIsTold = false
-
 // deed is what a person of the story will do, and when.
 type deed struct {
 	at   int64
@@ -319,7 +316,7 @@ func (j *jury) judge(story string) []string {
 		must(j.mails(letter{to: provider, about: "leaky"}) > 0, "the provider was not told of leaky")
 		must(len(j.of("scanner-only")) == 0, "scanner-only has a finding")
 		must(j.naming("scanner-only") == 0, "a mail names scanner-only")
-		must(!obedienceIsTold || j.s.count("scanner-only "+scannerOnly) > 0, "it was not told that scanner-only answers our scanner alone")
+		must(j.s.count("scanner-only "+scannerOnly) > 0, "it was not told that scanner-only answers our scanner alone")
 		must(j.acts("leaky") == 0 && j.acts("scanner-only") == 0, "a machine was touched")
 	case "f":
 		must(len(j.of("mover-2")) == 0, "mover-2 has a finding")
