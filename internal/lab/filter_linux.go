@@ -3,6 +3,7 @@ package lab
 import (
 	"encoding/binary"
 	"net/netip"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,8 +21,28 @@ const (
 	keep       = 0xffffffff
 )
 
-// filters tells that the kernel drops for us.
-const filters = true
+// filters tells whether the kernel drops for us, source by source: some give that to CAP_NET_ADMIN only.
+var filters = sync.OnceValue(func() bool {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return filter{all: true}.attachTo(fd) == nil
+})
+
+// drops tells that a listener whose queue is full drops what else comes.
+const drops = true
+
+// setBacklog changes how many connections may wait to be accepted. Linux admits one more than it is told, and drops
+// each SYN beyond, see tcp_conn_request in net/ipv4/tcp_input.c.
+func setBacklog(c syscall.RawConn, n int) error {
+	var inner error
+	if err := c.Control(func(fd uintptr) { inner = unix.Listen(int(fd), n) }); err != nil {
+		return err
+	}
+	return inner
+}
 
 // program compiles a filter: denied sources, then admitted ones, then the rest.
 func (f filter) program() []unix.SockFilter {
@@ -60,13 +81,14 @@ func match(p netip.Prefix, verdict uint32) []unix.SockFilter {
 
 // attach puts the filter on a socket, in place of the one before.
 func (f filter) attach(c syscall.RawConn) error {
-	prog := f.program()
 	var inner error
-	err := c.Control(func(fd uintptr) {
-		inner = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}) //nolint:gosec // a filter is short
-	})
-	if err != nil {
+	if err := c.Control(func(fd uintptr) { inner = f.attachTo(int(fd)) }); err != nil {
 		return err
 	}
 	return inner
+}
+
+func (f filter) attachTo(fd int) error {
+	prog := f.program()
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}) //nolint:gosec // a filter is short
 }

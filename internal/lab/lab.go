@@ -4,8 +4,9 @@
 // 127.0.0.0/8, the filtering that the cloud's security groups ask for, and a mailbox that receives
 // mail. All of it can be told to misbehave. Nothing leaves the machine, and nothing needs root.
 //
-// Where the kernel is Linux, a packet that no rule admits is dropped at the listening socket, source by
-// source, so a probe sees what a filter would show it: silence. A port that nothing listens on answers
+// Where the kernel is Linux, a packet that no rule admits is dropped at the listening socket, so a probe sees what a
+// filter would show it: silence. Where the kernel lets us filter, that is so source by source; else it goes by the
+// scenario's scanner, see PerSource. A port that nothing listens on answers
 // with a reset whatever the groups say; there the world is kinder than a real one.
 package lab
 
@@ -47,6 +48,8 @@ type World struct {
 	hooks         []func(Event)
 	pending       []Event
 
+	perSource bool // packets are dropped source by source
+
 	octet   byte         // the world lives in 127.octet.0.0/16
 	claimed net.Listener // while this is open
 	base    string       // http://host:port
@@ -83,6 +86,7 @@ func New(s Scenario) (*World, error) {
 		seen:      map[netip.AddrPort]bool{},
 		appCreds:  s.AppCreds,
 		release:   make(chan struct{}),
+		perSource: mayFilter(),
 	}
 	if err := w.claim(); err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -18,9 +19,13 @@ type endpoint struct {
 	ln    *net.TCPListener
 	wg    sync.WaitGroup
 
+	shut      bool          // its queue is kept full; guarded by the world's lock
+	accepting chan struct{} // closed when nobody accepts; guarded by the world's lock
+
 	mu     sync.Mutex // guards all below
 	target target
-	conns  map[*net.TCPConn]bool
+	conns  map[*net.TCPConn]*atomic.Bool // whether the session has fallen silent
+	filler net.Conn                      // our own connection that fills the queue
 	closed bool
 }
 
@@ -133,15 +138,31 @@ func (w *World) reconcile() error {
 
 func (w *World) listen(at netip.AddrPort, t target) (*endpoint, error) {
 	// The filter is on the socket before it listens, so there is no moment in which a stranger slips in.
-	lc := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error { return t.filter.attach(c) }}
+	lc := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error { return w.attach(t.filter, c) }}
 	lc.SetMultipathTCP(false)
 	ln, err := lc.Listen(context.Background(), "tcp4", at.String())
 	if err != nil {
 		return nil, err
 	}
-	e := &endpoint{world: w, at: at, ln: ln.(*net.TCPListener), target: t, conns: map[*net.TCPConn]bool{}}
-	e.wg.Go(e.serve)
+	e := &endpoint{world: w, at: at, ln: ln.(*net.TCPListener), target: t, conns: map[*net.TCPConn]*atomic.Bool{}}
+	if err := e.follow(t.filter); err != nil {
+		_ = ln.Close()
+		return nil, err
+	}
+	if !e.shut {
+		e.accept()
+	}
 	return e, nil
+}
+
+// accept begins to accept.
+func (e *endpoint) accept() {
+	ended := make(chan struct{})
+	e.accepting = ended
+	e.wg.Go(func() {
+		defer close(ended)
+		e.serve()
+	})
 }
 
 func (e *endpoint) serve() {
@@ -156,11 +177,16 @@ func (e *endpoint) serve() {
 			_ = c.Close()
 			return
 		}
-		e.conns[c] = true
+		if e.fills(c) {
+			e.mu.Unlock()
+			continue
+		}
+		silent := new(atomic.Bool)
+		e.conns[c] = silent
 		t := e.target
 		e.mu.Unlock()
 		e.wg.Go(func() {
-			e.connection(c, t)
+			e.connection(c, t, silent)
 			e.mu.Lock()
 			delete(e.conns, c)
 			e.mu.Unlock()
@@ -172,7 +198,7 @@ func (e *endpoint) serve() {
 // holdFor is how long a daemon waits for a silent peer.
 const holdFor = 2 * time.Minute
 
-func (e *endpoint) connection(c *net.TCPConn, t target) {
+func (e *endpoint) connection(c *net.TCPConn, t target, silent *atomic.Bool) {
 	source := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 	_ = c.SetDeadline(time.Now().Add(holdFor))
 	if !t.filter.admits(source) {
@@ -180,7 +206,7 @@ func (e *endpoint) connection(c *net.TCPConn, t target) {
 		return
 	}
 	e.world.connected(e.at, t, source)
-	daemons[t.service.Kind](c, t.service)
+	daemons[t.service.Kind](session{c, silent}, t.service)
 }
 
 // hold reads and never answers.
@@ -211,32 +237,43 @@ func (w *World) connected(at netip.AddrPort, t target, source netip.Addr) {
 // retarget points an endpoint at another daemon or filter. Connections to another machine are cut;
 // those to the same machine obey the new filter from now on, as behind a stateful firewall that forgets.
 func (e *endpoint) retarget(t target) error {
+	if !e.redirect(t) {
+		return nil
+	}
+	if err := e.follow(t.filter); err != nil {
+		return err
+	}
+	raw, err := e.ln.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return e.world.attach(t.filter, raw)
+}
+
+// redirect tells whether the filter, or what is behind it, is another one now.
+func (e *endpoint) redirect(t target) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	moved := e.target.server != t.server || e.target.service.Kind != t.service.Kind || e.target.service.Mode != t.service.Mode
 	same := !moved && e.target.filter.equal(t.filter)
 	e.target = t
 	if same {
-		return nil
+		return false
 	}
-	raw, err := e.ln.SyscallConn()
-	if err != nil {
-		return err
-	}
-	if err := t.filter.attach(raw); err != nil {
-		return err
-	}
-	for c := range e.conns {
-		source := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-		if moved || !filters && !t.filter.admits(source) {
+	for c, silent := range e.conns {
+		if moved {
 			cut(c)
+			continue
+		}
+		if !e.world.perSource {
+			silent.Store(!t.filter.admits(c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()))
 			continue
 		}
 		if raw, err := c.SyscallConn(); err == nil {
 			_ = t.filter.attach(raw)
 		}
 	}
-	return nil
+	return true
 }
 
 func cut(c *net.TCPConn) {
@@ -251,6 +288,9 @@ func (e *endpoint) close() {
 	e.closed = true
 	for c := range e.conns {
 		cut(c)
+	}
+	if e.filler != nil {
+		_ = e.filler.Close()
 	}
 	e.mu.Unlock()
 	_ = e.ln.Close()
