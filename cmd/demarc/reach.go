@@ -31,7 +31,8 @@ func reachCommand() *cobra.Command {
 		Long: `What the cloud's rules let through to a server, from where, and which rule opens it. No packet is sent.
 
 The vantage points are those of the configuration; without one, name a vantage by its zone and the address it
-probes from. "scanner" is whether our probe gets in, "zone" whether anybody else there does.`,
+probes from. "scanner" is whether our probe gets in, "zone" whether anybody else there does. Without a configuration
+and --source nobody knows where our probes come from: "scanner" is then "?", and null in JSON.`,
 		Example: `  demarc reach web-1 --config demarc.yaml
   demarc reach web-1 --db demarc.db --zone internet --source 198.51.100.10
   demarc reach 5f0c… --config demarc.yaml --at 2026-05-04T02:14:00Z --output json`,
@@ -54,6 +55,16 @@ type reached struct {
 	Vantage string     `json:"vantage"`
 	From    probe.Zone `json:"from"` // the vantage's zone
 	reach.Opening
+	Scanner *bool `json:"scanner"` // whether our probe gets in; nil: unknown, for its source is not known
+}
+
+// reachedFrom is an opening as a vantage sees it. Without an address to probe from, whether our probe gets in is unknown.
+func reachedFrom(v serve.Viewpoint, o reach.Opening) reached {
+	r := reached{Vantage: v.Name, From: v.View.Zone, Opening: o}
+	if len(v.View.Scanners) > 0 {
+		r.Scanner = &o.Scanner
+	}
+	return r
 }
 
 func showReach(c *cobra.Command, r *reading, db *store.DB, f reachFlags, arg string) error {
@@ -73,7 +84,7 @@ func showReach(c *cobra.Command, r *reading, db *store.DB, f reachFlags, arg str
 	for _, v := range views {
 		for _, o := range reach.Compute(x, v.View).Openings {
 			if o.Server == s.ID {
-				rows = append(rows, reached{v.Name, v.View.Zone, o})
+				rows = append(rows, reachedFrom(v, o))
 			}
 		}
 	}
@@ -84,6 +95,9 @@ func showReach(c *cobra.Command, r *reading, db *store.DB, f reachFlags, arg str
 		if err := sheet.end(); err != nil {
 			return err
 		}
+		if slices.ContainsFunc(rows, func(o reached) bool { return o.Scanner == nil }) {
+			_, _ = fmt.Fprintln(c.ErrOrStderr(), "Whether our probes get in is unknown: name where they come from with --source, or give --config.")
+		}
 	}
 	empty := "The cloud's rules open nothing of it to " + strings.Join(viewNames(views), ", ") + "."
 	return list(c, r, empty, rows,
@@ -92,7 +106,7 @@ func showReach(c *cobra.Command, r *reading, db *store.DB, f reachFlags, arg str
 		col("proto", func(o reached) string { return string(o.Proto) }),
 		col("ports", func(o reached) string { return ports(o.Opening) }),
 		col("from", func(o reached) string { return o.Remote }),
-		col("scanner", func(o reached) string { return yes(o.Scanner) }),
+		col("scanner", func(o reached) string { return known(o.Scanner) }),
 		col("zone", func(o reached) string { return yes(o.Zone) }),
 		col("rule", func(o reached) string { return string(o.Rule) }),
 		column[reached]{"why", func(o reached) untrusted.Text { return untrusted.From(strings.Join(o.Why, " → ")) }},
@@ -105,6 +119,14 @@ func viewNames(vs []serve.Viewpoint) []string {
 		out[i] = v.Name
 	}
 	return out
+}
+
+// known shows what may not be known.
+func known(b *bool) string {
+	if b == nil {
+		return "?"
+	}
+	return yes(*b)
 }
 
 func yes(b bool) string {

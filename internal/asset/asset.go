@@ -6,6 +6,7 @@ package asset
 
 import (
 	"net/netip"
+	"slices"
 
 	"demarc/internal/untrusted"
 )
@@ -74,8 +75,11 @@ type Server struct {
 	Metadata     map[string]untrusted.Text `json:"metadata,omitempty"`
 }
 
+// off lists Nova's states in which a server does not run. In all others it may: also while it is resized, rescued or migrated.
+var off = []string{"SHUTOFF", "SUSPENDED", "PAUSED", "SHELVED", "SHELVED_OFFLOADED", "DELETED", "SOFT_DELETED", "BUILD"}
+
 // Active tells whether the server runs, so that its ports may answer.
-func (s Server) Active() bool { return s.Status == "ACTIVE" }
+func (s Server) Active() bool { return !slices.Contains(off, s.Status) }
 
 // FixedIP is one address of a port.
 type FixedIP struct {

@@ -50,7 +50,7 @@ type Index struct {
 	Members     map[GroupID][]*Port      // ports that carry the group
 }
 
-// NewIndex indexes a snapshot; the snapshot must not change afterwards.
+// NewIndex indexes a snapshot, which must not change afterwards. A port that claims a machine of another project loses it.
 func NewIndex(s *Snapshot) *Index {
 	x := &Index{
 		Snapshot:    s,
@@ -70,6 +70,9 @@ func NewIndex(s *Snapshot) *Index {
 	}
 	for i := range s.Ports {
 		p := &s.Ports[i]
+		if v := x.Servers[p.Server]; v != nil && v.Project != p.Project {
+			p.Server = "" // device_id is what the port's owner says, and nobody may say it of another project's machine
+		}
 		if p.Server != "" {
 			x.PortsOf[p.Server] = append(x.PortsOf[p.Server], p)
 		}

@@ -65,11 +65,11 @@ const (
 // Resolve holds an order against the port as the cloud shows it now.
 func (o PortOrder) Resolve(p asset.Port) Outcome {
 	switch {
-	case sameGroups(p.Groups, o.After) && p.Revision > o.Revision:
+	case SameGroups(p.Groups, o.After) && p.Revision > o.Revision:
 		return Happened
-	case sameGroups(p.Groups, o.After) && sameGroups(o.Before, o.After):
+	case SameGroups(p.Groups, o.After) && SameGroups(o.Before, o.After):
 		return Happened
-	case sameGroups(p.Groups, o.Before) && p.Revision == o.Revision:
+	case SameGroups(p.Groups, o.Before) && p.Revision == o.Revision:
 		return Never
 	default:
 		return Unclear
@@ -97,7 +97,8 @@ func ThreeWay(saved, applied, current []asset.GroupID, exists func(asset.GroupID
 	return out
 }
 
-func sameGroups(a, b []asset.GroupID) bool {
+// SameGroups tells whether two lists hold the same groups, in any order.
+func SameGroups(a, b []asset.GroupID) bool {
 	x, y := slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
 	return slices.Equal(x, y)
 }

@@ -59,6 +59,7 @@ const (
 	StepApproval   Step = "approval"   // to the operators: an act waits for them
 	StepRefused    Step = "refused"    // to the operators: the gate said no, and why
 	StepHeld       Step = "held"       // to the operators: a human must look
+	StepTampered   Step = "tampered"   // to the operators: a quarantine was undone by hand
 	StepWithdrawn  Step = "withdrawn"  // an operator took the case back
 )
 
@@ -118,6 +119,7 @@ type Case struct {
 	GraceEnds     int64 `json:"grace_ends,omitempty"`
 	QueuedAt      int64 `json:"queued_at,omitempty"`
 	RestrictedAt  int64 `json:"restricted_at,omitempty"`
+	TamperedAt    int64 `json:"tampered_at,omitempty"`  // somebody changed the machine's groups while it was off the network
 	RequestedAt   int64 `json:"requested_at,omitempty"` // last request for release
 	ReleasedAt    int64 `json:"released_at,omitempty"`
 	ProbationEnds int64 `json:"probation_ends,omitempty"`
@@ -193,6 +195,17 @@ func rank(class string) int {
 		return -1
 	}
 	return strings.Index(gravity, class)
+}
+
+// gravest is the gravest class of some findings.
+func gravest(fs []*finding.Finding) string {
+	class := fs[0].Class
+	for _, f := range fs {
+		if Graver(f.Class, class) {
+			class = f.Class
+		}
+	}
+	return class
 }
 
 // live lists the findings that still have to be dealt with.

@@ -187,6 +187,7 @@ func TestStoryOfAWeaknessThatStays(t *testing.T) {
 	d := tell(t, opening(duty.Customer, "E", "f"), slices.Concat(toReleased, []chapter{
 		{"@recheck", "look f closed", casework.Released, "recheck in 9m0s"},
 		{"@recheck", "look f closed", casework.Released, ""},
+		{"@probation", "timer probation", casework.Released, "probation in 19m0s"}, // the fix was proven after the release
 		{"@probation", "timer probation", casework.Closed, "mail closed to owner"},
 		{"+1d", "look f vulnerable", casework.Closed, ""},
 	}))

@@ -35,6 +35,8 @@ type (
 	Resume struct{ By string }
 	// Withdraw: an operator takes the case back. What was done is undone, whatever the findings say.
 	Withdraw struct{ By, Why string }
+	// Tampered: somebody changed the groups of a machine that is off the network by our order.
+	Tampered struct{}
 	// Gone: the machine no longer exists.
 	Gone struct{}
 )
@@ -53,6 +55,7 @@ func (Hold) event()            {}
 func (Discarded) event()       {}
 func (Resume) event()          {}
 func (Withdraw) event()        {}
+func (Tampered) event()        {}
 func (Gone) event()            {}
 
 // Effect is something that must happen because of an event. Effects are written down in the transaction that

@@ -61,6 +61,9 @@ func (m *mover) soonest(at int64) {
 func (m *mover) consequences(f finding.Finding, s finding.Sighting) {
 	c := &m.d.Case
 	live := m.d.live()
+	if len(live) > 0 {
+		c.Class = gravest(live) // what is fixed no longer sets the clock
+	}
 	bad := s.Verdict == finding.Vulnerable && f.State == finding.Open
 	switch c.State {
 	case New, Notified, Acknowledged, Overdue, FinalWarning, Queued:

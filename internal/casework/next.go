@@ -2,6 +2,7 @@ package casework
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"demarc/internal/duty"
@@ -60,6 +61,10 @@ func (m *mover) apply(ev Event) {
 		if c.State == Queued {
 			c.Blocks, c.Approvals = e.Blocks, nil
 			m.want(Send{StepRefused, Operators}, Cancel{TimerEnforce})
+			if slices.ContainsFunc(e.Blocks, func(b string) bool { return strings.HasPrefix(b, "repeated-scans:") }) {
+				m.newRound() // it came and went, or came later: who must act is told anew, and given the time anew
+				m.want(Set{TimerRecheck, m.now})
+			}
 		}
 	case Acted:
 		m.acted(e.Act)
@@ -79,6 +84,11 @@ func (m *mover) apply(ev Event) {
 		m.resumed()
 	case Withdraw:
 		m.withdrawn(e)
+	case Tampered:
+		if c.Act != "" && c.TamperedAt == 0 {
+			c.TamperedAt = m.now
+			m.want(Send{StepTampered, Operators})
+		}
 	case Gone:
 		m.gone()
 	}
@@ -142,11 +152,8 @@ func (m *mover) newRound() {
 	c := &m.d.Case
 	c.State, c.OpenedAt, c.Notices, c.Approvals, c.Blocks = New, m.now, nil, nil, nil
 	c.ClockFrom, c.Due, c.FinalAt, c.GraceEnds, c.QueuedAt, c.ProbationEnds, c.RelapsedAt = 0, 0, 0, 0, 0, 0, 0
-	c.Class = ""
-	for _, f := range m.d.live() {
-		if c.Class == "" || Graver(f.Class, c.Class) {
-			c.Class = f.Class
-		}
+	if live := m.d.live(); len(live) > 0 {
+		c.Class = gravest(live)
 	}
 	m.want(Cancel{TimerDue}, Cancel{TimerProbation})
 }
@@ -248,7 +255,7 @@ func Promise(c Case, s Step, p *policy.Policy, now int64) int64 {
 		if c.State == FinalWarning {
 			at = max(c.GraceEnds, now)
 		}
-	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepWithdrawn:
+	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepTampered, StepWithdrawn:
 		return 0
 	}
 	const minute = int64(time.Minute / time.Microsecond)
@@ -285,7 +292,7 @@ func (m *mover) accepted(n Notice) {
 		}
 	case StepFinal, StepRelapse:
 		m.warned(n)
-	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepWithdrawn:
+	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepTampered, StepWithdrawn:
 	}
 }
 
@@ -369,7 +376,13 @@ func (m *mover) acted(act string) {
 			m.apply(Hold{Why: "the machine was taken off the network after the case had moved on"})
 		}
 		return
-	case New, Restricted, Verifying, Released, Closed, Moot:
+	case Verifying: // it was taken back while the outcome was not known
+		if c.Withdrawn != "" && c.Act == "" {
+			c.Act = act
+			m.want(Set{TimerRelease, m.now})
+		}
+		return
+	case New, Restricted, Released, Closed, Moot:
 		return
 	}
 	c.State, c.Act, c.RestrictedAt, c.Blocks, c.Approvals = Restricted, act, m.now, nil, nil
@@ -390,6 +403,7 @@ func (m *mover) restored() {
 		m.closed()
 		return
 	}
+	c.TamperedAt = 0
 	c.State, c.Act, c.ReleasedAt, c.ProbationEnds, c.Hold = Released, "", m.now, m.now+m.p.Proof.Closed.Micros(), ""
 	m.tell(StepReleased)
 	m.want(Set{TimerRecheck, m.now + m.p.Proof.LiftGap.Micros()}, Set{TimerProbation, c.ProbationEnds})
@@ -410,6 +424,12 @@ func (m *mover) probationOver() {
 	c := &m.d.Case
 	if (c.State != Released && c.State != Verified) || m.now < c.ProbationEnds {
 		return
+	}
+	for _, f := range m.d.Findings {
+		if f.State == finding.Fixed && f.FixedAt+m.p.Proof.Closed.Micros() > m.now {
+			m.want(Set{TimerProbation, f.FixedAt + m.p.Proof.Closed.Micros()})
+			return
+		}
 	}
 	if len(m.d.live()) > 0 { // not proven yet: the proof is waited for
 		m.want(Set{TimerRecheck, m.now}, Set{TimerProbation, m.now + hour})

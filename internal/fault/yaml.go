@@ -4,8 +4,10 @@ import (
 	"errors"
 	"os"
 	"reflect"
+	"regexp"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/lexer"
 )
 
 // MaxFile is the largest file an operator's settings may have, in bytes.
@@ -34,12 +36,37 @@ func DecodeYAML(name string, data []byte, v any, opts ...yaml.DecodeOption) erro
 	if f := explain(name, data, reflect.TypeOf(v), opts); f != nil {
 		return f
 	}
+	if at.Line == 0 {
+		at = whereQuoted(at, data, err.Error())
+	}
 	if f, ok := Of(err); ok {
 		return f.In(at)
 	}
 	f := New(Config, "%s", msg).In(at)
 	f.Cause = err
 	return f
+}
+
+var quoted = regexp.MustCompile(`"([^"]+)"`)
+
+// whereQuoted finds the value that a message quotes, where the decoder lost its place: a type that reads itself does not know
+// where it stands. A value that the document holds twice is not guessed at.
+func whereQuoted(at Position, data []byte, msg string) Position {
+	m := quoted.FindStringSubmatch(msg)
+	if m == nil {
+		return at
+	}
+	found := at
+	for _, tok := range lexer.Tokenize(string(data)) {
+		if tok.Value != m[1] || tok.Position == nil {
+			continue
+		}
+		if found.Line != 0 {
+			return at
+		}
+		found.Line, found.Col = tok.Position.Line, tok.Position.Column
+	}
+	return found
 }
 
 // ReadYAML reads a strict YAML file.

@@ -81,18 +81,29 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 	return h, nil
 }
 
-// holders maps every address outside the cloud can send to on the port behind it. An address that leads to two ports is
-// shared.
+// holders maps every address outside the cloud can send to on the port behind it: external ones, and IPv6 ones that a router
+// with an external gateway serves. An address that leads to two ports is shared.
 func holders(x *asset.Index) map[netip.Addr]asset.Holder {
 	out := map[netip.Addr]asset.Holder{}
-	for _, h := range x.Holders() {
-		if h.Scope != asset.ExternalScope && !h.Addr.Is6() {
-			continue
-		}
+	add := func(h asset.Holder) {
 		if _, twice := out[h.Addr]; twice {
 			h.Shared = true
 		}
 		out[h.Addr] = h
+	}
+	for _, h := range x.Holders() {
+		if h.Scope == asset.ExternalScope {
+			add(h)
+		}
+	}
+	served := reach.Gateways(x)
+	for i := range x.Snapshot.Ports {
+		p := &x.Snapshot.Ports[i]
+		for _, f := range p.FixedIPs {
+			if scope := x.Scope(p.Network); f.Addr.Is6() && scope != asset.ExternalScope && served[f.Subnet] != nil && p.Server != "" {
+				add(asset.Holder{Cloud: x.Snapshot.Cloud, Scope: scope, Addr: f.Addr, Port: p.ID, Server: p.Server, Project: p.Project})
+			}
+		}
 	}
 	return out
 }

@@ -61,6 +61,9 @@ func (d *draft) commit(ctx context.Context) error {
 	if d.change.Empty() {
 		return nil
 	}
+	if err := d.bind(ctx); err != nil {
+		return err
+	}
 	for i := range d.news {
 		e, err := d.entry(d.news[i])
 		if err != nil {
@@ -74,6 +77,28 @@ func (d *draft) commit(ctx context.Context) error {
 	if d.l.Tell != nil {
 		for _, h := range d.news {
 			d.l.Tell(h)
+		}
+	}
+	return nil
+}
+
+// bind names, for each look, the binding it is attributed through: who held the address then can be shown years later.
+func (d *draft) bind(ctx context.Context) error {
+	for i := range d.change.Sightings {
+		x := &d.change.Sightings[i]
+		for _, f := range d.change.Findings {
+			if f.ID != x.Finding {
+				continue
+			}
+			held, err := d.l.Ledger.BindingsAt(ctx, access.Operator(), f.Endpoint.Addr, 0)
+			if err != nil {
+				return err
+			}
+			for _, b := range held {
+				if b.Cloud == f.Key.Cloud && b.Port == f.Key.Port {
+					x.Binding = b.ID
+				}
+			}
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -153,9 +154,33 @@ func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (gate
 			return t, err
 		}
 		t.SamePort = t.SamePort && how == steady
+		t.SameProject = t.SameProject && h.Project == ds.Case.Project
+		t.Spoofable = t.Spoofable || l.spoofable(h)
 		t.BindingAge = gate.Age(age)
 	}
 	return t, nil
+}
+
+// spoofable tells whether another machine could answer for an address: one on the same network, or on the floating IP's, whose
+// port may send from any address, or from this one. What is seen at such an address is told, and never acted on.
+func (l *Line) spoofable(h asset.Holder) bool {
+	own := l.x.Ports[h.Port]
+	if own == nil {
+		return true
+	}
+	networks, addrs := []asset.NetworkID{own.Network}, []netip.Addr{h.Addr}
+	for _, f := range l.x.FloatingOf[h.Port] {
+		networks = append(networks, f.Network)
+	}
+	for _, f := range own.FixedIPs {
+		addrs = append(addrs, f.Addr)
+	}
+	return slices.ContainsFunc(l.x.Snapshot.Ports, func(p asset.Port) bool {
+		if p.ID == h.Port || p.Server != "" && p.Server == h.Server || strings.HasPrefix(p.DeviceOwner, "network:") || !slices.Contains(networks, p.Network) {
+			return false
+		}
+		return !p.PortSecurity || slices.ContainsFunc(p.Pairs, func(a asset.AddressPair) bool { return slices.ContainsFunc(addrs, a.Prefix.Contains) })
+	})
 }
 
 // ownsActs tells whether no other case has an act in force or under way on the server.
@@ -236,6 +261,9 @@ func (l *Line) unable(a attempt) []string {
 		return []string{"ports: the machine has no port to close"}
 	}
 	for _, p := range a.ports {
+		if p.Project != a.ds.Case.Project {
+			return []string{"ports: port " + string(p.ID) + " says that it is the machine's, and belongs to another project: an operator must decide"}
+		}
 		if !p.PortSecurity {
 			return []string{"ports: port " + string(p.ID) + " has port security off, so no group would hold: an operator must decide"}
 		}

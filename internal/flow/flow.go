@@ -68,13 +68,14 @@ type Config struct {
 // Line is one cloud's line. It is driven by one goroutine.
 type Line struct {
 	Config
-	scripts []probe.Script
-	checks  map[string]*detect.Check
-	failed  map[string]failure          // work that could not be done lately, so that it is not tried in a circle
-	x       *asset.Index                // the inventory as last committed
-	xAt     int64                       // real time of it
-	holds   map[netip.Addr]asset.Holder // who holds which address, by x
-	sets    map[string]*reach.Set       // what each vantage point can reach, by x
+	scripts  []probe.Script
+	checks   map[string]*detect.Check
+	failed   map[string]failure          // work that could not be done lately, so that it is not tried in a circle
+	x        *asset.Index                // the inventory as last committed
+	accepted int64                       // policy time of the last mail that the next hop took
+	xAt      int64                       // real time of it
+	holds    map[netip.Addr]asset.Holder // who holds which address, by x
+	sets     map[string]*reach.Set       // what each vantage point can reach, by x
 }
 
 type failure struct {

@@ -133,6 +133,9 @@ func (d *draft) exposures(ctx context.Context, v *Vantage, h harvest) error {
 		}
 		if s.Facts.Outcome == probe.Open {
 			d.change.Facts = append(d.change.Facts, s.Facts)
+			if config == configScanner && (!known || was.Config != config) {
+				d.say(Happening{Event: "endpoint.scanner_only", ServerID: s.holder.Server, Project: s.holder.Project, Detail: s.Endpoint.String() + " answers our scanner alone: its groups let nobody else in"})
+			}
 			d.change.Exposures = append(d.change.Exposures, probe.Exposure{ID: newID(), Vantage: v.Name, Endpoint: s.Endpoint, OpenedAt: s.SentAt, Facts: hash, Config: config})
 		}
 	}

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"net/netip"
 
 	"demarc/internal/access"
 	"demarc/internal/asset"
@@ -18,6 +19,7 @@ import (
 type Ledger interface {
 	Paused(ctx context.Context) (bool, error)
 	Snapshot(ctx context.Context, cloud string, at int64) (*asset.Snapshot, error)
+	BindingsAt(ctx context.Context, s access.Scope, addr netip.Addr, at int64) ([]asset.Binding, error)
 	LastCoverage(ctx context.Context, kind, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, bool, error)
 	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)
 	Case(ctx context.Context, s access.Scope, id string) (casework.Case, error)

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"demarc/internal/casework"
 	"demarc/internal/casework/notice"
+	"demarc/internal/detect"
+	"demarc/internal/duty"
 	"demarc/internal/fault"
 	"demarc/internal/finding"
 	"demarc/internal/untrusted"
@@ -62,8 +65,13 @@ func (l *Line) deliver(ctx context.Context, m casework.Mail) error {
 		if m.Attempts == 1 {
 			d.say(mailed(ds.Case, m, "mail.deferred", m.LastError))
 		}
+		if m.To == casework.Owner && m.Recipient != l.Contacts.Operators && d.now-m.QueuedAt > day && l.reaching() {
+			// Others are reached, so the trouble is the recipient's: the operators hear of it, once for its Message-ID.
+			d.change.Mails = append(d.change.Mails, notice.New(newID(), ds.Case, m.Step, m.To, l.Contacts.Operators, l.Contacts.Domain, d.now))
+		}
 		return d.commit(ctx)
 	}
+	l.accepted = d.now
 	m.Status, m.AcceptedAt, m.LastError = casework.Taken, d.now, ""
 	d.change.Mails = []casework.Mail{m}
 	d.say(mailed(ds.Case, m, "mail.accepted", string(m.Step)))
@@ -150,13 +158,24 @@ func (l *Line) untold(c casework.Case, m casework.Mail) bool {
 func (l *Line) item(f finding.Finding) notice.Item {
 	it := notice.Item{Finding: f}
 	if c := l.checks[f.Key.Check]; c != nil {
-		it.Advice = c.Remedy
+		it.Advice = strings.NewReplacer("{service}", serviceOf(c), "{endpoint}", f.Endpoint.String()).Replace(c.Remedy)
+	}
+	if f.Key.Check == CheckBlocked || f.Duty.Party == duty.Provider {
+		return it // the cure is not to close the tenant's rule
 	}
 	v := l.vantage(f.Vantage)
 	if l.Remedy != nil && v != nil {
 		it.Remedy = l.Remedy(l.x, f, l.reach(v).Lookup(f.Endpoint).By)
 	}
 	return it
+}
+
+// serviceOf names what a check is about, for a sentence.
+func serviceOf(c *detect.Check) string {
+	if len(c.Applies.Service) == 1 {
+		return c.Applies.Service[0]
+	}
+	return "the service"
 }
 
 // Claim records that an owner says a case is fixed, or asks for the release of a restricted machine.
@@ -226,3 +245,6 @@ func (l *Line) Pause(ctx context.Context, paused bool, by string) error {
 	d.say(Happening{Event: event, Detail: "by " + by})
 	return d.commit(ctx)
 }
+
+// reaching tells whether mail goes out at all: something was accepted within the last hour.
+func (l *Line) reaching() bool { return l.Clock.Now()-l.accepted < hour }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
@@ -42,6 +43,13 @@ func (l *Line) giveBack(ctx context.Context, id string) error {
 	}
 	d := l.draft("release")
 	d.disarm(id, casework.TimerRelease)
+	running, err := l.Ledger.RunningActs(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(running, func(a casework.Act) bool { return a.Case == id }) {
+		return errUnfinished // what is under way is settled first
+	}
 	if ds.Case.Withdrawn != "" && ds.Case.Act == "" {
 		d.apply(ds, casework.Restored{}) // nothing was done, so nothing is undone
 		return d.commit(ctx)

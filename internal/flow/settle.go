@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"demarc/internal/casework"
 	"demarc/internal/cloud"
@@ -18,7 +19,10 @@ func (l *Line) carryOut(ctx context.Context, act casework.Act) error {
 			continue
 		}
 		_, err := l.Actor.SetGroups(ctx, o.Port, o.After, o.Revision)
+		begun := slices.ContainsFunc(act.Ports, func(o casework.PortOrder) bool { return o.Done })
 		switch {
+		case errors.Is(err, cloud.ErrStale) && !begun:
+			return l.void(ctx, act) // the cloud says itself that nothing was done
 		case errors.Is(err, cloud.ErrStale), errors.Is(err, cloud.ErrNotFound), errors.Is(err, cloud.ErrUnknownOutcome):
 			return l.settleOne(ctx, act, false)
 		case err != nil:
@@ -105,7 +109,7 @@ func (l *Line) concluded(ctx context.Context, act casework.Act) error {
 	if err != nil {
 		return err
 	}
-	d := l.draft("enforce")
+	d := l.draft(map[casework.ActKind]string{casework.ActQuarantine: "enforce", casework.ActRestore: "release"}[act.Kind])
 	act.State, act.EndedAt = casework.ActDone, d.now
 	for i := range act.Ports {
 		act.Ports[i].Done = true

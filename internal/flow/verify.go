@@ -203,6 +203,9 @@ func (d *draft) notHeld(ds casework.Dossier, f finding.Finding) casework.Dossier
 	if ds.Case.State == casework.New {
 		return d.discard(ds, f, fmt.Sprintf("%s does not lead to the machine any more", f.Endpoint.Addr))
 	}
+	if p := d.l.x.Ports[f.Key.Port]; p != nil && p.Server != f.Key.Server {
+		return d.discard(ds, f, "the port no longer says that it is the machine's")
+	}
 	return d.draw(ds, f, sight{}, finding.Removed)
 }
 

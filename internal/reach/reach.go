@@ -99,7 +99,7 @@ func (s *Set) Addresses() []netip.Addr {
 
 // Compute works out what a view can reach of a cloud.
 func Compute(x *asset.Index, v View) *Set {
-	c := &computer{x: x, v: v, set: &Set{View: v, byAddr: map[netip.Addr][]Opening{}, held: map[netip.Addr]bool{}}}
+	c := &computer{x: x, v: v, gateways: Gateways(x), set: &Set{View: v, byAddr: map[netip.Addr][]Opening{}, held: map[netip.Addr]bool{}}}
 	for i := range x.Snapshot.Ports {
 		c.port(&x.Snapshot.Ports[i])
 	}
@@ -116,9 +116,10 @@ func compare(a, b Opening) int {
 }
 
 type computer struct {
-	x   *asset.Index
-	v   View
-	set *Set
+	x        *asset.Index
+	v        View
+	gateways map[asset.SubnetID]*asset.Router
+	set      *Set
 }
 
 // way is one address by which the zone can send packets to a port. A forwarding maps one port.
@@ -170,7 +171,7 @@ func (c *computer) ways(p *asset.Port) []way {
 		case net != nil && net.External:
 			out = append(out, way{addr: f.Addr, fixed: f.Addr, why: []string{fmt.Sprintf("fixed address on external network %s", net.Name), fmt.Sprintf("port %s", p.ID)}})
 		case f.Addr.Is6() && f.Addr.IsGlobalUnicast() && !f.Addr.IsPrivate():
-			if r := c.gateway(f.Subnet); r != nil {
+			if r := c.gateways[f.Subnet]; r != nil {
 				out = append(out, way{addr: f.Addr, fixed: f.Addr, why: []string{fmt.Sprintf("routed IPv6 subnet %s behind router %s", f.Subnet, r.Name), fmt.Sprintf("port %s", p.ID)}})
 			}
 		}
@@ -178,23 +179,21 @@ func (c *computer) ways(p *asset.Port) []way {
 	return out
 }
 
-// gateway finds a router that is up, has an external gateway and a leg in the subnet.
-func (c *computer) gateway(s asset.SubnetID) *asset.Router {
-	for i := range c.x.Snapshot.Ports {
-		p := &c.x.Snapshot.Ports[i]
+// Gateways finds, for each subnet, a router that is up, has an external gateway and a leg in the subnet.
+func Gateways(x *asset.Index) map[asset.SubnetID]*asset.Router {
+	out := map[asset.SubnetID]*asset.Router{}
+	for i := range x.Snapshot.Ports {
+		p := &x.Snapshot.Ports[i]
 		if !strings.HasPrefix(p.DeviceOwner, "network:router_interface") && !strings.HasPrefix(p.DeviceOwner, "network:ha_router_replicated_interface") {
 			continue
 		}
-		for _, f := range p.FixedIPs {
-			if f.Subnet != s {
-				continue
-			}
-			if r := c.x.Routers[asset.RouterID(p.Device)]; r != nil && r.AdminUp && r.External != "" {
-				return r
+		if r := x.Routers[asset.RouterID(p.Device)]; r != nil && r.AdminUp && r.External != "" {
+			for _, f := range p.FixedIPs {
+				out[f.Subnet] = r
 			}
 		}
 	}
-	return nil
+	return out
 }
 
 // routed tells whether the zone has a route to the address, as far as the operator declared it.
@@ -249,8 +248,8 @@ func (c *computer) holes(g *asset.Group, r *asset.Rule, family int) []hole {
 	if r.Direction != asset.Ingress || r.EtherType != family {
 		return nil
 	}
-	remotes, inside, name := c.remotes(r, family)
-	scanner, zone := c.scannerIn(remotes), !inside && c.zoneIn(remotes)
+	remotes, outside, name := c.remotes(r, family)
+	scanner, zone := c.scannerIn(remotes), c.zoneIn(outside)
 	if !scanner && !zone {
 		return nil
 	}
@@ -266,12 +265,13 @@ func (c *computer) holes(g *asset.Group, r *asset.Rule, family int) []hole {
 	return out
 }
 
-// remotes lists the source prefixes a rule admits. Members of a remote group are machines inside the cloud, so they
-// are no part of any zone outside it.
-func (c *computer) remotes(r *asset.Rule, family int) (ps []netip.Prefix, inside bool, name string) {
+// remotes lists the source prefixes a rule admits, and which of them can be outside the cloud. The addresses of a remote
+// group's members are inside; an address pair of theirs can hold anything.
+func (c *computer) remotes(r *asset.Rule, family int) (ps, outside []netip.Prefix, name string) {
 	switch {
 	case r.RemotePrefix.IsValid():
-		return []netip.Prefix{r.RemotePrefix}, false, r.RemotePrefix.String()
+		ps = []netip.Prefix{r.RemotePrefix}
+		return ps, ps, r.RemotePrefix.String()
 	case r.RemoteGroup != "":
 		for _, m := range c.x.Members[r.RemoteGroup] {
 			for _, f := range m.FixedIPs {
@@ -279,16 +279,19 @@ func (c *computer) remotes(r *asset.Rule, family int) (ps []netip.Prefix, inside
 			}
 			for _, a := range m.Pairs {
 				ps = append(ps, a.Prefix)
+				if !a.Prefix.IsSingleIP() {
+					outside = append(outside, a.Prefix)
+				}
 			}
 		}
-		return ps, true, "members of group " + string(r.RemoteGroup)
+		return ps, outside, "members of group " + string(r.RemoteGroup)
 	case r.RemoteAddress != "":
 		if set := c.x.AddressSets[r.RemoteAddress]; set != nil {
 			ps = set.Prefixes
 		}
-		return ps, false, "address group " + string(r.RemoteAddress)
+		return ps, ps, "address group " + string(r.RemoteAddress)
 	default:
-		return anywhere(family), false, "any"
+		return anywhere(family), anywhere(family), "any"
 	}
 }
 

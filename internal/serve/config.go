@@ -184,6 +184,9 @@ func (c *Config) check(file string, data []byte) error {
 	}
 	for i, v := range c.Vantages {
 		here := fmt.Sprintf("$.vantages[%d]", i)
+		if slices.ContainsFunc(c.Vantages[:i], func(o Vantage) bool { return o.Name == v.Name }) {
+			return at(here+".name", fault.New(fault.Config, "two vantage points are called %q", v.Name).Hinted("give each a name of its own"))
+		}
 		if v.Name == "" || len(v.Sources) == 0 {
 			return at(here, fault.New(fault.Config, "vantage %d needs a name and its published sources", i+1))
 		}
@@ -232,9 +235,12 @@ func (c *Config) enums(file string, data []byte) error {
 			}
 		}
 	}
-	for name, holes := range map[string][]Hole{"admit": c.Quarantine.Admit, "egress": c.Quarantine.Egress} {
-		for i, h := range holes {
-			here := fmt.Sprintf("$.quarantine.%s[%d]", name, i)
+	for _, list := range []struct {
+		name  string
+		holes []Hole
+	}{{"admit", c.Quarantine.Admit}, {"egress", c.Quarantine.Egress}} {
+		for i, h := range list.holes {
+			here := fmt.Sprintf("$.quarantine.%s[%d]", list.name, i)
 			switch {
 			case !h.CIDR.IsValid():
 				return refuse(here+".cidr", fault.New(fault.Config, "an opening of the quarantine has no cidr").Hinted("write cidr: 192.0.2.0/24"))

@@ -195,38 +195,65 @@ type tripper func(*http.Request) (*http.Response, error)
 
 func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// The tenant changes a port between the intent and the act: what we did not make is not touched, and a person decides.
+// The tenant changes a port between the intent and the act, before anything was done: the act is void, and nothing of the
+// tenant's is overwritten by it. The gate speaks again, of the machine as it is then.
+func TestAPortThatIsChangedBeforeTheActVoidsIt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		scenario lab.Scenario
+		groups   []string
+		end      casework.State
+	}{
+		"other groups":                     {town(), []string{"default"}, casework.Verified},
+		"the same groups, a new revision":  {town(), []string{"cache"}, casework.Restricted},
+		"two ports, before either is done": {two(), []string{"default", "cache"}, casework.Restricted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var once sync.Once
+			e := open(t, plot{scenario: c.scenario, heard: func(e *exam, h flow.Happening) {
+				if h.Event == "act.intended" {
+					once.Do(func() { e.must(e.w.TenantSetGroups("cache-1", c.groups...)) })
+				}
+			}})
+			e.until("queued", 10, e.inState("cache-1", casework.Queued))
+			e.approve("cache-1")
+			e.until("the end", 3, e.inState("cache-1", c.end))
+			want := []string{"quarantine void", "quarantine done"}
+			if c.end == casework.Verified {
+				want = want[:1]
+			}
+			if got := e.acts("cache-1"); !slices.Equal(got, want) {
+				t.Errorf("acts %v, want %v", got, want)
+			}
+			e.accounted()
+			e.noErrors()
+		})
+	}
+}
+
+// The tenant changes a port after the act has begun: what we did not make is not touched, and a person decides.
 func TestAPortThatIsChangedMeanwhileIsHeld(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		scenario lab.Scenario
 		groups   []string
-		second   bool // change after the first port was done
 	}{
-		"other groups":                      {town(), []string{"default"}, false},
-		"the same groups, a new revision":   {town(), []string{"cache"}, false},
-		"after the first port of two":       {two(), []string{"default"}, true},
-		"two ports, before either is done":  {two(), []string{"default", "cache"}, false},
-		"the same groups on the first port": {two(), []string{"cache"}, true},
+		"after the first port of two":       {two(), []string{"default"}},
+		"the same groups on the first port": {two(), []string{"cache"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var once sync.Once
 			change := func(e *exam) { once.Do(func() { e.must(e.w.TenantSetGroups("cache-1", c.groups...)) }) }
-			e := open(t, plot{scenario: c.scenario, heard: func(e *exam, h flow.Happening) {
-				if h.Event == "act.intended" && !c.second {
+			e := open(t, plot{scenario: c.scenario})
+			first := true
+			e.w.OnEvent(func(ev lab.Event) {
+				if ev.Kind == "groups" && ev.Server == "cache-1" && first {
+					first = false
 					change(e)
 				}
-			}})
-			if c.second {
-				first := true
-				e.w.OnEvent(func(ev lab.Event) {
-					if ev.Kind == "groups" && ev.Server == "cache-1" && first {
-						first = false
-						change(e)
-					}
-				})
-			}
+			})
 			e.until("queued", 10, e.inState("cache-1", casework.Queued))
 			e.approve("cache-1")
 			e.until("held", 1, e.inState("cache-1", casework.OnHold))

@@ -81,14 +81,14 @@ func TestMailGoesOutWhileTheCloudIsDown(t *testing.T) {
 	t.Parallel()
 	e := open(t, plot{})
 	e.w.Mail.Down()
-	e.until("the notice is deferred", 2, e.happened("cache-1", "mail.deferred"))
+	e.until("the notice is deferred", 2, func() bool { return e.count("cache-1", "mail.deferred") > 0 })
 	e.restart()
 	e.must(e.w.Mail.Up())
 	e.w.Plan(lab.Fault{Kind: lab.CutBefore, Method: http.MethodGet, Path: "/networking", Times: -1}, lab.Fault{Kind: lab.CutBefore, Method: http.MethodGet, Path: "/compute", Times: -1},
 		lab.Fault{Kind: lab.CutBefore, Method: http.MethodGet, Path: "/identity", Times: -1}, lab.Fault{Kind: lab.CutBefore, Method: http.MethodGet, Path: "/image", Times: -1})
 	now := e.clock.Now()
 	for range 40 {
-		if e.happened("cache-1", "mail.accepted")() {
+		if e.count("cache-1", "mail.accepted") > 0 {
 			break
 		}
 		e.untilIdle()
@@ -99,7 +99,23 @@ func TestMailGoesOutWhileTheCloudIsDown(t *testing.T) {
 		}
 		e.clock.LeapTo(due)
 	}
-	if !e.happened("cache-1", "mail.accepted")() {
+	if e.count("cache-1", "mail.accepted") == 0 {
 		t.Errorf("no mail in %d minutes; the line said %v", (e.clock.Now()-now)/minute, e.last(5))
+	}
+}
+
+// Every look names the binding it was attributed through.
+func TestEveryLookNamesItsBinding(t *testing.T) {
+	t.Parallel()
+	e := open(t, plot{})
+	e.until("cache-1 was told", 2, e.inState("cache-1", casework.Notified))
+	for _, f := range e.findingsOf("cache-1") {
+		looks, err := e.d.DB.Sightings(t.Context(), f.ID)
+		e.must(err)
+		for _, l := range looks {
+			if l.Binding == "" {
+				t.Errorf("a look at %s names no binding", f.Endpoint)
+			}
+		}
 	}
 }

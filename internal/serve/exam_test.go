@@ -380,11 +380,6 @@ func (e *exam) detail(server, event string) string {
 	return strings.Join(out, " | ")
 }
 
-// happened is a condition for until.
-func (e *exam) happened(server, event string) func() bool {
-	return func() bool { return e.count(server, event) > 0 }
-}
-
 // casesOf lists the cases of a server, oldest first.
 func (e *exam) casesOf(server string) []casework.Case {
 	e.t.Helper()
@@ -488,7 +483,7 @@ func (e *exam) noErrors() {
 	}
 }
 
-// audited checks the audit log.
+// auditText is every leaf of the audit log, one a line.
 func (e *exam) auditText() string {
 	e.t.Helper()
 	log, err := e.d.DB.AuditLog(e.t.Context())

@@ -70,7 +70,7 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	}
 	d := &Demarc{Config: c, Policy: p, DB: db, cloud: driver}
 	fc := flow.Config{
-		Cloud: c.Cloud.Name, Reader: driver, Loopback: loopback(authURL), Vantages: c.vantages(o.Clock), Policy: p, Model: model, Contracts: c.contracts(), Checks: checks,
+		Cloud: c.Cloud.Name, Reader: driver, Loopback: loopback(authURL) && !slices.ContainsFunc(driver.Endpoints(), func(u string) bool { return !loopback(u) }), Vantages: c.vantages(o.Clock), Policy: p, Model: model, Contracts: c.contracts(), Checks: checks,
 		Contacts: c.contacts(), PolicyURL: c.PolicyURL, Sender: sender, Ledger: db, Clock: o.Clock, Limits: c.limits(), Quarantine: c.quarantine(),
 		Protected: func(s asset.Server) bool { return slices.Contains(c.Protected, s.ID) }, Remedy: openstack.Remedy, Tell: o.Tell, Log: o.Log,
 	}

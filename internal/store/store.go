@@ -41,6 +41,9 @@ func WithHeads(h HeadLog) Option { return func(d *DB) { d.heads = h } }
 // Open opens the SQLite file, and makes it when it is not there. A commit that returns has reached the disk: WAL with
 // synchronous=FULL. Source: sqlite.org/pragma.html#pragma_synchronous.
 func Open(ctx context.Context, path string, opts ...Option) (*DB, error) {
+	if err := private(path); err != nil {
+		return nil, fault.New(fault.Unavailable, "cannot use the database %s: %w", path, err).Hinted("check that the folder exists, is writable and has room")
+	}
 	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)"}, "_txlock": {"immediate"}}
 	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 	w, err := sql.Open("sqlite", dsn)
@@ -209,4 +212,13 @@ func stringsOf(ps []asset.ProjectID) []string {
 // NotFound is the error for a thing that is not there, or not in the reader's scope: the two are not told apart.
 func notFound(kind, id string) error {
 	return fault.New(fault.NotFound, "there is no %s %q", kind, id)
+}
+
+// private makes a new file readable by its owner alone; SQLite gives its other files the same mode.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }

@@ -13,8 +13,22 @@ import (
 // month is how long probing.txt may be relied on after it was read.
 const month = 30 * 24 * time.Hour
 
-// probing tells those who were probed who does it and why. Source: RFC 9511, section 4; its fields are those of RFC 9116.
-func (s *site) probing(w http.ResponseWriter, r *http.Request) error {
+// probing tells people who were probed who does it, why, and what is never done. It is what mails and probes point to, so
+// that it needs no ledger and does not load itself anew.
+func (s *site) probing(w http.ResponseWriter, _ *http.Request) error {
+	contact, _ := notice.CheckAddress(s.Contact)
+	p := struct {
+		frame
+		Sources []string
+		Contact string
+	}{s.plain("Why we probe"), s.Sources, contact}
+	p.Cloud = cmp.Or(s.Cloud, "this cloud")
+	s.show(w, http.StatusOK, "probing", p)
+	return nil
+}
+
+// probingText tells the same to programs. Source: RFC 9511, section 4; its fields are those of RFC 9116.
+func (s *site) probingText(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	var b strings.Builder
 	canonical := s.Canonical

@@ -11,6 +11,7 @@ var routes = []struct {
 	{"/case/{id}", (*site).caseFile},
 	{"/mail/{id}", (*site).mail},
 	{"/policy", (*site).policy},
+	{"/probing", (*site).probing},
 	{"/style.css", (*site).style},
-	{"/.well-known/probing.txt", (*site).probing},
+	{"/.well-known/probing.txt", (*site).probingText},
 }

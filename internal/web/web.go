@@ -31,6 +31,7 @@ type Config struct {
 	Live       bool           // pages load themselves anew unless told not to, as in the demo
 	Canonical  string         // URL of probing.txt, as probes carry it; optional
 	Contact    string         // mail address for those who were probed
+	Sources    []string       // the addresses that probes come from; optional
 	Log        *slog.Logger   // optional
 }
 

@@ -93,7 +93,7 @@ func site1(t *testing.T, db *store.DB, change func(*Config)) http.Handler {
 	}
 	zoned := *p
 	zoned.TimeZone = "Europe/London"
-	c := Config{DB: db, Cloud: "lab", Policy: &zoned, Now: func() int64 { return began + 121*hour }, Contact: "security@lab.example"}
+	c := Config{DB: db, Cloud: "lab", Policy: &zoned, Now: func() int64 { return began + 121*hour }, Contact: "security@lab.example", Sources: []string{"198.51.100.10", hostile}}
 	if change != nil {
 		change(&c)
 	}
@@ -230,6 +230,8 @@ func TestPagesSayWhatIsThere(t *testing.T) {
 			"close &lt;port&gt; 6379.", "carol", "nothing changed in the cloud", "Next: recheck", "dry-run: the policy is a dry run", ">void<"},
 		"/mail/" + mailID: {"[DM-ABCDEF] Please fix", "close &lt;port&gt; 6379.", "dm-abcdef.notice@security.example", ">accepted<"},
 		"/policy":         {"dry_run: true", "cloud_per_hour"},
+		"/probing": {"of lab probes", "security@lab.example", "mailto:security@lab.example", "198.51.100.10", "&lt;script&gt;", "No login is guessed", "Nothing is written", "No weakness is exploited", "SECURITY ATTACK",
+			`href="/.well-known/probing.txt"`, `href="/probing"`},
 		"/.well-known/probing.txt": {"Canonical: http://localhost/.well-known/probing.txt\n", "Contact: mailto:security@lab.example\n", "Expires: 2026-06-05T01:00:00Z\n", "Preferred-Languages: en\n",
 			"Description: lab is probed"},
 		"/nowhere": {"404", "There is no such page."},
@@ -266,7 +268,7 @@ func TestAPageRefreshesOnlyWhenWanted(t *testing.T) {
 		live bool
 		path string
 		want bool
-	}{{false, "/", false}, {false, "/?live=1", true}, {true, "/", true}, {true, "/?live=0", false}, {true, "/case/" + caseID, true}, {true, "/mail/" + mailID, false}, {true, "/policy", false}} {
+	}{{false, "/", false}, {false, "/?live=1", true}, {true, "/", true}, {true, "/?live=0", false}, {true, "/case/" + caseID, true}, {true, "/mail/" + mailID, false}, {true, "/policy", false}, {true, "/probing", false}} {
 		h := site1(t, db, func(k *Config) { k.Live = c.live })
 		body := ask(h, http.MethodGet, "localhost", c.path).Body.String()
 		if strings.Contains(body, refresh) != c.want {
@@ -275,6 +277,26 @@ func TestAPageRefreshesOnlyWhenWanted(t *testing.T) {
 		if c.want && !strings.Contains(body, "Stop refreshing") {
 			t.Errorf("live %t, %s: there is no way to stop", c.live, c.path)
 		}
+	}
+}
+
+// Who was probed reads the page whatever state the ledger is in, and without sources or a contact it is still whole.
+func TestThePageOfProbingNeedsNothing(t *testing.T) {
+	t.Parallel()
+	db := ledger(t)
+	h := site1(t, db, func(c *Config) { c.Sources, c.Contact, c.Cloud = nil, "not an <address>", "" })
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w := ask(h, http.MethodGet, "localhost", "/probing")
+	body := w.Body.String()
+	for _, want := range []string{"of this cloud probes", "whether a connection you saw was ours", "Reply to any mail of ours"} {
+		if w.Code != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%d: the page does not say %q", w.Code, want)
+		}
+	}
+	if strings.Contains(body, "mailto:") {
+		t.Error("what is no address is offered as one")
 	}
 }
 

@@ -27,6 +27,7 @@ type Target struct {
 	SameProject  bool // and still in the case's project
 	SamePort     bool // the address of the latest positive look still leads to the finding's port and server
 	Shared       bool // the address is a router's, or forwarded: many machines answer at it
+	Spoofable    bool // another machine on its network may answer for the address
 	Protected    bool // an operator marked it: control plane, scanners, load balancers
 	BindingAge   Age
 }
@@ -92,6 +93,9 @@ var Conditions = []Condition{
 	}},
 	{"proof", proof},
 	{"identity", identity},
+	{"spoofing", func(f Facts, _ *policy.Policy) string {
+		return unless(!f.Target.Spoofable, "another machine on its network may answer for the address")
+	}},
 	{"protected", func(f Facts, _ *policy.Policy) string { return unless(!f.Target.Protected, "the machine is protected") }},
 	{"binding-fresh", func(f Facts, p *policy.Policy) string {
 		return fresh("the binding", f.Target.BindingAge, p.Freshness.Binding)

@@ -82,6 +82,7 @@ var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 		"address moved":   func(f *Facts, _ *policy.Policy) { f.Target.SamePort = false },
 		"shared address":  func(f *Facts, _ *policy.Policy) { f.Target.Shared = true },
 	},
+	"spoofing":  {"a neighbour may answer": func(f *Facts, _ *policy.Policy) { f.Target.Spoofable = true }},
 	"protected": {"protected": func(f *Facts, _ *policy.Policy) { f.Target.Protected = true }},
 	"binding-fresh": {
 		"stale":   func(f *Facts, p *policy.Policy) { f.Target.BindingAge = Age(p.Freshness.Binding.Micros() + 1) },

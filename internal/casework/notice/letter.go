@@ -108,7 +108,7 @@ func command(s string) string {
 // details tells whether a step repeats the findings.
 func details(s casework.Step) bool {
 	switch s {
-	case casework.StepReleased, casework.StepClosed, casework.StepHeld, casework.StepWithdrawn:
+	case casework.StepReleased, casework.StepClosed, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn:
 		return false
 	case casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused:
 		return true
@@ -132,6 +132,9 @@ func headline(l Letter) string {
 	case casework.StepClosed:
 		return "closed"
 	case casework.StepRelapse:
+		if l.Case.Track == casework.ScanBlocked {
+			return "we can no longer look"
+		}
 		return "the weakness is back"
 	case casework.StepEscalation:
 		return "overdue"
@@ -143,6 +146,8 @@ func headline(l Letter) string {
 		return "needs a person"
 	case casework.StepWithdrawn:
 		return "withdrawn"
+	case casework.StepTampered:
+		return "the quarantine was undone by hand"
 	}
 	return string(l.Step)
 }
@@ -162,21 +167,35 @@ func opening(l Letter) string {
 		}
 		return "Our regular friendly probing found a weakness on a machine of your project. It is yours to fix."
 	case casework.StepFinal:
+		if l.Case.Track == casework.ScanBlocked {
+			return "You were told that our probes cannot reach this machine any more, the time to let them in is over, and we still\ncannot look. Whether the weakness is fixed, nobody can say. This is the final warning."
+		}
 		return "You were told of this weakness, the time to fix it is over, and it is still there.\nThis is the final warning."
 	case casework.StepRestricted:
 		return "The weakness is still there after the final warning. The machine has been taken off the network.\nIt keeps running: memory and disks are untouched. You can still reach it from the addresses an operator has\nadmitted for repair, and our probes still reach it, so that your fix can be proven."
 	case casework.StepReleased:
 		return "The fix is proven. The machine has its security groups back as they were, but for what you changed\nyourself in the meantime."
 	case casework.StepClosed:
+		if l.Case.Track == casework.ScanBlocked {
+			return "Our probes reach the machine. This case is closed."
+		}
 		return "The weakness has not come back. This case is closed."
 	case casework.StepRelapse:
+		if l.Case.Track == casework.ScanBlocked {
+			return "Our probes reached the machine again, and now they do not any more."
+		}
 		return "A weakness that was proven fixed is there again."
 	case casework.StepEscalation:
+		if l.Case.Track == casework.ScanBlocked {
+			return "The time to let our probes in again is over, and we still cannot look."
+		}
 		return "The time to fix this is over, and it is still there."
 	case casework.StepApproval:
 		return "The grace of a final warning is over and the weakness is still there.\nTaking the machine off the network waits for an operator's approval."
 	case casework.StepRefused:
 		return "An act was approved and not carried out. Nothing was changed. The reasons:\n\n" + indent(strings.Join(blocks(l.Case.Blocks), "\n")) + "\n\nIt is not tried again unless an operator approves it again."
+	case casework.StepTampered:
+		return "The machine is off the network by an approved act, and somebody has put other groups on its ports.\nNothing is put back by itself: look at it, then talk to its owner, or take the case back."
 	case casework.StepWithdrawn:
 		return "The operators of the cloud have taken this case back. What was done to the machine's network is undone.\nWe are sorry for the trouble. Should the weakness be there, you will hear of it in a new case, with its full time."
 	case casework.StepHeld:
@@ -221,8 +240,8 @@ func describe(n int, it Item, l Letter) string {
 }
 
 func whatThen(l Letter) string {
-	if l.Case.Track == casework.ScanBlocked && l.Step == casework.StepNotice {
-		return "Let our published addresses reach the machine again, and the case closes by itself.\nOtherwise an operator decides after the deadline."
+	if next, ok := whatThenBlocked(l); ok {
+		return next
 	}
 	switch l.Step {
 	case casework.StepNotice:
@@ -244,12 +263,26 @@ func whatThen(l Letter) string {
 	case casework.StepRestricted:
 		return "Fix the weakness. Two clean looks at least ten minutes apart give the machine its network back, at any hour\nof any day, with exactly the security groups it had."
 	case casework.StepApproval:
-		return fmt.Sprintf("  demarc enforce approve %s\n\nRight before the act everything is proven again: the machine, the weakness, the notices, the budgets.", l.Case.ID)
+		return fmt.Sprintf("  demarc enforce approve %s --by NAME --config demarc.yaml\n\nRight before the act everything is proven again: the machine, the weakness, the notices, the budgets.", l.Case.Ref())
 	case casework.StepReleased:
 		return fmt.Sprintf("Until %s we watch whether it comes back.", Moment(l.Case.ProbationEnds, l.Zone))
-	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld, casework.StepWithdrawn:
+	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn:
 	}
 	return ""
+}
+
+// whatThenBlocked is what follows where we cannot look: an operator's decision, and never an act by itself.
+func whatThenBlocked(l Letter) (string, bool) {
+	if l.Case.Track != casework.ScanBlocked {
+		return "", false
+	}
+	switch {
+	case l.Step == casework.StepNotice:
+		return "Let our published addresses reach the machine again, and the case closes by itself.\nOtherwise an operator decides after the deadline.", true
+	case l.Deadline > 0 && (l.Step == casework.StepFinal || l.Step == casework.StepRelapse):
+		return fmt.Sprintf("After %s an operator decides what happens to the machine's network.\nLet our published addresses reach it before that, and the case closes by itself.", Moment(l.Deadline, l.Zone)), true
+	}
+	return "", false
 }
 
 func indent(s string) string {

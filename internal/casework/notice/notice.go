@@ -43,7 +43,7 @@ func messageID(c casework.Case, s casework.Step, recipient, domain string) strin
 		round = stamp(c.QueuedAt)
 	case casework.StepRefused:
 		round = stamp(c.QueuedAt) + strings.Join(c.Blocks, "\x00")
-	case casework.StepRestricted:
+	case casework.StepRestricted, casework.StepTampered:
 		round = stamp(c.RestrictedAt)
 	case casework.StepReleased:
 		round = stamp(c.ReleasedAt)

@@ -113,7 +113,7 @@ func TestAnAddressIsOneAddress(t *testing.T) {
 	})
 }
 
-var allSteps = []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepWithdrawn}
+var allSteps = []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn}
 
 // A Message-ID follows from the case, the step, the recipient and the round, and from nothing else.
 func TestMessageIDs(t *testing.T) {
@@ -198,6 +198,9 @@ func TestLetters(t *testing.T) {
 		for _, s := range []casework.Step{casework.StepNotice, casework.StepRelapse, casework.StepEscalation} {
 			l := letter(t, s, "")
 			l.Case.Party, l.Items[0].Finding.Duty.Party = party, party
+			if party == duty.Provider {
+				l.Items[0].Remedy = nil // the tenant's groups are not the provider's to change
+			}
 			if s == casework.StepRelapse {
 				l.Deadline = 0
 			}
@@ -206,6 +209,11 @@ func TestLetters(t *testing.T) {
 	}
 	blocked, hostile := letter(t, casework.StepNotice, ""), letter(t, casework.StepNotice, "")
 	blocked.Case.Track = casework.ScanBlocked
+	for _, s := range []casework.Step{casework.StepFinal, casework.StepEscalation, casework.StepRelapse, casework.StepClosed} {
+		l := letter(t, s, "")
+		l.Case.Track, l.Case.Class, l.End, l.Items[0].Remedy = casework.ScanBlocked, "U", policy.Operator, nil
+		letters[string(s)+"_blocked"] = l
+	}
 	reported, decided := letter(t, casework.StepNotice, ""), letter(t, casework.StepFinal, "")
 	reported.End, decided.End = policy.Report, policy.Operator
 	letters["notice_report"], letters["final_warning_operator"] = reported, decided
@@ -225,6 +233,20 @@ func TestLetters(t *testing.T) {
 		}
 		if got != string(want) {
 			t.Errorf("%s is not as it was:\n%s", file, got)
+		}
+	}
+}
+
+// A machine that keeps us out is never said to be weak, nor a weakness to be back.
+func TestWhatWeCannotSeeIsNotClaimed(t *testing.T) {
+	for _, s := range []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepEscalation, casework.StepRelapse, casework.StepClosed} {
+		l := letter(t, s, "")
+		l.Case.Track, l.End, l.Items = casework.ScanBlocked, policy.Operator, nil
+		subject, body := notice.Write(l)
+		for _, no := range []string{"still there", "the weakness is back", "there again", "has not come back"} {
+			if strings.Contains(subject+body, no) {
+				t.Errorf("%s says %q:\n%s", s, no, body)
+			}
 		}
 	}
 }

@@ -61,6 +61,17 @@ func Connect(ctx context.Context, conf Config) (*Cloud, error) {
 	return c, c.negotiate(ctx)
 }
 
+// Endpoints lists the URLs that the catalog leads to: where acts would really go, whatever the auth_url says.
+func (c *Cloud) Endpoints() []string {
+	var out []string
+	for _, s := range []*gophercloud.ServiceClient{c.identity, c.compute, c.network, c.image} {
+		if s != nil {
+			out = append(out, s.Endpoint)
+		}
+	}
+	return out
+}
+
 // Close ends idle connections.
 func (c *Cloud) Close() { c.http.CloseIdleConnections() }
 

@@ -21,14 +21,24 @@ func Remedy(x *asset.Index, f finding.Finding, openings []reach.Opening) []strin
 		switch {
 		case o.Port != f.Key.Port || !o.Zone:
 		case o.Rule == "" && safeID.MatchString(string(o.Port)):
-			return []string{fmt.Sprintf("openstack port set --enable-port-security %s  # port security is off: no group protects it", o.Port)}
+			return []string{"# port security is off: no group protects it", "openstack port set --enable-port-security " + string(o.Port)}
 		case !seen[o.Rule] && safeID.MatchString(string(o.Rule)):
 			seen[o.Rule] = true
-			out = append(out, fmt.Sprintf("openstack security group rule delete %s  # %s from %s%s", o.Rule, ports(o), o.Remote, others(x, o)))
+			out = append(out, fmt.Sprintf("# %s from %s%s", ports(o), remote(o), others(x, o)), "openstack security group rule delete "+string(o.Rule))
 		}
 	}
 	return out
 }
+
+// remote names the sources of an opening; what it holds of a tenant's making is an identifier or a prefix, or is not shown.
+func remote(o reach.Opening) string {
+	if safeRemote.MatchString(o.Remote) {
+		return o.Remote
+	}
+	return "elsewhere"
+}
+
+var safeRemote = regexp.MustCompile(`^[0-9a-zA-Z:./ -]{1,80}$`)
 
 func ports(o reach.Opening) string {
 	if o.First == o.Last {
@@ -38,7 +48,10 @@ func ports(o reach.Opening) string {
 }
 
 func others(x *asset.Index, o reach.Opening) string {
-	if n := len(x.Members[o.Group]) - 1; n > 0 {
+	switch n := len(x.Members[o.Group]) - 1; {
+	case n == 1:
+		return ", also for 1 other port with this group"
+	case n > 1:
 		return fmt.Sprintf(", also for %d other ports with this group", n)
 	}
 	return ""

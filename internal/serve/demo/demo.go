@@ -125,8 +125,8 @@ mail:
   port: %[9]s
   tls: none
   from: demarc@cloud.example
-  provider: platform-team@cloud.example
-  operators: cloud-operators@cloud.example
+  provider: %[11]s
+  operators: %[12]s
 quarantine:
   name: demarc-quarantine
   admit:
@@ -141,7 +141,7 @@ func (d *Demo) writeConfig() (string, error) {
 	}
 	w := d.World
 	d.Config = fmt.Appendf(nil, configTemplate, "http://127.0.0.1:8600/probing", w.AuthURL(), lab.DemoUser, lab.DemoProject, w.AtPrefix(netblock), w.Source("scanner"),
-		w.ProjectID("physics"), host, port, w.AtPrefix(bastion))
+		w.ProjectID("physics"), host, port, w.AtPrefix(bastion), provider, operators)
 	files := map[string][]byte{"demarc.yaml": d.Config, "policy.yaml": policyYAML, "cloud.secret": []byte(lab.DemoPassword + "\n")}
 	for name, data := range files {
 		if err := os.WriteFile(filepath.Join(d.Dir, name), data, 0o600); err != nil {
@@ -173,6 +173,28 @@ func (d *Demo) Run(ctx context.Context) (*Outcome, error) {
 		}
 	}
 	return nil, ctx.Err()
+}
+
+// idle is how long a line without work waits before it looks for some again.
+const idle = 200 * time.Millisecond
+
+// Idle goes on when the story is over, so that what a person decides by hand is acted on. Policy time stands still: only what
+// is due already is done. A piece that cannot be done is put off by the line, and told.
+func (d *Demo) Idle(ctx context.Context) error {
+	for ctx.Err() == nil {
+		worked, err := d.Demarc.Line.Step(ctx)
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("after the story: %w", err)
+		}
+		if worked {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(idle):
+		}
+	}
+	return nil
 }
 
 // longest bounds a story that does not come to its end.

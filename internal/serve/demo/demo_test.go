@@ -1,10 +1,18 @@
 package demo
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
+	"demarc/internal/access"
+	"demarc/internal/casework"
 	"demarc/internal/flow"
+	"demarc/internal/serve"
+	"demarc/internal/untrusted"
 )
 
 // The whole story, told by the real line in the pretend world, and held against the world.
@@ -32,4 +40,71 @@ func TestTheStoryIsTold(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", out)
+	approveByHand(t, d)
+}
+
+// When the story is over an approval given by hand is acted on, and policy time stands still.
+func approveByHand(t *testing.T, d *Demo) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	idle := make(chan error, 1)
+	go func() { idle <- d.Idle(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-idle; err != nil {
+			t.Error(err)
+		}
+	}()
+	before := d.Clock.Now()
+	cases, err := d.Demarc.DB.Cases(t.Context(), access.Operator(), casework.Filter{States: []casework.State{casework.Queued}})
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("%d cases wait, %v", len(cases), err)
+	}
+	desk, err := serve.NewDesk(t.Context(), d.Demarc.DB, d.Policy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := desk.Approve(t.Context(), cases[0].ID, "olga"); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		c, err := d.Demarc.DB.Case(t.Context(), access.Operator(), cases[0].ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.State == casework.Restricted || len(c.Blocks) > 0 && len(c.Approvals) == 0 { // carried out, or the gate said no
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("nothing came of the approval: %s", c.State)
+		}
+	}
+	if d.Clock.Now() != before {
+		t.Error("policy time moved")
+	}
+}
+
+// What programs read says when the story ended.
+func TestTheOutcomeHasItsTime(t *testing.T) {
+	var b bytes.Buffer
+	tell := NewTeller(&b, true, time.UTC)
+	tell.Summary(&Outcome{At: 7})
+	tell.Happened(flow.Happening{At: 5, Event: scannerOnly, Server: untrusted.From("s")})
+	for line := range strings.Lines(b.String()) {
+		var v struct {
+			At    int64
+			Event string
+		}
+		if err := json.Unmarshal([]byte(line), &v); err != nil || v.At == 0 || v.Event == "" {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+// Whoever answers our scanner alone is told to people too.
+func TestObedienceIsASentence(t *testing.T) {
+	h := flow.Happening{Event: scannerOnly, Server: untrusted.From("scanner-only"), Detail: "127.77.1.55:6379/tcp answers our scanner alone: its groups let nobody else in"}
+	if got, want := sentence(h, nil), "scanner-only: "+h.Detail; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"mime"
 	"net/netip"
 	"slices"
 	"strings"
@@ -22,6 +23,15 @@ var (
 	netblock = netip.MustParsePrefix("127.77.0.0/17")
 	bastion  = netip.MustParsePrefix("127.77.200.0/24")
 )
+
+// Whom the demo's configuration names.
+const (
+	provider  = "platform-team@cloud.example"
+	operators = "cloud-operators@cloud.example"
+)
+
+// scannerOnly happens where groups let our scanner in and nobody else: that is obedience and no finding.
+const scannerOnly = "endpoint.scanner_only"
 
 // deed is what a person of the story will do, and when.
 type deed struct {
@@ -226,6 +236,7 @@ type Told struct {
 
 // Outcome is how the stories ended, held against the pretend world itself and not against what Demarc says of it.
 type Outcome struct {
+	At      int64   `json:"at"` // policy time, µs
 	Stories []Told  `json:"stories"`
 	Wrong   int     `json:"wrong"`
 	Days    int     `json:"policy_days"`
@@ -246,7 +257,7 @@ func (s *story) outcome(ctx context.Context, took time.Duration) (*Outcome, erro
 		return nil, err
 	}
 	j := &jury{s: s, cases: cases, findings: findings}
-	out := &Outcome{Days: int(time.UnixMicro(s.d.Clock.Now()).Sub(begins).Hours() / 24), Seconds: took.Seconds(), Mails: len(s.d.World.Mail.Messages())}
+	out := &Outcome{At: s.d.Clock.Now(), Days: int(time.UnixMicro(s.d.Clock.Now()).Sub(begins).Hours() / 24), Seconds: took.Seconds(), Mails: len(s.d.World.Mail.Messages())}
 	for _, e := range endings {
 		t := Told{Story: e.story, What: e.what, Wrong: j.judge(e.story)}
 		t.Held = len(t.Wrong) == 0
@@ -264,7 +275,7 @@ type jury struct {
 	findings []finding.Finding
 }
 
-func (j *jury) judge(letter string) []string {
+func (j *jury) judge(story string) []string {
 	var wrong []string
 	must := func(ok bool, format string, args ...any) {
 		if !ok {
@@ -272,35 +283,51 @@ func (j *jury) judge(letter string) []string {
 		}
 	}
 	w := j.s.d.World
-	switch letter {
+	switch story {
 	case "a":
 		must(j.acts("cache-1") == 2, "%d changes of cache-1's port, want a quarantine and a restore", j.acts("cache-1"))
 		must(slices.Equal(w.PortGroups(w.PortIDs("cache-1")[0]), j.s.before), "cache-1 has groups %v, it had %v", w.PortGroups(w.PortIDs("cache-1")[0]), j.s.before)
 		must(len(w.GroupRules(w.GroupID("astro", "cache"))) > 0 && j.ruleKept(), "the rule the owner added is gone")
 	case "b":
 		must(j.acts("cache-2") == 0, "cache-2 was touched")
-		must(j.mails("cache-2", casework.StepFinal) == 0, "cache-2's owner got a final warning")
+		must(j.mails(letter{to: "bruno@genomics.example", about: "cache-2", words: "a weakness to fix"}) == 1, "bruno got %d notices about cache-2, want one", j.mails(letter{to: "bruno@genomics.example", about: "cache-2", words: "a weakness to fix"}))
+		must(j.mails(letter{to: "bruno@genomics.example", words: "final warning"}) == 0, "bruno got a final warning")
+		must(j.mails(letter{about: "cache-2", words: "final warning"}) == 0, "somebody got a final warning about cache-2")
 	case "c":
 		must(j.acts("legacy-db") == 0, "legacy-db was touched")
 		for _, f := range j.of("legacy-db") {
 			must(f.Duty.Party == "provider" && f.Duty.Assignment == "guest-os-extended-maintain", "the finding is %s's by %s", f.Duty.Party, f.Duty.Assignment)
 		}
+		must(j.mails(letter{to: "dmitri@physics.example"}) == 0, "dmitri was mailed")
+		must(j.mails(letter{to: provider, about: "legacy-db"}) > 0, "the provider was not told of legacy-db")
 		must(len(j.of("legacy-db")) == 1, "%d findings on legacy-db", len(j.of("legacy-db")))
 	case "d":
 		for _, f := range j.of("notebook") {
 			must(f.State != finding.Fixed && f.State != finding.Closed, "%s is %s", f.Key.Check, f.State)
 		}
+		must(len(j.of("notebook")) > 0, "nothing was found on notebook")
+		must(j.mails(letter{to: "carol@teaching.example", about: "notebook", words: "we can no longer look"}) == 1, "carol was not told once that we cannot look")
+		must(j.mails(letter{about: "notebook", words: "closed"}) == 0, "somebody was told that notebook's case is closed")
+		must(j.mails(letter{about: "notebook", words: "taken off"}) == 0, "somebody was told that notebook is off the network")
 		must(j.acts("notebook") == 0, "notebook was touched")
 	case "e":
 		must(len(j.of("leaky")) == 1 && j.of("leaky")[0].Key.Check == flow.CheckLeak, "leaky has %d findings", len(j.of("leaky")))
+		must(j.mails(letter{to: "@teaching.example", about: "leaky"}) == 0, "somebody of teaching was mailed about leaky")
+		must(j.mails(letter{to: provider, about: "leaky"}) > 0, "the provider was not told of leaky")
 		must(len(j.of("scanner-only")) == 0, "scanner-only has a finding")
+		must(j.naming("scanner-only") == 0, "a mail names scanner-only")
+		must(j.s.count("scanner-only "+scannerOnly) > 0, "it was not told that scanner-only answers our scanner alone")
 		must(j.acts("leaky") == 0 && j.acts("scanner-only") == 0, "a machine was touched")
 	case "f":
 		must(len(j.of("mover-2")) == 0, "mover-2 has a finding")
-		must(j.mails("mover-2", "") == 0 && j.mails("mover-1", "") == 0, "somebody was told")
+		must(j.naming("mover-1") == 0 && j.naming("mover-2") == 0, "%d mails name mover-1, %d mover-2", j.naming("mover-1"), j.naming("mover-2"))
 	case "g":
 		for i := 1; i <= 5; i++ {
-			must(j.acts(fmt.Sprintf("farm-%d", i)) == 0, "farm-%d was touched", i)
+			server := fmt.Sprintf("farm-%d", i)
+			must(j.acts(server) == 0, "%s was touched", server)
+			must(j.mails(letter{to: "elena@compute.example", about: server, words: "final warning"}) == 1, "elena was not warned once of %s", server)
+			must(j.mails(letter{to: operators, about: server, words: "the act was not carried out"}) == 1, "the operators were not told once that %s was left alone", server)
+			must(j.mails(letter{about: server, words: "taken off"}) == 0, "somebody was told that %s is off the network", server)
 		}
 	}
 	return wrong
@@ -338,20 +365,40 @@ func (j *jury) acts(server string) int {
 	return n
 }
 
-// mails counts the notices accepted for a server, by step; "" is every step.
-func (j *jury) mails(server string, step casework.Step) int {
+// letter picks mails from the pretend mailbox: to a recipient or to a whole domain, about a server, with words in the subject.
+// What is empty is not asked.
+type letter struct{ to, about, words string }
+
+// mails counts the mails that arrived and match. The mailbox knows what was sent, whatever the ledger says of it.
+func (j *jury) mails(l letter) int {
 	n := 0
-	for _, c := range j.cases {
-		if string(c.Server) != j.s.d.World.ServerID(server) {
-			continue
-		}
-		for _, x := range c.Notices {
-			if step == "" || x.Step == step {
-				n++
-			}
+	for _, m := range j.s.d.World.Mail.Messages() {
+		subject := subjectOf(m)
+		if strings.HasSuffix(strings.ToLower(m.To), l.to) && (l.about == "" || strings.HasSuffix(subject, ": "+l.about)) && strings.Contains(subject, l.words) {
+			n++
 		}
 	}
 	return n
+}
+
+// naming counts the mails that name a server anywhere.
+func (j *jury) naming(server string) int {
+	n := 0
+	for _, m := range j.s.d.World.Mail.Messages() {
+		if strings.Contains(subjectOf(m), server) || strings.Contains(m.Raw, server) {
+			n++
+		}
+	}
+	return n
+}
+
+func subjectOf(m lab.Message) string {
+	raw := m.Header.Get("Subject")
+	s, err := new(mime.WordDecoder).DecodeHeader(raw)
+	if err != nil {
+		return raw
+	}
+	return s
 }
 
 func (j *jury) ruleKept() bool {

@@ -115,6 +115,8 @@ func sentence(h flow.Happening, name func(asset.ProjectID) string) string {
 		return fmt.Sprintf("%s: %s done, %s", server, h.Act, h.Detail)
 	case "act.void", "act.held":
 		return fmt.Sprintf("%s: %s: %s", server, h.Act, h.Detail)
+	case scannerOnly:
+		return fmt.Sprintf("%s: %s", server, h.Detail)
 	case "inventory.partial":
 		return "the inventory is partial: " + h.Detail
 	case "looked.vulnerable", "looked.not_vulnerable", "looked.closed", "looked.removed", "looked.filtered":
