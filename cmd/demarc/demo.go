@@ -86,7 +86,7 @@ func runDemo(ctx context.Context, out, errs io.Writer, once, asJSON bool, listen
 		if !asJSON {
 			fmt.Fprintf(out, "\nLook at it on http://%s/, or with --db %s/demarc.db. Ctrl-C ends it.\n", listen, d.Dir)
 		}
-		<-ctx.Done()
+		return d.Idle(ctx)
 	}
 	return nil
 }
@@ -105,7 +105,7 @@ func servePage(listen string, d *demo.Demo, errs io.Writer, once bool) (stop fun
 		}
 		return nil, fault.New(fault.Unavailable, "cannot serve the page: %w", err).Hinted("choose another address with --listen")
 	}
-	s := &http.Server{Handler: web.New(web.Config{DB: d.Demarc.DB, Cloud: "demo", Policy: d.Policy(), Now: d.Clock.Now, PolicyYAML: demo.PolicyYAML(), ConfigYAML: d.Config, Live: true, Canonical: "http://127.0.0.1:8600/.well-known/probing.txt", Contact: "demarc@cloud.example"}), ReadHeaderTimeout: 5 * time.Second}
+	s := &http.Server{Handler: web.New(web.Config{DB: d.Demarc.DB, Cloud: "demo", Policy: d.Policy(), Now: d.Clock.Now, PolicyYAML: demo.PolicyYAML(), ConfigYAML: d.Config, Live: true, Canonical: "http://127.0.0.1:8600/.well-known/probing.txt", Contact: "demarc@cloud.example", Sources: []string{d.World.Source("scanner").String()}}), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = s.Serve(l) }() // ends with Close
 	return func() { _ = s.Close() }, nil
 }

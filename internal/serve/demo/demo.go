@@ -183,7 +183,7 @@ const idle = 200 * time.Millisecond
 func (d *Demo) Idle(ctx context.Context) error {
 	for ctx.Err() == nil {
 		worked, err := d.Demarc.Line.Step(ctx)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && !fault.Is(err, fault.Conflict) { // somebody decided at the desk meanwhile
 			return fmt.Errorf("after the story: %w", err)
 		}
 		if worked {
