@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-export GOFLAGS ?= -mod=readonly
+export GOFLAGS ?= -mod=readonly -buildvcs=false
 export CGO_ENABLED ?= 0
 
 RACE ?=
@@ -21,7 +21,7 @@ test: ## every test that needs no privilege and no network (needs Go; RACE=-race
 
 .PHONY: build
 build: ## bin/demarc, one static binary (needs Go)
-	go build -trimpath -o bin/demarc ./cmd/demarc
+	GOFLAGS=-mod=readonly go build -trimpath -o bin/demarc ./cmd/demarc
 
 .PHONY: check
 check: ## gofmt, vet, staticcheck, floors (needs Go; the first run builds staticcheck)

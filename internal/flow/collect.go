@@ -52,6 +52,7 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 		return h, fmt.Errorf("probing shard %s: %w", shard.ID, err)
 	}
 	cov.Cloud, cov.RealAt = l.Cloud, l.Clock.Real()
+	l.mention("probe", "shard.probed", "%s: %d endpoints, %d answered, %d open", shard.Purpose, len(shard.Targets), cov.Answered, cov.Open)
 	h.coverage = cov
 	slices.SortFunc(got, func(a, b probe.Observation) int { return a.Endpoint.Compare(b.Endpoint) })
 	asked := map[netip.Addr]steadiness{}

@@ -113,12 +113,22 @@ func (d *draft) entry(h Happening) (audit.Entry, error) {
 }
 
 // say records that something happened.
-func (d *draft) say(h Happening) {
-	h.At, h.Step = d.now, d.step
+func (d *draft) say(h Happening) { d.sayIn(d.step, h) }
+
+// sayIn records that something happened in a step of the line that this change carries too.
+func (d *draft) sayIn(step string, h Happening) {
+	h.At, h.Step = d.now, step
 	if s := d.l.server(h.ServerID); s != nil && h.Server.Empty() {
 		h.Server = s.Name
 	}
 	d.news = append(d.news, h)
+}
+
+// mention tells whoever watches that work was done which changed nothing worth a record: the coverage has it.
+func (l *Line) mention(step, event, format string, args ...any) {
+	if l.Tell != nil {
+		l.Tell(Happening{At: l.Clock.Now(), Step: step, Event: event, Detail: fmt.Sprintf(format, args...)})
+	}
 }
 
 // about fills a happening from a case.

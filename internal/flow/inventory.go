@@ -47,6 +47,7 @@ func (l *Line) refresh(ctx context.Context) error {
 		return err
 	}
 	l.xAt = l.Clock.Real()
+	l.mention("inventory", "inventory.read", "%d servers, %d ports, %d floating IPs, %d groups", len(s.Servers), len(s.Ports), len(s.FloatingIPs), len(s.Groups))
 	if !s.Complete() {
 		return nil
 	}

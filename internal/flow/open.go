@@ -86,6 +86,9 @@ func (d *draft) join(ctx context.Context, f finding.Finding, t casework.Track) e
 	h := about(ds.Case, "finding.opened")
 	h.Finding, h.Check, h.State, h.Detail = f.ID, f.Key.Check, string(f.State), explain(f)
 	d.say(h)
+	h = about(ds.Case, "finding.charged")
+	h.Finding, h.Check, h.Detail = f.ID, f.Key.Check, f.Duty.Assignment+": "+f.Duty.Reason
+	d.sayIn("attribute", h)
 	d.apply(ds, casework.Opened{Finding: f.ID})
 	return nil
 }

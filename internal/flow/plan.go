@@ -54,6 +54,7 @@ func (l *Line) sweep(ctx context.Context, v *Vantage) error {
 	cycle := last.Cycle + 1
 	set := l.reach(v)
 	next := plan.Next(set, l.Limits, uint64(cycle)) //nolint:gosec // counts up from 1
+	l.mention("plan", "sweep.planned", "from %s: %d endpoints that the rules open, %d that they deny", v.Name, len(next.Reach), len(next.Control))
 	for _, part := range []struct {
 		purpose probe.Purpose
 		targets []probe.Endpoint

@@ -146,11 +146,14 @@ func (t *Teller) Summary(o *Outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.json {
-		t.line(struct {
-			Event string `json:"event"`
-			Step  string `json:"step"`
-			*Outcome
-		}{"outcome", "story", o})
+		for _, x := range o.Stories {
+			state := "held"
+			if !x.Held {
+				state = "wrong"
+			}
+			t.line(event{At: o.At, Step: "story", Event: "story.told", State: state, Detail: strings.Join(append([]string{x.Story + ". " + x.What}, x.Wrong...), "; ")})
+		}
+		t.line(event{At: o.At, Step: "story", Event: "story.over", State: map[bool]string{true: "held", false: "wrong"}[o.Wrong == 0], Detail: o.sum()})
 		return
 	}
 	fmt.Fprintf(t.out, "\nHow the stories ended, held against the pretend world itself\n")
@@ -164,5 +167,10 @@ func (t *Teller) Summary(o *Outcome) {
 			fmt.Fprintf(t.out, "           %s\n", w)
 		}
 	}
-	fmt.Fprintf(t.out, "%d policy days in %.1f s: %d mails, %d changes of ports, %d wrong.\n", o.Days, o.Seconds, o.Mails, o.Acts, o.Wrong)
+	fmt.Fprintln(t.out, o.sum())
+}
+
+// sum is the outcome in one line.
+func (o *Outcome) sum() string {
+	return fmt.Sprintf("%d policy days in %.1f s: %d mails, %d changes of ports, %d wrong.", o.Days, o.Seconds, o.Mails, o.Acts, o.Wrong)
 }
