@@ -13,7 +13,8 @@ help: ## what there is (needs nothing)
 
 .PHONY: demo
 demo: ## the whole story on this machine, with a page on 127.0.0.1:8600 (needs Go; ARGS=--once ends by itself)
-	@go run ./cmd/demarc demo $(ARGS)
+	@go build -o bin/demarc ./cmd/demarc
+	@exec bin/demarc demo $(ARGS)
 
 .PHONY: test
 test: ## every test that needs no privilege and no network (needs Go; RACE=-race with the race detector and a C compiler)
