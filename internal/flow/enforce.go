@@ -94,7 +94,7 @@ func (l *Line) prepare(ctx context.Context, id string) (attempt, error) {
 // facts gathers what the gate decides on, at this moment.
 func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, error) {
 	c := ds.Case
-	f := gate.Facts{Now: l.Clock.Now(), Case: c, Loopback: l.Loopback, InventoryAge: gate.Unknown}
+	f := gate.Facts{Now: l.Clock.Now(), Case: c, Loopback: l.Loopback, Clock: l.Clock.Doubt() == "", InventoryAge: gate.Unknown}
 	paused, err := l.Ledger.Paused(ctx)
 	if err != nil {
 		return f, err

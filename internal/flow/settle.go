@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"demarc/internal/casework"
 	"demarc/internal/cloud"
@@ -13,6 +14,8 @@ import (
 // carryOut makes the calls of an order that is written down. What is not certain afterwards is left for settle, which asks the
 // cloud.
 func (l *Line) carryOut(ctx context.Context, act casework.Act) error {
+	ctx, cancel := aside(ctx)
+	defer cancel()
 	for i := range act.Ports {
 		o := &act.Ports[i]
 		if o.Done {
@@ -31,6 +34,14 @@ func (l *Line) carryOut(ctx context.Context, act casework.Act) error {
 		o.Done = true
 	}
 	return l.concluded(ctx, act)
+}
+
+// underWay bounds what is finished although the line was told to stop.
+const underWay = 3 * time.Minute
+
+// aside lets what has begun outside come to its end and be written down, although the line was told to stop meanwhile.
+func aside(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), underWay)
 }
 
 // settle asks the cloud about every order whose outcome is not written down, before anything else is done.

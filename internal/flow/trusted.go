@@ -12,8 +12,8 @@ import (
 
 // Source is where a trusted clock takes time from. Wall may jump; Mono only grows, and means nothing after a restart.
 type Source struct {
-	Wall func() int64         // µs since 1970 UTC, as the machine believes
-	Mono func() int64         // µs since some moment of this process
+	Wall func() int64           // µs since 1970 UTC, as the machine believes
+	Mono func() int64           // µs since some moment of this process
 	Boot func() (string, int64) // the machine's boot, and µs since it; "" where that is not known
 }
 
