@@ -147,7 +147,7 @@ func class(f Facts, p *policy.Policy) string {
 	if !ok {
 		return fmt.Sprintf("class %q has no clocks", f.Case.Class)
 	}
-	return unless(k.End == policy.Quarantine, fmt.Sprintf("class %s ends in %s", f.Case.Class, k.End))
+	return unless(k.End.Restricts(), fmt.Sprintf("class %s ends in %s", f.Case.Class, k.End))
 }
 
 // acting picks the findings that carry the act: open, proved, and of the class whose time is over. Others of the case
