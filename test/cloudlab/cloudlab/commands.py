@@ -5,6 +5,8 @@
   testbed env               print clouds.yaml: every account of the cloud by name
   testbed hosts             print servers, addresses and the services that answer in each
   testbed status [SCENARIO] what is up, its processes, memory, API latency; 1 unless a cloud (of that scenario) is up
+  testbed examine           hold what is up against its scenario: the APIs, every port from every source, rules made and unmade
+  testbed left              count what is left of a cloud: namespaces, links, processes; 1 if anything is
   testbed validate FILE     say what is wrong in a scenario; needs no privilege
   testbed bulk N            add N servers with a port each, rows only (Nova's and Neutron's tables), to test listings at scale
   testbed down              stop what `up` started, remove its network namespaces
@@ -23,12 +25,14 @@ CLOUDLAB_SRBAC=1 (scope and new-default policies enforced as in newer releases, 
 CLOUDLAB_CINDER=0 (leave Cinder out), CLOUDLAB_MGMT=0 (no management veths).
 """
 import concurrent.futures
+import inspect
+import json
 import os
 import shutil
 import sys
 import time
 
-from . import accounts, backing, bulk, configuration, fabric, hosts, identity, listeners, packages, population, processes, services, world
+from . import accounts, backing, bulk, configuration, examination, fabric, hosts, identity, listeners, packages, population, processes, services, world
 from . import scenario as scenarios
 from .rest import API
 from .settings import PORT, RUN, Failure, namespace, path, read, run, say, write
@@ -192,6 +196,12 @@ def status(name=None):
     return 0 if name is None or is_running(scenarios.find(name)) else 1
 
 
+def left():
+    found = {"namespaces": len(world.ours()), "links": len(world.management_links()), "processes": len(processes.ours())}
+    print(json.dumps(found))
+    return 1 if any(found.values()) else 0
+
+
 def validate(name):
     try:
         scenario = scenarios.load(scenarios.find(name))
@@ -201,26 +211,34 @@ def validate(name):
     print(f"{scenario.name}: {len(scenario.projects)} projects, {len(scenario.servers)} servers, {len(scenario.vantages)} vantage points")
 
 
-def execute(where, *command):
+def execute(where, program, *arguments):
     if not world.exists(where):
         have = " ".join(sorted(full.removeprefix(namespace("")) for full in world.ours())) or "none"
         raise Failure(f"there is no namespace {where}; there are {have}")
-    os.execvp("ip", ["ip", "netns", "exec", namespace(where), *command])
+    os.execvp("ip", ["ip", "netns", "exec", namespace(where), program, *arguments])
 
 
 VERBS = {"install": packages.install, "up": up, "down": down, "reset": reset, "env": env, "hosts": show_hosts, "status": status,
-         "validate": validate, "bulk": lambda count: bulk.add(int(count)), "exec": execute,
+         "examine": examination.examine, "left": left, "validate": validate, "bulk": lambda count: bulk.add(int(count)), "exec": execute,
          # For the cloud's own use: the Nova driver's and the servers'.
          "_host_up": hosts.up, "_host_down": hosts.down, "_tarpit": listeners.tarpit, "_telnet": listeners.telnet, "_probe": listeners.probe}
 
 
+def takes(function, arguments):
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    return True
+
+
 def main(arguments):
-    verb = arguments[0] if arguments else "help"
-    if verb not in VERBS:
+    verb, rest = (arguments[0] if arguments else "help"), arguments[1:]
+    if verb not in VERBS or not takes(VERBS[verb], rest):
         print(__doc__)
         return 0 if verb in ("help", "-h", "--help") else 2
     try:
-        return VERBS[verb](*arguments[1:]) or 0
+        return VERBS[verb](*rest) or 0
     except Failure as err:
         print(f"testbed: {err}", file=sys.stderr)
         return 3

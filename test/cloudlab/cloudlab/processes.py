@@ -118,6 +118,27 @@ def in_namespace(full):
     return [int(pid) for pid in out.split()]
 
 
+def ours():
+    """The pids of all processes that `spawn` started and of their children: their environment names the run directory.
+
+    Whoever set the run directory for this very command, up to the first process of the machine, is not meant.
+    """
+    above, pid = set(), os.getpid()
+    while pid:
+        above.add(pid)
+        pid = int(read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1])
+    mark, found = f"CLOUDLAB_DIR={RUN}".encode(), []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                variables = f.read().split(b"\0")
+        except OSError:
+            continue
+        if pid not in above and mark in variables and f"CLOUDLAB_TESTBED={TESTBED}".encode() in variables:
+            found.append(pid)
+    return found
+
+
 def memory(session):
     """Proportional memory of a session's processes, in MiB."""
     total = 0

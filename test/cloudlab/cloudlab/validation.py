@@ -149,6 +149,6 @@ class Check:
             self.refers(place + ".from", trial.vantage, s.vantages, "vantage point")
             self.refers(place + ".address", trial.address, reachable, "reachable address")
             if self.refers(place + ".project", trial.project, s.projects, "project"):
-                project = s.projects[trial.project]
-                self.refers(place + ".group", trial.group, project.groups, "group")
-                self.rules(place + ".rule", project, [trial.rule])
+                self.refers(place + ".group", trial.group, s.projects[trial.project].groups, "group")
+            if not trial.rule.cidr:
+                self.wrong(place + ".rule", "must name a prefix")
