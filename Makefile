@@ -46,6 +46,10 @@ SCENARIO ?= campus
 real: ## the line on a real OpenStack on this machine (needs root, Debian 12, its package mirrors; brings the cloud up and down unless it is up)
 	@test/cloudlab/with-cloud campus test/real/run
 
+.PHONY: cloud
+cloud: ## the test cloud itself: a second scenario up, held against its file, and gone without a trace (needs what real needs, and no cloud up)
+	@test/cloudlab/check
+
 .PHONY: cloud-up
 cloud-up: ## the test cloud, to stay until cloud-down (needs what real needs; SCENARIO=campus or another of test/cloudlab/scenarios)
 	@test/cloudlab/with-cloud --keep $(SCENARIO) test/cloudlab/testbed hosts

@@ -119,23 +119,15 @@ def in_namespace(full):
 
 
 def ours():
-    """The pids of all processes that `spawn` started and of their children: their environment names the run directory.
-
-    Whoever set the run directory for this very command, up to the first process of the machine, is not meant.
-    """
-    above, pid = set(), os.getpid()
-    while pid:
-        above.add(pid)
-        pid = int(read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1])
-    mark, found = f"CLOUDLAB_DIR={RUN}".encode(), []
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+    """The pids of all processes that `spawn` started and of their children, by their environment, which nothing else has."""
+    marks, found = {f"CLOUDLAB_DIR={RUN}".encode(), f"CLOUDLAB_TESTBED={TESTBED}".encode()}, []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/environ", "rb") as f:
-                variables = f.read().split(b"\0")
+                if marks <= set(f.read().split(b"\0")):
+                    found.append(int(pid))
         except OSError:
             continue
-        if pid not in above and mark in variables and f"CLOUDLAB_TESTBED={TESTBED}".encode() in variables:
-            found.append(pid)
     return found
 
 
