@@ -18,7 +18,6 @@ import (
 
 	"demarc/internal/access"
 	"demarc/internal/asset"
-	"demarc/internal/casework"
 	"demarc/internal/fault"
 	"demarc/internal/serve"
 	"demarc/internal/store"
@@ -253,10 +252,11 @@ type naming struct {
 	ctx   context.Context //nolint:containedctx // lives for one command
 	db    *store.DB
 	cache map[string]untrusted.Text
+	told  map[string]map[string]string // by kind and id, instead of the database
 }
 
 func newNaming(ctx context.Context, db *store.DB) *naming {
-	return &naming{ctx, db, map[string]untrusted.Text{}}
+	return &naming{ctx: ctx, db: db, cache: map[string]untrusted.Text{}}
 }
 
 func (n *naming) server(cloud string, id asset.ServerID) (untrusted.Text, error) {
@@ -268,6 +268,9 @@ func (n *naming) project(cloud string, id asset.ProjectID) (untrusted.Text, erro
 }
 
 func (n *naming) name(cloud, kind, id string) (untrusted.Text, error) {
+	if n.told != nil {
+		return untrusted.From(n.told[kind][id]), nil
+	}
 	key := cloud + " " + kind + " " + id
 	if t, ok := n.cache[key]; ok || id == "" {
 		return t, nil
@@ -280,33 +283,9 @@ func (n *naming) name(cloud, kind, id string) (untrusted.Text, error) {
 	return t, err
 }
 
-// findCase finds a case by its id or its short name.
-func findCase(ctx context.Context, db *store.DB, id string) (casework.Case, error) {
-	if !strings.HasPrefix(strings.ToUpper(id), "DM-") {
-		c, err := db.Case(ctx, access.Operator(), id)
-		if f, ok := fault.Of(err); ok && f.Code == fault.NotFound {
-			err = f.Hinted("see demarc case list")
-		}
-		return c, err
-	}
-	cs, err := db.Cases(ctx, access.Operator(), casework.Filter{})
-	if err != nil {
-		return casework.Case{}, err
-	}
-	var hits []casework.Case
-	var ids []string
-	for _, c := range cs {
-		if c.Ref() == strings.ToUpper(id) {
-			hits, ids = append(hits, c), append(ids, c.ID)
-		}
-	}
-	switch len(hits) {
-	case 1:
-		return hits[0], nil
-	case 0:
-		return casework.Case{}, fault.New(fault.NotFound, "there is no case %q", id).Hinted("see demarc case list")
-	}
-	return casework.Case{}, fault.New(fault.Usage, "%d cases are called %s", len(ids), id).Hinted("name one by its id: %s", strings.Join(ids, ", "))
+// namingOf knows the names that came with an answer.
+func namingOf(t serve.Told) *naming {
+	return &naming{told: t.Names}
 }
 
 // named shows a name with the id it stands for.
