@@ -4,9 +4,9 @@ import os
 import shutil
 from textwrap import dedent
 
-from .backing import database_url, rabbit_url
-from .settings import CINDER, HOME, PASSWORD, PORT, REGION, SRBAC, path, run, url, write, PYTHON
 from . import identity
+from .backing import database_url, rabbit_url
+from .settings import HOME, PASSWORD, PORT, PYTHON, REGION, SRBAC, path, run, url, write
 
 SERVICES = ("keystone", "placement", "glance", "nova", "neutron", "cinder")
 

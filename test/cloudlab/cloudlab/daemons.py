@@ -59,7 +59,7 @@ http {{
 
 
 def redis(name, directory, port):
-    return ["redis-server", "--port", port, "--bind", "*", "--protected-mode", "no", "--save", "", "--dir", directory]
+    return ["redis-server", "--port", port, "--bind", "*", "-::*", "--protected-mode", "no", "--save", "", "--dir", directory]
 
 
 def memcached(name, directory, port):

@@ -4,7 +4,7 @@ import os
 
 from . import accounts, backing, identity, processes, services
 from .rest import API
-from .settings import CINDER, Failure, path, read, run, say
+from .settings import CINDER, Failure, Hopeless, path, read, run, say
 
 ENCRYPTION = {"provider": "luks", "cipher": "aes-xts-plain64", "key_size": 256, "control_location": "front-end"}
 
@@ -103,7 +103,8 @@ class Population:
         admin("PUT", "glance", f"/v2/images/{self.image}/file", raw=b"\0" * 1024, headers={"Content-Type": "application/octet-stream"})
         processes.wait("nova", lambda: admin("GET", "nova", "/v2.1/flavors"), 120)
         self.flavor = admin("POST", "nova", "/v2.1/flavors", {"flavor": {"name": "m1.tiny", "ram": 64, "vcpus": 1, "disk": 1, "id": "1"}})["flavor"]["id"]
-        processes.wait("nova-compute", lambda: any(s["binary"] == "nova-compute" and s["state"] == "up" for s in admin("GET", "nova", "/v2.1/os-services")["services"]), 120)
+        processes.wait("nova-compute", lambda: ("nova-compute", "up") in [
+            (s["binary"], s["state"]) for s in admin("GET", "nova", "/v2.1/os-services")["services"]], 120)
         if not backing.sql("select 1 from nova_api.host_mappings limit 1").strip():
             services.discover_hosts()
         say("image, flavor, compute host")
@@ -115,7 +116,7 @@ class Population:
         def active():
             status = {s["id"]: s["status"] for s in self.admin("GET", "nova", "/v2.1/servers/detail?all_tenants=1")["servers"]}
             if "ERROR" in status.values():
-                raise SystemExit(f"a server failed to boot: {status}; see {path('log/nova-compute.log')}")
+                raise Hopeless(f"a server failed to boot: {status}; see {path('log/nova-compute.log')}")
             return all(status.get(i) == "ACTIVE" for i in ids)
         processes.wait("servers", active, 180, 0.5)
         say(f"{len(ids)} servers active")

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import time
 
-from .settings import FIRST_PORT, PREFIX, RUN, TESTBED, Failure, listing, namespace, path, read, write
+from .settings import FIRST_PORT, PREFIX, RUN, TESTBED, Failure, Hopeless, listing, namespace, path, read, write
 
 PLUGINS = os.path.join(os.path.dirname(TESTBED), "plugins")
 
@@ -97,6 +97,8 @@ def wait(what, ready, timeout=90, every=0.25):
             if ready():
                 return
             last = "not ready"
+        except Hopeless:
+            raise
         except Exception as err:
             last = err
         if recorded(what)[0] and not alive(what):

@@ -27,6 +27,10 @@ class Failure(Exception):
     """The cloud could not do what was asked; the text says why and where to look."""
 
 
+class Hopeless(Failure):
+    """What is waited for will never come."""
+
+
 def path(*parts):
     """A path in the run directory."""
     return os.path.join(RUN, *parts)
