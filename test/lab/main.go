@@ -114,6 +114,7 @@ func run(ctx context.Context) (t tally, err error) {
 	if err := e.meet(ctx, clouds); err != nil {
 		return t, err
 	}
+	defer e.undo(context.WithoutCancel(ctx))
 	if err := e.writeConfig(clouds); err != nil {
 		return t, err
 	}
