@@ -100,9 +100,6 @@ func (r *reading) desk(ctx context.Context, do func(*store.DB, *serve.Desk) erro
 	if err != nil {
 		return err
 	}
-	if err := store.Exists(path); err != nil {
-		return err
-	}
 	db, err := store.OpenReader(ctx, path) // refuses what is no database of ours before anything is written
 	if err != nil {
 		return err
