@@ -92,7 +92,7 @@ func login() string {
 
 // desk opens the database to decide something in it.
 func (r *reading) desk(ctx context.Context, do func(*store.DB, *serve.Desk) error) error {
-	path, _, err := r.path()
+	path, conf, err := r.path()
 	if err != nil {
 		return err
 	}
@@ -100,14 +100,18 @@ func (r *reading) desk(ctx context.Context, do func(*store.DB, *serve.Desk) erro
 	if err != nil {
 		return err
 	}
-	db, err := store.OpenReader(ctx, path) // refuses what is no database of ours before anything is written
+	db, err := store.OpenReader(ctx, path, password(path, conf)) // refuses what is no database of ours before anything is written
 	if err != nil {
 		return err
 	}
 	if err := db.Close(); err != nil {
 		return err
 	}
-	if db, err = store.Open(ctx, path, store.WithHeads(store.HeadFile(path+".heads"))); err != nil {
+	opts := []store.Option{password(path, conf)}
+	if heads := headsOf(path, conf); heads != "" {
+		opts = append(opts, store.WithHeads(store.HeadFile(heads)))
+	}
+	if db, err = store.Open(ctx, path, opts...); err != nil {
 		return err
 	}
 	d, err := serve.NewDesk(ctx, db, rules)

@@ -22,9 +22,11 @@ import (
 
 // Config is the operator's file. Every secret is named by the file that holds it.
 type Config struct {
-	Database   string            `yaml:"database"`   // path of the SQLite file
-	Policy     string            `yaml:"policy"`     // path of the policy; empty: the default policy, which is a dry run
-	PolicyURL  string            `yaml:"policy_url"` // the page that says why we probe; stands in every probe and mail
+	Database   string            `yaml:"database"`               // path of a SQLite file, or postgres://user@host/database
+	DBPassword string            `yaml:"database_password_file"` // for PostgreSQL; without it PGPASSFILE is read
+	AuditHeads string            `yaml:"audit_heads"`            // file of the audit log's heads; default: the SQLite file's name with .heads, or demarc.heads beside this file
+	Policy     string            `yaml:"policy"`                 // path of the policy; empty: the default policy, which is a dry run
+	PolicyURL  string            `yaml:"policy_url"`             // the page that says why we probe; stands in every probe and mail
 	Cloud      Cloud             `yaml:"cloud"`
 	Netblocks  []policy.Netblock `yaml:"netblocks"`
 	Vantages   []Vantage         `yaml:"vantages"`
@@ -34,7 +36,8 @@ type Config struct {
 	Protected  []asset.ServerID  `yaml:"protected"` // servers that are never acted on
 	Sample     Sample            `yaml:"sample"`
 
-	dir string // of the file: relative paths count from there
+	dir        string // of the file: relative paths count from there
+	dbPassword string
 }
 
 // Cloud says which cloud, and as whom.
@@ -174,6 +177,9 @@ func (c *Config) check(file string, data []byte) error {
 			return err
 		}
 	}
+	if err := c.database(at); err != nil {
+		return err
+	}
 	for _, a := range []struct{ path, value string }{{"$.mail.from", c.Mail.From}, {"$.mail.provider", c.Mail.Provider}, {"$.mail.operators", c.Mail.Operators}} {
 		if _, ok := notice.CheckAddress(a.value); !ok {
 			return at(a.path, fault.New(fault.Config, "%q is not a plain mail address", a.value).Hinted("write name@example.org"))
@@ -262,6 +268,7 @@ func (c *Config) secrets(file string, data []byte) error {
 		at, path string
 		to       *string
 	}{
+		{"$.database_password_file", c.DBPassword, &c.dbPassword},
 		{"$.cloud.password_file", c.Cloud.PasswordFile, &c.Cloud.password},
 		{"$.cloud.application_credential_secret_file", c.Cloud.CredentialFile, &c.Cloud.appSecret},
 		{"$.mail.password_file", c.Mail.PasswordFile, &c.Mail.password},

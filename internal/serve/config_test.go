@@ -41,8 +41,14 @@ func TestAConfigurationIsRefusedWithItsPlace(t *testing.T) {
 		"not a time":          {"2026-01-01T00:00:00Z", "yesterday", "demarc.yaml:10:50", `"yesterday" is not a time`, "2026-01-31T00:00:00Z"},
 		"contract type":       {"type: standard", "type: golden", "demarc.yaml:10:19", "unknown contract type", "standard"},
 		"mail.tls":            {"tls: none", "tls: maybe", "demarc.yaml:11:31", `unknown mail.tls "maybe"`, "required, opportunistic, none"},
-		"unknown key":         {"database:", "databse:", "demarc.yaml:1:1", `unknown field "databse"`, "accepted here: database, policy, policy_url"},
+		"unknown key":         {"database:", "databse:", "demarc.yaml:1:1", `unknown field "databse"`, "accepted here: database, database_password_file, audit_heads, policy"},
 		"unknown key within":  {"zone: internet,", "zome: internet,", "demarc.yaml:8:15", `unknown field "zome"`, "name, zone, sources"},
+		"password in a URL":   {"demarc.db", "postgres://d:canary@h/demarc", "demarc.yaml:1:11", "has a password in it", "database_password_file"},
+		"password below":      {"demarc.db", "postgresql://d@h/demarc?password=canary", "demarc.yaml:1:11", "has a password in it", "database_password_file"},
+		"password in a ruin":  {"demarc.db", "postgres://d:can%ary@h/demarc", "demarc.yaml:1:11", "cannot be read", "postgres://user@host:5432/database"},
+		"no database named":   {"demarc.db", "postgres://d@h", "demarc.yaml:1:11", "names no database", "postgres://user@host:5432/database"},
+		"password of a file":  {"demarc.db", "demarc.db\ndatabase_password_file: secret", "demarc.yaml:2:25", "a SQLite file has no password", "postgres://"},
+		"no password file":    {"demarc.db", "postgres://d@h/demarc\ndatabase_password_file: gone", "demarc.yaml:2:25", "cannot read the secret", "must exist"},
 		"protocol":            {"proto: tcp", "proto: tpc", "demarc.yaml:14:35", `unknown protocol "tpc"`, "tcp, udp, icmp"},
 		"port without proto":  {"proto: tcp, ", "", "demarc.yaml:14:", "a port needs proto", ""},
 		"missing":             {"policy_url: https://cloud.example/probing\n", "", "demarc.yaml", "policy_url is missing", ""},
@@ -74,6 +80,9 @@ func TestAConfigurationIsRefusedWithItsPlace(t *testing.T) {
 			}
 			if f.Code != fault.Config || !strings.HasPrefix(strings.TrimPrefix(f.At.String(), dir+"/"), c.place) || !strings.Contains(f.Message, c.want) || !strings.Contains(f.Hint, c.hint) {
 				t.Errorf("got %v, want %s: %s (%s)", err, c.place, c.want, c.hint)
+			}
+			if strings.Contains(err.Error(), "can") && strings.Contains(err.Error(), "ary") {
+				t.Errorf("the password is in the message: %v", err)
 			}
 		})
 	}

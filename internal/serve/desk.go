@@ -72,9 +72,6 @@ func standing(ctx context.Context, db *store.DB) (flow.Clock, error) {
 	return flow.NewLeaping(max(at, now)), nil
 }
 
-// DatabasePath is the file of the database.
-func (c *Config) DatabasePath() string { return c.path(c.Database) }
-
 // Viewpoint is a vantage point as the computation of reach sees it.
 type Viewpoint struct {
 	Name string

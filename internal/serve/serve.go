@@ -64,7 +64,7 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	if err != nil {
 		return nil, err
 	}
-	db, err := store.Open(ctx, c.path(c.Database), store.WithHeads(store.HeadFile(c.path(c.Database)+".heads")))
+	db, err := c.OpenDatabase(ctx)
 	if err != nil {
 		return nil, errors.Join(err, closeCloud(driver))
 	}
