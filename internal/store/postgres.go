@@ -33,7 +33,7 @@ const (
 )
 
 // settleTime is how long an unknown outcome is asked for.
-const settleTime = 15 * time.Second
+const settleTime = 10 * time.Second
 
 // IsURL tells whether a place is on a PostgreSQL server.
 func IsURL(place string) bool {
@@ -41,10 +41,13 @@ func IsURL(place string) bool {
 	return ok && (strings.EqualFold(scheme, "postgres") || strings.EqualFold(scheme, "postgresql"))
 }
 
+const serverRuns = "check that the server runs, and that the user may use the database"
+
 func postgresEngine(c *pgx.ConnConfig, place string) engine {
 	return engine{
-		place: place, schema: schemaPostgres, shown: "check that the server runs and admits this user",
+		place: place, schema: schemaPostgres, read: serverRuns, write: serverRuns,
 		tables: `SELECT count(*), count(CASE WHEN table_name IN ('meta', 'kase', 'audit') THEN 1 END) FROM information_schema.tables WHERE table_schema = current_schema()`,
+		check:  func(ctx context.Context, q querier) error { return inUTF8(ctx, q, place) },
 		begin:  beginPostgres,
 		fault:  func(err error) error { return postgresFault(place, err) },
 		settle: func(ctx context.Context, db *sql.DB, t ticket, err error) error {
@@ -192,6 +195,18 @@ func local(c *pgx.ConnConfig) bool {
 		a, err := netip.ParseAddr(h)
 		return !strings.HasPrefix(h, "/") && h != "localhost" && (err != nil || !a.IsLoopback())
 	})
+}
+
+// inUTF8: in another encoding the first name from outside that it lacks would stop the line.
+func inUTF8(ctx context.Context, q querier, place string) error {
+	var encoding string
+	if err := q.QueryRowContext(ctx, `SELECT current_setting('server_encoding')`).Scan(&encoding); err != nil {
+		return postgresFault(place, err)
+	}
+	if encoding != "UTF8" {
+		return fault.New(fault.Config, "%s holds text in %s", place, encoding).Hinted("make it anew: CREATE DATABASE demarc OWNER demarc ENCODING 'UTF8' TEMPLATE template0")
+	}
+	return nil
 }
 
 // beginPostgres lets one writer in at a time, over all processes: the audit log has one next number. Sequence numbers then

@@ -44,7 +44,7 @@ func refusal(place string, err error) *fault.Fault {
 		return fault.New(fault.Config, "%s does not admit this user: %s", place, e.Message).Hinted("check the user in the URL, and the password in database_password_file or PGPASSFILE")
 	case "3D000":
 		return fault.New(fault.NotFound, "%s: %s", place, e.Message).Hinted("make it: CREATE DATABASE demarc OWNER demarc ENCODING 'UTF8' TEMPLATE template0")
-	case "42501":
+	case "42501", "3F000":
 		return fault.New(fault.Config, "%s: %s", place, e.Message).Hinted("let the user own the database, or its schema")
 	case "25006":
 		return readOnly(place)

@@ -20,8 +20,10 @@ var schemaSQLite string
 // sqliteEngine is a database in one file.
 func sqliteEngine(path string) engine {
 	return engine{
-		place: path, schema: schemaSQLite, shown: "check that the file is a database of demarc, and that its folder is writable: readers of a live database share a lock there",
+		place: path, schema: schemaSQLite, write: writableFolder,
+		read:   "check that the file is a database of demarc, and that its folder is writable: readers of a live database share a lock there",
 		tables: `SELECT count(*), count(CASE WHEN name IN ('meta', 'kase', 'audit') THEN 1 END) FROM sqlite_master WHERE type = 'table'`,
+		check:  func(context.Context, querier) error { return nil },
 		begin:  func(context.Context, *sql.Tx) (ticket, error) { return ticket{}, nil }, // the driver begins with the write lock
 		fault:  func(err error) error { return err },
 		settle: func(_ context.Context, _ *sql.DB, _ ticket, err error) error { return err },
@@ -33,7 +35,7 @@ func sqliteEngine(path string) engine {
 // Source: sqlite.org/pragma.html#pragma_synchronous.
 func openSQLite(path string) (*DB, error) {
 	if err := private(path); err != nil {
-		return nil, unusable(path, err)
+		return nil, fault.New(fault.Unavailable, "cannot use the database %s: %w", path, err).Hinted(writableFolder)
 	}
 	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)"}, "_txlock": {"immediate"}}
 	w, err := sqliteHandle(path, q, 1)
@@ -68,9 +70,7 @@ func sqliteHandle(path string, q url.Values, conns int) (*sql.DB, error) {
 	return h, nil
 }
 
-func unusable(path string, err error) error {
-	return fault.New(fault.Unavailable, "cannot use the database %s: %w", path, err).Hinted("check that the folder exists, is writable and has room")
-}
+const writableFolder = "check that the folder exists, is writable and has room"
 
 // exists tells whether there is a database file, as a fault when there is not.
 func exists(path string) error {

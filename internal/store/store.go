@@ -30,12 +30,14 @@ type DB struct {
 type engine struct {
 	place  string // names the database in messages; holds no secret
 	schema string
+	check  func(context.Context, querier) error                           // whether a database can hold ours at all
 	tables string                                                         // a query for how many tables there are, and how many of three of ours
 	begin  func(context.Context, *sql.Tx) (ticket, error)                 // the first thing in a writing transaction
 	fault  func(error) error                                              // an error of the driver as one that a user can act on, where it is one
 	settle func(ctx context.Context, db *sql.DB, t ticket, e error) error // what became of a commit that ended in an error
 	lease  func(context.Context) (holder, error)
-	shown  string // what to check when the database cannot be read
+	read   string // what to check when the database cannot be read
+	write  string // or written
 }
 
 // ticket is what the server calls a transaction, to ask for its outcome when its answer was lost; empty where no answer can be.
@@ -72,7 +74,7 @@ func Open(ctx context.Context, place string, opts ...Option) (*DB, error) {
 	d.heads = o.heads
 	if err := d.prepare(ctx); err != nil {
 		if _, told := fault.Of(err); !told {
-			err = unusable(d.engine.place, err)
+			err = fault.New(fault.Unavailable, "cannot use the database %s: %w", d.engine.place, err).Hinted("%s", d.engine.write)
 		}
 		return nil, errors.Join(err, d.Close())
 	}
@@ -93,7 +95,7 @@ func OpenReader(ctx context.Context, place string, opts ...Option) (*DB, error) 
 	all, ours, err := d.tables(ctx, d.read)
 	if err != nil {
 		if _, told := fault.Of(err); !told {
-			err = fault.New(fault.CannotLook, "cannot read the database %s: %w", d.engine.place, err).Hinted("%s", d.engine.shown)
+			err = fault.New(fault.CannotLook, "cannot read the database %s: %w", d.engine.place, err).Hinted("%s", d.engine.read)
 		}
 		return nil, errors.Join(err, d.Close())
 	}
@@ -134,6 +136,9 @@ func (d *DB) isOurs(ctx context.Context, q querier, all, ours int) error {
 
 // prepare makes the tables of a new database. Two that begin at once make them once.
 func (d *DB) prepare(ctx context.Context) error {
+	if err := d.engine.check(ctx, d.write); err != nil {
+		return err
+	}
 	all, ours, err := d.tables(ctx, d.write)
 	if err != nil {
 		return err
