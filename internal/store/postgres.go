@@ -35,6 +35,10 @@ const (
 // settleTime is how long an unknown outcome is asked for.
 const settleTime = 10 * time.Second
 
+// restartTime is less than a server needs to stop and start: a connection that lay idle for longer is asked whether it lives
+// before it is used again.
+const restartTime = 50 * time.Millisecond
+
 // IsURL tells whether a place is on a PostgreSQL server.
 func IsURL(place string) bool {
 	scheme, _, ok := strings.Cut(place, "://")
@@ -80,7 +84,8 @@ func openPostgresReader(place, password string) (*DB, error) {
 
 // handle is a pool whose failures to connect are faults, and hold no configuration: that has the password in it.
 func handle(c *pgx.ConnConfig, conns int) *sql.DB {
-	h := sql.OpenDB(connector{stdlib.GetConnector(*c), shownPlace(c)})
+	ping := stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool { return p.IdleDuration > restartTime })
+	h := sql.OpenDB(connector{stdlib.GetConnector(*c, ping), shownPlace(c)})
 	h.SetMaxOpenConns(conns)
 	h.SetMaxIdleConns(conns)
 	return h
