@@ -17,6 +17,7 @@ import (
 	"demarc/internal/finding"
 	"demarc/internal/flow"
 	"demarc/internal/probe"
+	"demarc/internal/serve"
 	"demarc/internal/store"
 	"demarc/internal/untrusted"
 )
@@ -208,7 +209,7 @@ func actRowOf(a casework.Act) actRow {
 func readCase(c *cobra.Command, db *store.DB, id string) (caseFile, error) {
 	ctx := c.Context()
 	file := caseFile{Findings: []foundRow{}, Timers: []timer{}, Timeline: []entryRow{}, Mails: []mailRow{}, Acts: []actRow{}}
-	k, err := findCase(ctx, db, id)
+	k, err := serve.FindCase(ctx, db, id)
 	if err != nil {
 		return file, err
 	}

@@ -3,8 +3,6 @@ package main
 import (
 	"bufio"
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -13,22 +11,24 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"demarc/internal/access"
-	"demarc/internal/casework"
 	"demarc/internal/fault"
 	"demarc/internal/policy"
 	"demarc/internal/serve"
-	"demarc/internal/store"
 	"demarc/internal/untrusted"
 )
 
 func enforceCommand() *cobra.Command {
 	var r reading
-	var by string
 	var sure bool
+	q := serve.Ask{Do: serve.Approve}
 	c := &cobra.Command{
 		Use: "enforce", Short: "The acts on machines: what waits, who approves, the kill switch",
-		Example: "  demarc enforce pause --by carol --config demarc.yaml",
+		Long: `The acts on machines: what waits, who approves, the kill switch.
+
+With --config, the running server is asked through its socket; it knows you by your account on this machine, and decides with
+the names that the configuration lists under approvers. Where no server runs, or with --db, the decision is written into the
+database directly, for the line to find.`,
+		Example: "  demarc enforce pending --config demarc.yaml\n  demarc enforce pause --because \"a bad check\" --config demarc.yaml",
 	}
 	r.flags(c)
 	approve := &cobra.Command{
@@ -36,49 +36,48 @@ func enforceCommand() *cobra.Command {
 		Long: `Approve the act that waits in a case. The gate proves everything anew at the moment of the attempt, and may still say no.
 
 Without a terminal to confirm on, give --yes.`,
-		Example: "  demarc enforce approve DM-1A2B3C --by carol --config demarc.yaml\n  demarc enforce approve DM-1A2B3C --by carol --yes --db demarc.db",
+		Example: "  demarc enforce approve DM-1A2B3C --config demarc.yaml\n  demarc enforce approve DM-1A2B3C --by carol --yes --db demarc.db",
 		Args:    checkArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			if strings.TrimSpace(by) == "" {
-				return fault.New(fault.Usage, "an approval needs a name").Hinted("say who approves with --by; it stands in the audit log")
-			}
-			return r.desk(c.Context(), func(db *store.DB, d *serve.Desk) error { return approveAct(c, &r, db, d, args[0], by, sure) })
+			q.Case = args[0]
+			return approveAct(c, &r, q, sure)
 		},
 	}
 	approve.Flags().BoolVar(&sure, "yes", false, "do not ask")
-	approve.Flags().StringVar(&by, "by", "", "who approves")
+	approve.Flags().StringVar(&q.By, "by", "", "who approves (a running server knows it by itself)")
 	c.AddCommand(approve, releaseCommand(&r), switchCommand(&r, true), switchCommand(&r, false), &cobra.Command{
-		Use: "pending", Short: "List the cases whose act waits for approval or the gate", Example: "  demarc enforce pending --db demarc.db",
+		Use: "pending", Short: "List the cases whose act waits for approval or the gate", Example: "  demarc enforce pending --config demarc.yaml\n  demarc enforce pending --db demarc.db",
 		Args: checkArgs(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			return r.with(c.Context(), func(db *store.DB) error { return listPending(c, &r, db) })
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return listPending(c, &r) },
 	})
 	return c
 }
 
 // switchCommand throws the kill switch or lifts it.
 func switchCommand(r *reading, paused bool) *cobra.Command {
-	var by string
+	q := serve.Ask{Do: serve.Unpause}
 	c := &cobra.Command{
-		Use: "pause", Short: "Throw the kill switch: no act on any machine begins",
-		Long:    "Throw the kill switch: no act on any machine begins. Machines are still given back, and mail still goes out.\nNeither the cloud nor a running server is needed.",
-		Example: "  demarc enforce pause --by carol --db demarc.db",
-		Args:    checkArgs(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			return r.desk(c.Context(), func(db *store.DB, d *serve.Desk) error {
-				if err := d.Pause(c.Context(), paused, cmp.Or(by, login())); err != nil {
-					return err
-				}
-				return tellSwitch(c, r, db)
-			})
-		},
+		Use: "resume", Short: "Lift the kill switch",
+		Long: `Lift the kill switch. Where the server threw it by itself, because the clock or the database could not be trusted, this says that
+you have looked: the wall clock is taken for right, and the database for the one to go on with.`,
+		Example: "  demarc enforce resume --config demarc.yaml\n  demarc enforce resume --by carol --db demarc.db",
 	}
-	if !paused {
-		c.Use, c.Short, c.Long = "resume", "Lift the kill switch", ""
-		c.Example = "  demarc enforce resume --by carol --db demarc.db"
+	if paused {
+		q.Do = serve.Pause
+		c.Use, c.Short = "pause", "Throw the kill switch: no act on any machine begins"
+		c.Long = "Throw the kill switch: no act on any machine begins. Machines are still given back, and mail still goes out.\nNeither the cloud nor a running server is needed."
+		c.Example = "  demarc enforce pause --because \"a bad check\" --config demarc.yaml\n  demarc enforce pause --by carol --db demarc.db"
 	}
-	c.Flags().StringVar(&by, "by", "", "who decides (default: the login name)")
+	c.Args = checkArgs(cobra.NoArgs)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		told, err := r.decide(c.Context(), q)
+		if err != nil {
+			return err
+		}
+		return tellSwitch(c, r, told.Paused)
+	}
+	c.Flags().StringVar(&q.By, "by", "", "who decides (a running server knows it by itself; else the login name)")
+	c.Flags().StringVar(&q.Why, "because", "", "the reason; it stands in the audit log")
 	return c
 }
 
@@ -90,37 +89,6 @@ func login() string {
 	return "unknown"
 }
 
-// desk opens the database to decide something in it.
-func (r *reading) desk(ctx context.Context, do func(*store.DB, *serve.Desk) error) error {
-	path, conf, err := r.path()
-	if err != nil {
-		return err
-	}
-	rules, err := r.rules()
-	if err != nil {
-		return err
-	}
-	db, err := store.OpenReader(ctx, path, password(path, conf)) // refuses what is no database of ours before anything is written
-	if err != nil {
-		return err
-	}
-	if err := db.Close(); err != nil {
-		return err
-	}
-	opts := []store.Option{password(path, conf)}
-	if heads := headsOf(path, conf); heads != "" {
-		opts = append(opts, store.WithHeads(store.HeadFile(heads)))
-	}
-	if db, err = store.Open(ctx, path, opts...); err != nil {
-		return err
-	}
-	d, err := serve.NewDesk(ctx, db, rules)
-	if err != nil {
-		return errors.Join(err, db.Close())
-	}
-	return errors.Join(do(db, d), db.Close())
-}
-
 // rules is the policy of the configuration, else the default one.
 func (r *reading) rules() (*policy.Policy, error) {
 	if r.config == "" {
@@ -130,11 +98,8 @@ func (r *reading) rules() (*policy.Policy, error) {
 	return p, err
 }
 
-func tellSwitch(c *cobra.Command, r *reading, db *store.DB) error {
-	paused, err := db.Paused(c.Context())
-	if err != nil {
-		return err
-	}
+func tellSwitch(c *cobra.Command, r *reading, paused bool) error {
+	var err error
 	switch {
 	case r.output == "json":
 		return writeIndented(c.OutOrStdout(), map[string]bool{"paused": paused})
@@ -153,22 +118,25 @@ type pending struct {
 	Acts   []actRow  `json:"acts_under_way"`
 }
 
-func listPending(c *cobra.Command, r *reading, db *store.DB) error {
-	ctx := c.Context()
-	paused, err := db.Paused(ctx)
+func listPending(c *cobra.Command, r *reading) error {
+	if _, err := r.location(); err != nil {
+		return err
+	}
+	told, err := r.decide(c.Context(), serve.Ask{Do: serve.Pending})
 	if err != nil {
 		return err
 	}
-	rows, err := caseRows(c, db, casework.Filter{States: []casework.State{casework.Queued}})
-	if err != nil {
-		return err
+	n, paused := namingOf(told), told.Paused
+	p := pending{Paused: paused, Cases: []caseRow{}, Acts: []actRow{}}
+	for _, k := range told.Waiting {
+		row, err := caseRowOf(n, k)
+		if err != nil {
+			return err
+		}
+		p.Cases = append(p.Cases, row)
 	}
-	running, err := db.RunningActs(ctx)
-	if err != nil {
-		return err
-	}
-	p := pending{Paused: paused, Cases: append([]caseRow{}, rows...), Acts: []actRow{}}
-	for _, a := range running {
+	rows := p.Cases
+	for _, a := range told.Running {
 		p.Acts = append(p.Acts, actRowOf(a))
 	}
 	if r.output == "json" {
@@ -201,15 +169,15 @@ func approvers(k caseRow) string {
 	return cmp.Or(strings.Join(out, ", "), "nobody yet")
 }
 
-func approveAct(c *cobra.Command, r *reading, db *store.DB, d *serve.Desk, id, by string, sure bool) error {
-	k, err := findCase(c.Context(), db, id)
+func approveAct(c *cobra.Command, r *reading, q serve.Ask, sure bool) error {
+	look := q
+	look.Do, look.Then = serve.Preview, q.Do
+	told, err := r.decide(c.Context(), look)
 	if err != nil {
 		return err
 	}
-	if k.State != casework.Queued {
-		return fault.New(fault.Refused, "no act waits in case %s: it is %s", k.Ref(), k.State).Hinted("see demarc enforce pending")
-	}
-	row, err := caseRowOf(newNaming(c.Context(), db), k)
+	k := *told.Before
+	row, err := caseRowOf(namingOf(told), k)
 	if err != nil {
 		return err
 	}
@@ -219,14 +187,11 @@ func approveAct(c *cobra.Command, r *reading, db *store.DB, d *serve.Desk, id, b
 			return err
 		}
 	}
-	if err := d.Approve(c.Context(), k.ID, by); err != nil {
+	q.Case = k.ID
+	if told, err = r.decide(c.Context(), q); err != nil {
 		return err
 	}
-	after, err := db.Case(c.Context(), access.Operator(), k.ID)
-	if err != nil {
-		return err
-	}
-	if row, err = caseRowOf(newNaming(c.Context(), db), after); err != nil {
+	if row, err = caseRowOf(namingOf(told), *told.After); err != nil {
 		return err
 	}
 	if r.output == "json" {

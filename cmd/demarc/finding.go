@@ -14,6 +14,7 @@ import (
 	"demarc/internal/duty"
 	"demarc/internal/finding"
 	"demarc/internal/probe"
+	"demarc/internal/serve"
 	"demarc/internal/store"
 	"demarc/internal/untrusted"
 )
@@ -105,7 +106,7 @@ func foundRows(c *cobra.Command, db *store.DB, f finding.Filter) ([]foundRow, er
 
 func listFindings(c *cobra.Command, r *reading, db *store.DB, f finding.Filter) error {
 	if f.Case != "" {
-		k, err := findCase(c.Context(), db, f.Case)
+		k, err := serve.FindCase(c.Context(), db, f.Case)
 		if err != nil {
 			return err
 		}

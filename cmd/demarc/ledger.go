@@ -18,7 +18,6 @@ import (
 
 	"demarc/internal/access"
 	"demarc/internal/asset"
-	"demarc/internal/casework"
 	"demarc/internal/fault"
 	"demarc/internal/serve"
 	"demarc/internal/store"
@@ -79,11 +78,12 @@ func (r *reading) path() (string, *serve.Config, error) {
 			return "", nil, err
 		}
 	}
+	if r.db == "" {
+		r.db = os.Getenv("DEMARC_DB") // not as the flag's default, which help would show
+	}
 	switch {
 	case r.db != "":
 		return r.db, conf, nil
-	case os.Getenv("DEMARC_DB") != "": // no default of the flag: help shows those
-		return os.Getenv("DEMARC_DB"), conf, nil
 	case conf != nil:
 		return conf.DatabasePath(), conf, nil
 	}
@@ -99,19 +99,23 @@ func (r *reading) with(ctx context.Context, do func(*store.DB) error) error {
 	if err != nil {
 		return err
 	}
-	db, err := store.OpenReader(ctx, path, password(path, conf))
+	db, err := store.OpenReader(ctx, path, opening(path, conf)...)
 	if err != nil {
 		return err
 	}
 	return errors.Join(do(db), db.Close())
 }
 
-// password is the configuration's, for the database that it names.
-func password(path string, conf *serve.Config) store.Option {
+// opening is how a database is opened: with the configuration's password, where it is the one that the configuration names.
+func opening(path string, conf *serve.Config) []store.Option {
+	var out []store.Option
 	if conf != nil && path == conf.DatabasePath() {
-		return conf.Password()
+		out = append(out, conf.Password())
 	}
-	return store.WithPassword("")
+	if heads := headsOf(path, conf); heads != "" {
+		out = append(out, store.WithHeads(store.HeadFile(heads)))
+	}
+	return out
 }
 
 // headsOf is the file of the audit log's heads: the configuration's for the database that it names, else beside the file. A server
@@ -275,10 +279,11 @@ type naming struct {
 	ctx   context.Context //nolint:containedctx // lives for one command
 	db    *store.DB
 	cache map[string]untrusted.Text
+	told  map[string]map[string]string // by kind and id, instead of the database
 }
 
 func newNaming(ctx context.Context, db *store.DB) *naming {
-	return &naming{ctx, db, map[string]untrusted.Text{}}
+	return &naming{ctx: ctx, db: db, cache: map[string]untrusted.Text{}}
 }
 
 func (n *naming) server(cloud string, id asset.ServerID) (untrusted.Text, error) {
@@ -290,6 +295,9 @@ func (n *naming) project(cloud string, id asset.ProjectID) (untrusted.Text, erro
 }
 
 func (n *naming) name(cloud, kind, id string) (untrusted.Text, error) {
+	if n.told != nil {
+		return untrusted.From(n.told[kind][id]), nil
+	}
 	key := cloud + " " + kind + " " + id
 	if t, ok := n.cache[key]; ok || id == "" {
 		return t, nil
@@ -302,33 +310,9 @@ func (n *naming) name(cloud, kind, id string) (untrusted.Text, error) {
 	return t, err
 }
 
-// findCase finds a case by its id or its short name.
-func findCase(ctx context.Context, db *store.DB, id string) (casework.Case, error) {
-	if !strings.HasPrefix(strings.ToUpper(id), "DM-") {
-		c, err := db.Case(ctx, access.Operator(), id)
-		if f, ok := fault.Of(err); ok && f.Code == fault.NotFound {
-			err = f.Hinted("see demarc case list")
-		}
-		return c, err
-	}
-	cs, err := db.Cases(ctx, access.Operator(), casework.Filter{})
-	if err != nil {
-		return casework.Case{}, err
-	}
-	var hits []casework.Case
-	var ids []string
-	for _, c := range cs {
-		if c.Ref() == strings.ToUpper(id) {
-			hits, ids = append(hits, c), append(ids, c.ID)
-		}
-	}
-	switch len(hits) {
-	case 1:
-		return hits[0], nil
-	case 0:
-		return casework.Case{}, fault.New(fault.NotFound, "there is no case %q", id).Hinted("see demarc case list")
-	}
-	return casework.Case{}, fault.New(fault.Usage, "%d cases are called %s", len(ids), id).Hinted("name one by its id: %s", strings.Join(ids, ", "))
+// namingOf knows the names that came with an answer.
+func namingOf(t serve.Told) *naming {
+	return &naming{told: t.Names}
 }
 
 // named shows a name with the id it stands for.

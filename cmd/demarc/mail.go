@@ -5,6 +5,7 @@ import (
 
 	"demarc/internal/access"
 	"demarc/internal/casework"
+	"demarc/internal/serve"
 	"demarc/internal/store"
 	"demarc/internal/untrusted"
 )
@@ -75,7 +76,7 @@ func listMails(c *cobra.Command, r *reading, db *store.DB, of string) error {
 	ms, err := db.Mails(c.Context(), access.Operator())
 	if of != "" && err == nil {
 		var k casework.Case
-		if k, err = findCase(c.Context(), db, of); err == nil {
+		if k, err = serve.FindCase(c.Context(), db, of); err == nil {
 			ms, err = db.MailsOf(c.Context(), k.ID)
 		}
 	}

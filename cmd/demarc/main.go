@@ -28,7 +28,7 @@ func main() {
 
 // commands make the commands, in the order in which help lists them.
 var commands = []func() *cobra.Command{
-	demoCommand, inventoryCommand, reachCommand, dutyCommand, findingCommand, caseCommand, mailCommand, coverageCommand, enforceCommand, auditCommand,
+	demoCommand, serveCommand, inventoryCommand, reachCommand, dutyCommand, findingCommand, caseCommand, mailCommand, coverageCommand, enforceCommand, auditCommand,
 	probeCommand, checkCommand, versionCommand,
 }
 

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,46 +16,28 @@ import (
 	"demarc/internal/untrusted"
 )
 
-// word is something an owner said of a case, as an operator records it.
+// word is something a person says of a case.
 type word struct {
+	do                        serve.Verb
 	use, short, long, example string
-	heard                     func(casework.Case) error // tells why the word would change nothing
-	record                    func(d *serve.Desk, ctx context.Context, id, by string) error
 	told                      func(before, after casework.Case) string
 }
 
 var acknowledgement = word{
-	use: "ack CASE", short: "Record that an owner has reacted",
+	do: serve.Acknowledge, use: "ack CASE", short: "Record that an owner has reacted",
 	long: "Record that an owner has reacted to the notice of a case. The deadline stays as it is.",
-	example: `  demarc case ack DM-1A2B3C --by alice --db demarc.db
-  demarc case ack DM-1A2B3C --by alice --config demarc.yaml --output json`,
-	heard: func(c casework.Case) error {
-		if c.State != casework.Notified {
-			return fault.New(fault.Refused, "case %s is %s: only a case that is notified is acknowledged", c.Ref(), c.State).Hinted("see demarc case show %s", c.Ref())
-		}
-		return nil
-	},
-	record: (*serve.Desk).Acknowledge,
-	told:   func(_, c casework.Case) string { return c.Ref() + " is acknowledged. Its deadline stays." },
+	example: `  demarc case ack DM-1A2B3C --by alice --config demarc.yaml
+  demarc case ack DM-1A2B3C --by alice --db demarc.db --output json`,
+	told: func(_, c casework.Case) string { return c.Ref() + " is acknowledged. Its deadline stays." },
 }
 
 var claimed = word{
-	use: "fixed CASE", short: "Record that an owner says it is fixed, and look again",
+	do: serve.Claim, use: "fixed CASE", short: "Record that an owner says it is fixed, and look again",
 	long: `Record that an owner says a case is fixed. Nothing is believed: the machine is looked at again, and two clean looks prove it.
 
 For a machine that is off the network this asks for its release, at most once in ten minutes.`,
-	example: `  demarc case fixed DM-1A2B3C --by alice --db demarc.db
-  demarc case fixed DM-1A2B3C --by alice --config demarc.yaml --output json`,
-	heard: func(c casework.Case) error {
-		switch {
-		case slices.Contains([]casework.State{casework.New, casework.OnHold}, c.State):
-			return fault.New(fault.Refused, "case %s is %s: nothing is fixed in it by anybody's word", c.Ref(), c.State).Hinted("see demarc case show %s", c.Ref())
-		case c.State.Over():
-			return fault.New(fault.Refused, "case %s is %s: it is over", c.Ref(), c.State).Hinted("see demarc case list --live")
-		}
-		return nil
-	},
-	record: (*serve.Desk).Claim,
+	example: `  demarc case fixed DM-1A2B3C --by alice --config demarc.yaml
+  demarc case fixed DM-1A2B3C --by alice --db demarc.db --output json`,
 	told: func(before, c casework.Case) string {
 		switch {
 		case c.State != casework.Verifying:
@@ -69,44 +51,55 @@ For a machine that is off the network this asks for its release, at most once in
 
 // ownerCommand records what an owner said.
 func ownerCommand(r *reading, w word) *cobra.Command {
-	var by string
+	q := serve.Ask{Do: w.do}
 	c := &cobra.Command{
 		Use: w.use, Short: w.short, Long: w.long, Example: w.example, Args: checkArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			if strings.TrimSpace(by) == "" {
-				return fault.New(fault.Usage, "a word needs a name").Hinted("say whose it is with --by; it stands in the audit log")
-			}
-			return r.desk(c.Context(), func(db *store.DB, d *serve.Desk) error { return recordWord(c, r, db, d, w, args[0], by) })
+			q.Case = args[0]
+			return r.say(c, w, q)
 		},
 	}
-	c.Flags().StringVar(&by, "by", "", "who says so: the owner, or who was told")
+	c.Flags().StringVar(&q.By, "by", "", "who says so: the owner, or who was told")
 	return c
 }
 
-func recordWord(c *cobra.Command, r *reading, db *store.DB, d *serve.Desk, w word, id, by string) error {
-	before, err := findCase(c.Context(), db, id)
-	if err != nil {
-		return err
-	}
-	if err := w.heard(before); err != nil {
-		return err
-	}
-	if err := w.record(d, c.Context(), before.ID, by); err != nil {
-		return err
-	}
-	after, err := db.Case(c.Context(), access.Operator(), before.ID)
+// say has a word written down, and shows what came of it.
+func (r *reading) say(c *cobra.Command, w word, q serve.Ask) error {
+	told, err := r.decide(c.Context(), q)
 	if err != nil {
 		return err
 	}
 	if r.output == "json" {
-		row, err := caseRowOf(newNaming(c.Context(), db), after)
+		row, err := caseRowOf(namingOf(told), *told.After)
 		if err != nil {
 			return err
 		}
 		return writeIndented(c.OutOrStdout(), row)
 	}
-	_, err = fmt.Fprintln(c.OutOrStdout(), w.told(before, after))
+	_, err = fmt.Fprintln(c.OutOrStdout(), w.told(*told.Before, *told.After))
 	return err
+}
+
+// decide takes a decision to the server that runs with this configuration, or, where none does, writes it down itself.
+func (r *reading) decide(ctx context.Context, q serve.Ask) (serve.Told, error) {
+	path, conf, err := r.path()
+	if err != nil {
+		return serve.Told{}, err
+	}
+	if conf != nil && r.db == "" {
+		told, err := serve.AskServer(ctx, conf.SocketPath(), q)
+		if !errors.Is(err, serve.ErrNoServer) {
+			return told, err
+		}
+	}
+	rules, err := r.rules()
+	if err != nil {
+		return serve.Told{}, err
+	}
+	if (q.Do == serve.Pause || q.Do == serve.Unpause) && q.By == "" {
+		q.By = login()
+	}
+	return serve.DecideAlone(ctx, path, rules, q, opening(path, conf)...)
 }
 
 // mailFile is a mail with its words.

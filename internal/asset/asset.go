@@ -81,6 +81,14 @@ var off = []string{"SHUTOFF", "SUSPENDED", "PAUSED", "SHELVED", "SHELVED_OFFLOAD
 // Active tells whether the server runs, so that its ports may answer.
 func (s Server) Active() bool { return !slices.Contains(off, s.Status) }
 
+// ServerAction is one entry of the cloud's memory of what was done to a server (Nova: os-instance-actions).
+type ServerAction struct {
+	Request string `json:"request"` // the request id, which tells two entries apart
+	Action  string `json:"action"`  // stop, start, lock, unlock, …
+	User    UserID `json:"user"`
+	At      int64  `json:"at"` // µs, by the cloud's clock
+}
+
 // FixedIP is one address of a port.
 type FixedIP struct {
 	Subnet SubnetID   `json:"subnet"`

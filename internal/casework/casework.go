@@ -80,6 +80,8 @@ const (
 	TimerDue       Timer = "due"       // the time to fix is over
 	TimerGrace     Timer = "grace"     // the grace of the final warning is over
 	TimerEnforce   Timer = "enforce"   // an approved act is tried
+	TimerHold      Timer = "hold"      // a quarantine that was undone is put back
+	TimerStart     Timer = "start"     // a stopped machine runs again, so that its fix can be seen
 	TimerRelease   Timer = "release"   // a proven machine is given back
 	TimerProbation Timer = "probation" // the days without recurrence are over
 )
@@ -126,7 +128,9 @@ type Case struct {
 	RelapsedAt    int64 `json:"relapsed_at,omitempty"` // it came back in probation
 	ClosedAt      int64 `json:"closed_at,omitempty"`
 
-	Act       string     `json:"act,omitempty"` // the order that restricts the machine
+	Act       string     `json:"act,omitempty"`     // the order that restricts the machine
+	Stopped   bool       `json:"stopped,omitempty"` // that order stopped it too
+	Tampers   int        `json:"tampers,omitempty"` // how often the quarantine was undone
 	Notices   []Notice   `json:"notices,omitempty"`
 	Approvals []Approval `json:"approvals,omitempty"`
 	Blocks    []string   `json:"blocks,omitempty"`    // why the gate last said no

@@ -179,7 +179,7 @@ var toReleased = slices.Concat(toRestricted, []chapter{
 	{"+2h", "claim", casework.Verifying, "recheck in 0s"},
 	{"+1m", "look f closed", casework.Verifying, "recheck in 10m0s"},
 	{"@recheck", "look f not_vulnerable", casework.Verifying, "release in 0s, no recheck"},
-	{"+1m", "restored", casework.Released, "mail released to owner, recheck in 10m0s, probation in 14d"},
+	{"+1m", "restored", casework.Released, "no hold, no start, mail released to owner, recheck in 10m0s, probation in 14d"},
 })
 
 // The whole ladder: told, warned, taken off the network, fixed, given back, closed.
@@ -235,7 +235,7 @@ var stories = map[string]struct {
 		{"+9d", "timer due", casework.OnHold, ""},
 	})},
 	"a machine that is gone ends the case": {duty.Customer, "E", slices.Concat(toQueued, []chapter{
-		{"+1m", "gone", casework.Moot, "no due, no grace, no recheck, no enforce, no release, no probation"},
+		{"+1m", "gone", casework.Moot, "no due, no grace, no recheck, no enforce, no hold, no start, no release, no probation"},
 		{"+1m", "acted act-1", casework.Moot, ""},
 	})},
 	"silence at the deadline warns nobody": {duty.Customer, "E", slices.Concat(toNotified, []chapter{

@@ -36,12 +36,21 @@ type Change struct {
 	Disarm    []Due
 	Mails     []Mail // inserted once per message id; a known one is updated
 	Acts      []Act
-	Pause     *bool // throws or lifts the kill switch
+	Pause     *bool   // throws or lifts the kill switch
+	Anchor    *Anchor // where the clock stands
 	Audit     []audit.Entry
+}
+
+// Anchor is where the clock stood when it was last written: what a restart goes on from.
+type Anchor struct {
+	Boot  string `json:"boot"`  // the machine's boot; "" where that is not known
+	Since int64  `json:"since"` // µs since that boot, sleep included
+	Real  int64  `json:"real"`  // time of the world, µs
+	Now   int64  `json:"now"`   // policy time, µs
 }
 
 // Empty tells whether there is nothing to write.
 func (c Change) Empty() bool {
 	return c.Inventory == nil && len(c.Coverage)+len(c.Facts)+len(c.Exposures)+len(c.Cases)+len(c.Findings)+len(c.Sightings)+
-		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Audit) == 0 && c.Pause == nil
+		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Audit) == 0 && c.Pause == nil && c.Anchor == nil
 }

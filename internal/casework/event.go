@@ -23,19 +23,30 @@ type (
 	Approve struct{ By string }
 	// Refused: the gate said no to an attempted act.
 	Refused struct{ Blocks []string }
-	// Acted: the machine is off the network, by this order.
-	Acted struct{ Act string }
+	// Acted: the machine is off the network, by this order; and stopped, where the order did that too.
+	Acted struct {
+		Act     string
+		Stopped bool
+	}
+	// Held: a quarantine that was undone is in force again, by this order.
+	Held struct{ Act string }
+	// Started: a stopped machine runs again, still off the network.
+	Started struct{}
 	// Restored: the machine has its network back.
 	Restored struct{}
-	// Hold: a human must look before anything else happens. Act is an order that may be in force, so that a release undoes it.
-	Hold struct{ Why, Act string }
+	// Hold: a human must look before anything else happens. Act is an order that may be in force, and may have stopped the
+	// machine, so that a release undoes it.
+	Hold struct {
+		Why, Act string
+		Stopped  bool
+	}
 	// Discarded: what was seen cannot be attributed to this machine after all.
 	Discarded struct{ Finding, Why string }
 	// Resume: a person has looked at a case on hold, and it goes on where it stood.
 	Resume struct{ By string }
 	// Withdraw: an operator takes the case back. What was done is undone, whatever the findings say.
 	Withdraw struct{ By, Why string }
-	// Tampered: somebody changed the groups of a machine that is off the network by our order.
+	// Tampered: somebody undid, in part or whole, what keeps a machine off the network by our order.
 	Tampered struct{}
 	// Gone: the machine no longer exists.
 	Gone struct{}
@@ -50,6 +61,8 @@ func (Claim) event()           {}
 func (Approve) event()         {}
 func (Refused) event()         {}
 func (Acted) event()           {}
+func (Held) event()            {}
+func (Started) event()         {}
 func (Restored) event()        {}
 func (Hold) event()            {}
 func (Discarded) event()       {}

@@ -117,7 +117,7 @@ func (m *mover) escalate(bad bool, at int64) {
 	switch {
 	case (c.State == Notified || c.State == Acknowledged) && at >= c.Due:
 		m.overdue()
-	case c.State == FinalWarning && at >= c.GraceEnds && m.class().End == policy.Quarantine:
+	case c.State == FinalWarning && at >= c.GraceEnds && m.class().End.Restricts():
 		c.State, c.QueuedAt = Queued, m.now
 		m.want(Send{StepApproval, Operators})
 	case c.State == FinalWarning && at >= c.GraceEnds:

@@ -67,12 +67,18 @@ func (m *mover) apply(ev Event) {
 			}
 		}
 	case Acted:
-		m.acted(e.Act)
+		m.acted(e)
+	case Held:
+		if c.Act != "" {
+			c.Act = e.Act
+		}
+	case Started:
+		m.started()
 	case Restored:
 		m.restored()
 	case Hold:
 		if e.Act != "" && c.Act == "" {
-			c.Act, c.RestrictedAt = e.Act, m.now
+			c.Act, c.RestrictedAt, c.Stopped = e.Act, m.now, e.Stopped
 		}
 		if c.State != OnHold {
 			c.HeldFrom, c.State, c.Hold = c.State, OnHold, e.Why
@@ -85,10 +91,7 @@ func (m *mover) apply(ev Event) {
 	case Withdraw:
 		m.withdrawn(e)
 	case Tampered:
-		if c.Act != "" && c.TamperedAt == 0 {
-			c.TamperedAt = m.now
-			m.want(Send{StepTampered, Operators})
-		}
+		m.tampered()
 	case Gone:
 		m.gone()
 	}
@@ -196,7 +199,7 @@ func (m *mover) withdrawn(e Withdraw) {
 		}
 	}
 	c.State, c.Hold, c.Approvals = Verifying, "", nil
-	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerRecheck}, Cancel{TimerEnforce}, Cancel{TimerProbation}, Set{TimerRelease, m.now})
+	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerRecheck}, Cancel{TimerEnforce}, Cancel{TimerHold}, Cancel{TimerStart}, Cancel{TimerProbation}, Set{TimerRelease, m.now})
 }
 
 func suspected(fs []finding.Finding, id string) bool {
@@ -328,7 +331,7 @@ func (m *mover) fired(t Timer) {
 		}
 	case TimerProbation:
 		m.probationOver()
-	case TimerRecheck, TimerEnforce, TimerRelease:
+	case TimerRecheck, TimerEnforce, TimerHold, TimerStart, TimerRelease:
 	}
 }
 
@@ -350,6 +353,10 @@ func (m *mover) claimed() {
 			return // at most one request in ten minutes
 		}
 		c.State, c.RequestedAt = Verifying, m.now
+		if c.Stopped {
+			m.want(Set{TimerStart, m.now}) // what does not run can not be seen fixed
+			return
+		}
 	case New, Acknowledged, Overdue, FinalWarning, Queued, Released, Verified, Closed, OnHold, Moot:
 	}
 	m.want(Set{TimerRecheck, m.now})
@@ -366,28 +373,60 @@ func (m *mover) approved(by string) {
 
 // acted: only a queued case becomes restricted. An order whose outcome was learnt late may find its case elsewhere: the
 // machine is off the network all the same, the case must name the order that did it, and a human decides.
-func (m *mover) acted(act string) {
-	c := &m.d.Case
+func (m *mover) acted(e Acted) {
+	c, act := &m.d.Case, e.Act
 	switch c.State {
 	case Queued:
 	case Notified, Acknowledged, Overdue, FinalWarning, Verified, OnHold:
 		if c.Act == "" {
-			c.Act, c.RestrictedAt = act, m.now
+			c.Act, c.RestrictedAt, c.Stopped = act, m.now, e.Stopped
 			m.apply(Hold{Why: "the machine was taken off the network after the case had moved on"})
 		}
 		return
 	case Verifying: // it was taken back while the outcome was not known
 		if c.Withdrawn != "" && c.Act == "" {
-			c.Act = act
+			c.Act, c.Stopped = act, e.Stopped
 			m.want(Set{TimerRelease, m.now})
 		}
 		return
 	case New, Restricted, Released, Closed, Moot:
 		return
 	}
-	c.State, c.Act, c.RestrictedAt, c.Blocks, c.Approvals = Restricted, act, m.now, nil, nil
+	c.State, c.Act, c.RestrictedAt, c.Stopped, c.Blocks, c.Approvals = Restricted, act, m.now, e.Stopped, nil, nil
 	m.tell(StepRestricted)
 	m.want(Set{TimerRecheck, m.now + m.p.Recheck.Micros()})
+}
+
+// tampered: the first time the operators are told, and the second, for then it is no accident. What was undone is put back,
+// unless a person holds the case or the machine is on its way back.
+func (m *mover) tampered() {
+	c := &m.d.Case
+	if c.Act == "" {
+		return
+	}
+	c.Tampers++
+	c.TamperedAt = m.now
+	if c.Tampers <= 2 {
+		m.want(Send{StepTampered, Operators})
+	}
+	if c.State == Restricted || c.State == Verifying {
+		m.want(Set{TimerHold, m.now})
+	}
+}
+
+// bootTime is how long a machine that was started is given before it is looked at.
+const bootTime = 5 * hour / 60
+
+// started: it runs again, and its fix can be seen.
+func (m *mover) started() {
+	c := &m.d.Case
+	if !c.Stopped {
+		return
+	}
+	c.Stopped = false
+	if c.State == Restricted || c.State == Verifying {
+		m.want(Set{TimerRecheck, m.now + bootTime})
+	}
 }
 
 func (m *mover) restored() {
@@ -395,6 +434,8 @@ func (m *mover) restored() {
 	if c.State != Verifying && c.State != Restricted && c.State != OnHold {
 		return
 	}
+	c.Stopped, c.Tampers = false, 0
+	m.want(Cancel{TimerHold}, Cancel{TimerStart})
 	if c.Withdrawn != "" {
 		c.Act = ""
 		if len(c.Notices) > 0 {
@@ -417,7 +458,7 @@ func (m *mover) gone() {
 		}
 	}
 	c.State, c.ClosedAt = Moot, m.now
-	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerRecheck}, Cancel{TimerEnforce}, Cancel{TimerRelease}, Cancel{TimerProbation})
+	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerRecheck}, Cancel{TimerEnforce}, Cancel{TimerHold}, Cancel{TimerStart}, Cancel{TimerRelease}, Cancel{TimerProbation})
 }
 
 func (m *mover) probationOver() {

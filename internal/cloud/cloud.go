@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"demarc/internal/asset"
+	"demarc/internal/casework"
 )
 
 // The outcomes that a caller must tell apart; all others are faults for the operator.
@@ -44,7 +45,7 @@ type Holding struct {
 	ServerStatus     string // "" where the port belongs to no server
 }
 
-// Actor changes ports, and what quarantine needs. Its methods may be called from many goroutines. None of
+// Actor changes ports and machines, and what quarantine needs. Its methods may be called from many goroutines. None of
 // them repeats a change by itself.
 type Actor interface {
 	// Port reads one port. ErrNotFound: it does not exist, or the account may not see it.
@@ -58,6 +59,14 @@ type Actor interface {
 	// as it is afterwards. ErrStale, ErrNotFound: nothing was done. ErrUnknownOutcome: see there. A fault: the cloud
 	// refused or was not reached, and nothing was done.
 	SetGroups(ctx context.Context, id asset.PortID, groups []asset.GroupID, revision int) (asset.Port, error)
+
+	// Machine reads one server anew, with the cloud's memory of what was done to it, in no order. ErrNotFound as for Port.
+	Machine(ctx context.Context, id asset.ServerID) (asset.Server, []asset.ServerAction, error)
+
+	// Do does one thing to a machine. Reason is for a lock: its tenant reads it. That the cloud took it does not mean that it
+	// is over: Machine tells. ErrNotFound: nothing was done. ErrUnknownOutcome: see there. A fault: the cloud refused
+	// (fault.Conflict: as the machine is now) or was not reached, and nothing was done.
+	Do(ctx context.Context, id asset.ServerID, do casework.MachineDo, reason string) error
 
 	// EnsureQuarantine makes the group named in the spec exist in the enforcement project with exactly the wanted
 	// rules, and proves it by reading it back. It may be repeated at any time, also after an unknown outcome. A

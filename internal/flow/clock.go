@@ -10,6 +10,7 @@ import (
 type Clock interface {
 	Now() int64
 	Real() int64
+	Doubt() string // why neither should be trusted with an act at this moment, "" where they should
 }
 
 // Leaping is a policy clock that stands still until it is told to leap: for the demo and for tests, where days pass
@@ -31,6 +32,9 @@ func (c *Leaping) Now() int64 {
 
 // Real is the wall clock.
 func (c *Leaping) Real() int64 { return time.Now().UnixMicro() }
+
+// Doubt is never: a leaping clock is what it is told to be.
+func (c *Leaping) Doubt() string { return "" }
 
 // LeapTo moves policy time on; it never goes back.
 func (c *Leaping) LeapTo(at int64) {

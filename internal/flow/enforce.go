@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"demarc/internal/casework/gate"
 	"demarc/internal/cloud"
 	"demarc/internal/finding"
+	"demarc/internal/policy"
 )
 
 // enforce takes the approved acts that are due, as one batch: over any budget, none of them happens.
@@ -94,7 +96,7 @@ func (l *Line) prepare(ctx context.Context, id string) (attempt, error) {
 // facts gathers what the gate decides on, at this moment.
 func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, error) {
 	c := ds.Case
-	f := gate.Facts{Now: l.Clock.Now(), Case: c, Loopback: l.Loopback, InventoryAge: gate.Unknown}
+	f := gate.Facts{Now: l.Clock.Now(), Case: c, Loopback: l.Loopback, Clock: l.Clock.Doubt() == "", InventoryAge: gate.Unknown}
 	paused, err := l.Ledger.Paused(ctx)
 	if err != nil {
 		return f, err
@@ -191,13 +193,20 @@ func (l *Line) ownsActs(ctx context.Context, c casework.Case) (bool, error) {
 	}
 	undone := map[string]bool{}
 	for _, a := range acts {
-		if a.Kind == casework.ActRestore && a.State == casework.ActDone {
+		if a.State != casework.ActDone {
+			continue
+		}
+		switch a.Kind {
+		case casework.ActRestore:
 			undone[a.Undoes] = true
+		case casework.ActHold:
+			undone[a.Renews] = true // it stands for that one
+		case casework.ActQuarantine, casework.ActStop, casework.ActStart:
 		}
 	}
 	return !slices.ContainsFunc(acts, func(a casework.Act) bool {
 		settled := a.State == casework.ActVoid || a.Case == c.ID && a.State == casework.ActHeld // a person has looked at it since
-		return !settled && a.Kind == casework.ActQuarantine && !undone[a.ID]
+		return !settled && a.Kind.Restricts() && !undone[a.ID]
 	}), nil
 }
 
@@ -210,7 +219,7 @@ func (l *Line) usage(ctx context.Context, c casework.Case) (gate.Usage, error) {
 		return u, err
 	}
 	for _, a := range acts {
-		if a.Kind != casework.ActQuarantine || a.State == casework.ActVoid {
+		if !a.Kind.Restricts() || a.Kind == casework.ActHold || a.State == casework.ActVoid { // what is put back was counted when it began
 			continue
 		}
 		lately, here := a.IntendedAt > now-hour, a.Project == c.Project
@@ -295,7 +304,11 @@ func (l *Line) refuse(ctx context.Context, a attempt, blocks []string) error {
 	h.Detail = strings.Join(blocks, "; ")
 	d.say(h)
 	d.apply(a.ds, casework.Refused{Blocks: blocks})
-	return d.commit(ctx)
+	err := d.commit(ctx)
+	if err != nil {
+		l.putOff("enforce "+a.ds.Case.ID, err) // or the machine would be probed anew at once, and again
+	}
+	return err
 }
 
 // attempt asks the gate once more at the very moment, writes the intent down, acts, and writes down what came of it.
@@ -308,39 +321,104 @@ func (l *Line) attempt(ctx context.Context, a attempt) error {
 	if last := gate.Decide(facts, l.Policy); !last.Go {
 		return l.refuse(ctx, a, last.Blocks)
 	}
-	group, err := l.Actor.EnsureQuarantine(ctx, l.Quarantine)
+	act, err := l.order(ctx, a)
 	if err != nil {
 		l.putOff("enforce "+a.ds.Case.ID, err)
-		return fmt.Errorf("preparing the quarantine group: %w", err)
-	}
-	c := a.ds.Case
-	act := casework.Act{ID: newID(), Case: c.ID, Cloud: c.Cloud, Server: c.Server, Project: c.Project, Kind: casework.ActQuarantine, State: casework.ActIntended, IntendedAt: l.Clock.Now(), RealAt: l.Clock.Real()}
-	for _, p := range a.ports {
-		act.Ports = append(act.Ports, casework.PortOrder{Port: p.ID, Before: p.Groups, After: []asset.GroupID{group}, Revision: p.Revision})
-	}
-	for _, x := range c.Approvals {
-		act.By = append(act.By, x.By)
+		return err
 	}
 	d := l.draft("enforce")
-	d.disarm(c.ID, casework.TimerEnforce)
-	d.intend(c, act, "approved by "+strings.Join(act.By, ", "))
+	d.disarm(a.ds.Case.ID, casework.TimerEnforce)
+	d.intend(a.ds.Case, act, "approved by "+strings.Join(act.By, ", "))
 	if err := d.commit(ctx); err != nil {
+		l.putOff("enforce "+a.ds.Case.ID, err)
 		return err
 	}
 	act.Version++
 	return l.carryOut(ctx, act)
 }
 
+// order makes the order of an act: what it changes, from what it is as it was read for the gate.
+func (l *Line) order(ctx context.Context, a attempt) (casework.Act, error) {
+	c := a.ds.Case
+	kind := casework.ActQuarantine
+	if l.Policy.Classes[c.Class].End == policy.Stop {
+		kind = casework.ActStop
+	}
+	act := l.newAct(c, kind)
+	group, err := l.Actor.EnsureQuarantine(ctx, l.Quarantine)
+	if err != nil {
+		return act, fmt.Errorf("preparing the quarantine group: %w", err)
+	}
+	for _, p := range a.ports {
+		act.Ports = append(act.Ports, casework.PortOrder{Port: p.ID, Before: p.Groups, After: []asset.GroupID{group}, Saved: p.Groups, Revision: p.Revision})
+	}
+	for _, x := range c.Approvals {
+		act.By = append(act.By, x.By)
+	}
+	s, actions, err := l.Actor.Machine(ctx, c.Server)
+	if err != nil {
+		return act, fmt.Errorf("reading the machine: %w", err)
+	}
+	act.Saved = l.found(s)
+	if kind == casework.ActStop {
+		act.Machine = machineOrder(actions, lockReason(c), casework.DoLock, casework.DoStop) // locked first: nobody can start it in between
+	}
+	return act, nil
+}
+
+// newAct begins an order about a case's machine.
+func (l *Line) newAct(c casework.Case, kind casework.ActKind) casework.Act {
+	return casework.Act{ID: newID(), Case: c.ID, Cloud: c.Cloud, Server: c.Server, Project: c.Project, Kind: kind, State: casework.ActIntended, IntendedAt: l.Clock.Now(), RealAt: l.Clock.Real()}
+}
+
+// found is how a machine was before anything was done to it.
+func (l *Line) found(s asset.Server) *casework.Saved {
+	saved := &casework.Saved{Status: s.Status, Locked: s.Locked, LockReason: s.LockedReason.Terminal()}
+	for _, p := range l.x.PortsOf[s.ID] {
+		for _, f := range l.x.FloatingOf[p.ID] {
+			saved.Floating = append(saved.Floating, f.Addr.String()+" → "+string(p.ID))
+		}
+	}
+	return saved
+}
+
+func machineOrder(actions []asset.ServerAction, reason string, steps ...casework.MachineDo) *casework.MachineOrder {
+	m := &casework.MachineOrder{Reason: reason, Seen: []string{}}
+	for _, a := range actions {
+		m.Seen = append(m.Seen, a.Request)
+	}
+	for _, do := range steps {
+		m.Steps = append(m.Steps, casework.MachineStep{Do: do})
+	}
+	return m
+}
+
+// lockReason is what a tenant reads who asks why the machine cannot be started.
+func lockReason(c casework.Case) string {
+	return "Taken off the network by the cloud's operators, case " + c.Ref() + ". See the mail about this machine."
+}
+
 func (d *draft) intend(c casework.Case, act casework.Act, detail string) {
 	d.change.Acts = append(d.change.Acts, act)
 	h := about(c, "act.intended")
-	h.Act, h.Detail = string(act.Kind), portsOf(act)+", "+detail
+	h.Act, h.Detail = string(act.Kind), partsOf(act)+", "+detail
 	d.say(h)
 }
 
-func portsOf(act casework.Act) string {
-	if len(act.Ports) == 1 {
-		return "1 port"
+// partsOf tells what an order changes.
+func partsOf(act casework.Act) string {
+	var parts []string
+	switch len(act.Ports) {
+	case 0:
+	case 1:
+		parts = append(parts, "1 port")
+	default:
+		parts = append(parts, fmt.Sprintf("%d ports", len(act.Ports)))
 	}
-	return fmt.Sprintf("%d ports", len(act.Ports))
+	if act.Machine != nil {
+		for _, t := range act.Machine.Steps {
+			parts = append(parts, string(t.Do))
+		}
+	}
+	return cmp.Or(strings.Join(parts, ", "), "nothing is left to change")
 }

@@ -108,6 +108,7 @@ var steps = []step{
 	{"notify", (*Line).notify},
 	{"verify", (*Line).verify},
 	{"release", (*Line).release},
+	{"hold", (*Line).hold},
 	{"enforce", (*Line).enforce},
 	{"sweep", (*Line).sweepWhenDue},
 }

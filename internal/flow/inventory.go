@@ -57,48 +57,6 @@ func (l *Line) refresh(ctx context.Context) error {
 	return l.watchActs(ctx)
 }
 
-// watchActs looks whether machines that are off the network by our order still are: their owner can put groups of their own on
-// their ports. The operators are told; what to do is theirs.
-func (l *Line) watchActs(ctx context.Context) error {
-	cases, err := l.Ledger.Cases(ctx, access.Operator(), casework.Filter{States: []casework.State{casework.Restricted, casework.Verifying}})
-	if err != nil {
-		return err
-	}
-	for _, c := range cases {
-		if c.Cloud != l.Cloud || c.Act == "" || c.TamperedAt > 0 {
-			continue
-		}
-		act, err := l.Ledger.Act(ctx, c.Act)
-		if err != nil {
-			return err
-		}
-		for _, o := range act.Ports {
-			p := l.x.Ports[o.Port]
-			if p == nil || casework.SameGroups(p.Groups, o.After) {
-				continue
-			}
-			if err := l.tampered(ctx, c.ID, o.Port); err != nil {
-				return err
-			}
-			break
-		}
-	}
-	return nil
-}
-
-func (l *Line) tampered(ctx context.Context, id string, port asset.PortID) error {
-	ds, err := l.dossier(ctx, id)
-	if err != nil {
-		return err
-	}
-	d := l.draft("inventory")
-	h := about(ds.Case, "act.tampered")
-	h.Act, h.Detail = string(casework.ActQuarantine), "the groups of port "+string(port)+" are not those of the quarantine any more"
-	d.say(h)
-	d.apply(ds, casework.Tampered{})
-	return d.commit(ctx)
-}
-
 func (l *Line) loadInventory(ctx context.Context, readAt int64) error {
 	if l.x != nil && l.xAt >= readAt {
 		return nil

@@ -55,6 +55,8 @@ func (l *Line) deliver(ctx context.Context, m casework.Mail) error {
 	m.Deadline = casework.Promise(ds.Case, m.Step, l.Policy, d.now)
 	m.Subject, m.Body = l.write(ds, m)
 	m.Attempts++
+	ctx, cancel := aside(ctx)
+	defer cancel()
 	if err := l.Sender.Send(ctx, m); err != nil {
 		if fault.Is(err, fault.Refused) {
 			return d.giveUp(ctx, ds, m, err.Error())
@@ -234,7 +236,7 @@ func nameOf(ev casework.Event) string {
 }
 
 // Pause throws the kill switch, or lifts it: while it is thrown no act on any machine begins.
-func (l *Line) Pause(ctx context.Context, paused bool, by string) error {
+func (l *Line) Pause(ctx context.Context, paused bool, by, why string) error {
 	d := l.draft("people")
 	d.actor = by
 	d.change.Pause = &paused
@@ -242,7 +244,18 @@ func (l *Line) Pause(ctx context.Context, paused bool, by string) error {
 	if paused {
 		event = "enforcement.paused"
 	}
-	d.say(Happening{Event: event, Detail: "by " + by})
+	h := Happening{Event: event, Detail: "by " + by}
+	if why != "" {
+		h.Detail += ": " + why
+	}
+	d.say(h)
+	return d.commit(ctx)
+}
+
+// KeepTime writes down where the clock stands, so that a restart goes on from there.
+func (l *Line) KeepTime(ctx context.Context, a casework.Anchor) error {
+	d := l.draft("people")
+	d.change.Anchor = &a
 	return d.commit(ctx)
 }
 

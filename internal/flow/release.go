@@ -11,18 +11,20 @@ import (
 	"demarc/internal/cloud"
 )
 
-// release gives one machine back that is proven fixed. It waits for no window and no budget, and no kill switch stops it.
+// release gives one machine back that is proven fixed, or starts one that was stopped, so that its fix can be seen. It waits for
+// no window and no budget, and no kill switch stops it.
 func (l *Line) release(ctx context.Context) (bool, error) {
 	due, err := l.Ledger.DueTimers(ctx, l.Clock.Now())
 	if err != nil {
 		return false, err
 	}
 	for _, t := range due {
-		key := "release " + t.Case
-		if t.Timer != casework.TimerRelease || l.waiting(key) {
+		key := string(t.Timer) + " " + t.Case
+		do := map[casework.Timer]func(context.Context, string) error{casework.TimerRelease: l.giveBack, casework.TimerStart: l.start}[t.Timer]
+		if do == nil || l.waiting(key) {
 			continue
 		}
-		if err := l.giveBack(ctx, t.Case); err != nil {
+		if err := do(ctx, t.Case); err != nil {
 			l.putOff(key, err)
 			return true, fmt.Errorf("case %s: %w", t.Case, err)
 		}
@@ -61,8 +63,8 @@ func (l *Line) giveBack(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	act := casework.Act{ID: newID(), Case: id, Cloud: order.Cloud, Server: order.Server, Project: order.Project, Kind: casework.ActRestore, State: casework.ActIntended,
-		Undoes: order.ID, IntendedAt: d.now, RealAt: l.Clock.Real()}
+	act := l.newAct(ds.Case, casework.ActRestore)
+	act.Undoes = order.ID
 	for _, o := range order.Ports {
 		back, err := l.backOf(ctx, o)
 		if errors.Is(err, cloud.ErrNotFound) {
@@ -72,6 +74,9 @@ func (l *Line) giveBack(ctx context.Context, id string) error {
 			return err
 		}
 		act.Ports = append(act.Ports, back)
+	}
+	if act.Machine, err = l.wakeUp(ctx, ds.Case, order); err != nil {
+		return err
 	}
 	why := "every finding is proven gone"
 	if ds.Case.Withdrawn != "" {
@@ -83,6 +88,86 @@ func (l *Line) giveBack(ctx context.Context, id string) error {
 	}
 	act.Version++
 	return l.carryOut(ctx, act)
+}
+
+// start lets a stopped machine run again, still off the network.
+func (l *Line) start(ctx context.Context, id string) error {
+	ds, err := l.dossier(ctx, id)
+	if err != nil {
+		return err
+	}
+	d := l.draft("release")
+	d.disarm(id, casework.TimerStart)
+	running, err := l.Ledger.RunningActs(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(running, func(a casework.Act) bool { return a.Server == ds.Case.Server }) {
+		return errUnfinished
+	}
+	if ds.Case.Act == "" || !ds.Case.Stopped || l.Actor == nil {
+		return d.commit(ctx)
+	}
+	order, err := l.Ledger.Act(ctx, ds.Case.Act)
+	if err != nil {
+		return err
+	}
+	act := l.newAct(ds.Case, casework.ActStart)
+	if act.Machine, err = l.wakeUp(ctx, ds.Case, order); err != nil {
+		return err
+	}
+	d.intend(ds.Case, act, "its release was asked for")
+	if err := d.commit(ctx); err != nil {
+		return err
+	}
+	act.Version++
+	return l.carryOut(ctx, act)
+}
+
+// wakeUp works out what undoes the part of an order that concerns the machine itself: what we did, and what still stands. What
+// was so before us, or was changed by somebody since, is left as it is.
+func (l *Line) wakeUp(ctx context.Context, c casework.Case, order casework.Act) (*casework.MachineOrder, error) {
+	if !c.Stopped {
+		return nil, nil //nolint:nilnil // nothing is to be done to the machine
+	}
+	did, saved, err := l.didTo(ctx, order)
+	if err != nil || len(did) == 0 {
+		return nil, err
+	}
+	s, actions, err := l.Actor.Machine(ctx, order.Server)
+	if errors.Is(err, cloud.ErrNotFound) {
+		return nil, nil //nolint:nilnil // it is gone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the machine: %w", err)
+	}
+	var steps []casework.MachineDo
+	if did[casework.DoStop] && !s.Active() && saved != nil && (asset.Server{Status: saved.Status}).Active() {
+		steps = append(steps, casework.DoStart) // before it is unlocked: its tenant could interfere
+	}
+	if did[casework.DoLock] && s.Locked && s.LockedReason.Raw() == lockReason(c) {
+		steps = append(steps, casework.DoUnlock)
+	}
+	return machineOrder(actions, "", steps...), nil
+}
+
+// didTo gathers what was done to a machine by an order in force, and by those it stands for, and how it was found before.
+func (l *Line) didTo(ctx context.Context, order casework.Act) (map[casework.MachineDo]bool, *casework.Saved, error) {
+	did := map[casework.MachineDo]bool{}
+	for {
+		if order.Machine != nil {
+			for _, t := range order.Machine.Steps {
+				did[t.Do] = did[t.Do] || t.Done && !t.Idle
+			}
+		}
+		if order.Renews == "" {
+			return did, order.Saved, nil
+		}
+		var err error
+		if order, err = l.Ledger.Act(ctx, order.Renews); err != nil {
+			return nil, nil, err
+		}
+	}
 }
 
 // backOf works out what one port gets back, from what was saved and what it holds now.
@@ -99,9 +184,9 @@ func (l *Line) backOf(ctx context.Context, o casework.PortOrder) (casework.PortO
 		}
 		return err == nil
 	}
-	after := casework.ThreeWay(o.Before, o.After, now.Groups, exists)
+	after := casework.ThreeWay(o.GivesBack(), o.After, now.Groups, exists)
 	if gone != nil {
 		return casework.PortOrder{}, fmt.Errorf("reading the groups of port %s: %w", o.Port, gone)
 	}
-	return casework.PortOrder{Port: o.Port, Before: now.Groups, After: after, Revision: now.Revision}, nil
+	return casework.PortOrder{Port: o.Port, Before: now.Groups, After: after, Saved: after, Revision: now.Revision}, nil
 }

@@ -5,32 +5,93 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"demarc/internal/casework"
 	"demarc/internal/cloud"
+	"demarc/internal/fault"
 )
 
 // carryOut makes the calls of an order that is written down. What is not certain afterwards is left for settle, which asks the
 // cloud.
 func (l *Line) carryOut(ctx context.Context, act casework.Act) error {
+	ctx, cancel := aside(ctx)
+	defer cancel()
+	steps := []func(context.Context, *casework.Act) error{l.swap, l.handle}
+	if !act.Kind.Restricts() { // what is given back runs again before it is reachable again
+		slices.Reverse(steps)
+	}
+	for _, step := range steps {
+		err := step(ctx, &act)
+		switch {
+		case errors.Is(err, cloud.ErrStale) && !begun(act):
+			return l.void(ctx, act) // the cloud says itself that nothing was done
+		case errors.Is(err, cloud.ErrStale), errors.Is(err, cloud.ErrNotFound), errors.Is(err, cloud.ErrUnknownOutcome), fault.Is(err, fault.Conflict):
+			return l.settleOne(ctx, act, false)
+		case err != nil:
+			return errors.Join(err, l.settleOne(ctx, act, false))
+		}
+	}
+	return l.concluded(ctx, act)
+}
+
+// swap puts the groups of an order on its ports.
+func (l *Line) swap(ctx context.Context, act *casework.Act) error {
 	for i := range act.Ports {
 		o := &act.Ports[i]
 		if o.Done {
 			continue
 		}
-		_, err := l.Actor.SetGroups(ctx, o.Port, o.After, o.Revision)
-		begun := slices.ContainsFunc(act.Ports, func(o casework.PortOrder) bool { return o.Done })
-		switch {
-		case errors.Is(err, cloud.ErrStale) && !begun:
-			return l.void(ctx, act) // the cloud says itself that nothing was done
-		case errors.Is(err, cloud.ErrStale), errors.Is(err, cloud.ErrNotFound), errors.Is(err, cloud.ErrUnknownOutcome):
-			return l.settleOne(ctx, act, false)
-		case err != nil:
-			return errors.Join(err, l.settleOne(ctx, act, false))
+		if _, err := l.Actor.SetGroups(ctx, o.Port, o.After, o.Revision); err != nil {
+			return err
 		}
 		o.Done = true
 	}
-	return l.concluded(ctx, act)
+	return nil
+}
+
+// handle does to the machine itself what an order says. Before each step the machine is read: what is so already is left.
+func (l *Line) handle(ctx context.Context, act *casework.Act) error {
+	if act.Machine == nil {
+		return nil
+	}
+	for i := range act.Machine.Steps {
+		t := &act.Machine.Steps[i]
+		if t.Done {
+			continue
+		}
+		s, actions, err := l.Actor.Machine(ctx, act.Server)
+		if err != nil {
+			return err
+		}
+		switch o, idle := act.Machine.Resolve(t.Do, s, actions); o {
+		case casework.Happened:
+			t.Done, t.Idle = true, idle
+			continue
+		case casework.Unclear:
+			return cloud.ErrUnknownOutcome
+		case casework.Never:
+		}
+		if err := l.Actor.Do(ctx, act.Server, t.Do, act.Machine.Reason); err != nil {
+			return err
+		}
+		t.Done = true
+	}
+	return nil
+}
+
+// begun tells whether any part of an order is known to be done.
+func begun(act casework.Act) bool {
+	return slices.ContainsFunc(act.Ports, func(o casework.PortOrder) bool { return o.Done }) ||
+		act.Machine != nil && slices.ContainsFunc(act.Machine.Steps, func(t casework.MachineStep) bool { return t.Done && !t.Idle })
+}
+
+// underWay bounds what is finished although the line was told to stop.
+const underWay = 3 * time.Minute
+
+// aside lets what has begun outside come to its end and be written down, although the line was told to stop meanwhile.
+func aside(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), underWay)
 }
 
 // settle asks the cloud about every order whose outcome is not written down, before anything else is done.
@@ -66,41 +127,62 @@ var errUnfinished = errors.New("the rest is tried again")
 // Some: the rest is carried out while the gate's word is fresh, now or, where the cloud has just said no, at a later try.
 // Anything we did not make: a human decides.
 func (l *Line) settleOne(ctx context.Context, act casework.Act, now bool) error {
-	happened, never, unclear := 0, 0, 0
-	for i := range act.Ports {
-		p, err := l.Actor.Port(ctx, act.Ports[i].Port)
-		if err != nil && !errors.Is(err, cloud.ErrNotFound) {
-			return fmt.Errorf("reading port %s: %w", act.Ports[i].Port, err)
-		}
-		if err != nil {
-			unclear++
-			continue
-		}
-		switch act.Ports[i].Resolve(p) {
-		case casework.Happened:
-			act.Ports[i].Done = true
-			happened++
-		case casework.Never:
-			never++
-		case casework.Unclear:
-			unclear++
-		}
+	n, err := l.ask(ctx, &act)
+	if err != nil {
+		return err
 	}
 	fresh := max(l.Clock.Now()-act.IntendedAt, l.Clock.Real()-act.RealAt) <= l.Policy.Freshness.Probe.Micros()
 	switch {
-	case unclear > 0:
+	case n[casework.Unclear] > 0:
 		return l.held(ctx, act)
-	case never == 0:
+	case n[casework.Never] == 0:
 		return l.concluded(ctx, act)
-	case happened == 0:
+	case n[casework.Happened] == 0:
 		return l.void(ctx, act)
-	case fresh && now:
+	case (fresh || !act.Kind.Restricts()) && now:
 		return l.carryOut(ctx, act)
-	case fresh:
-		return fmt.Errorf("%d of %d ports are done: %w", happened, len(act.Ports), errUnfinished)
+	case fresh || !act.Kind.Restricts():
+		return fmt.Errorf("%d of %d parts are done: %w", n[casework.Happened], n[casework.Happened]+n[casework.Never], errUnfinished)
 	default:
 		return l.held(ctx, act)
 	}
+}
+
+// ask holds every part of an order against the cloud, marks what is done, and counts the outcomes. What was so already by
+// somebody else's act counts as no outcome.
+func (l *Line) ask(ctx context.Context, act *casework.Act) (map[casework.Outcome]int, error) {
+	n := map[casework.Outcome]int{}
+	for i := range act.Ports {
+		p, err := l.Actor.Port(ctx, act.Ports[i].Port)
+		if err != nil && !errors.Is(err, cloud.ErrNotFound) {
+			return nil, fmt.Errorf("reading port %s: %w", act.Ports[i].Port, err)
+		}
+		o := casework.Unclear
+		if err == nil {
+			o = act.Ports[i].Resolve(p)
+		}
+		act.Ports[i].Done = o == casework.Happened
+		n[o]++
+	}
+	if act.Machine == nil {
+		return n, nil
+	}
+	s, actions, err := l.Actor.Machine(ctx, act.Server)
+	if err != nil && !errors.Is(err, cloud.ErrNotFound) {
+		return nil, fmt.Errorf("reading server %s: %w", act.Server, err)
+	}
+	for i := range act.Machine.Steps {
+		t := &act.Machine.Steps[i]
+		o, idle := casework.Unclear, false
+		if err == nil {
+			o, idle = act.Machine.Resolve(t.Do, s, actions)
+		}
+		t.Done, t.Idle = o == casework.Happened, idle
+		if !idle {
+			n[o]++
+		}
+	}
+	return n, nil
 }
 
 // concluded writes down that an order was carried out.
@@ -109,23 +191,27 @@ func (l *Line) concluded(ctx context.Context, act casework.Act) error {
 	if err != nil {
 		return err
 	}
-	d := l.draft(map[casework.ActKind]string{casework.ActQuarantine: "enforce", casework.ActRestore: "release"}[act.Kind])
+	d := l.draft(stepOf(act.Kind))
 	act.State, act.EndedAt = casework.ActDone, d.now
 	for i := range act.Ports {
 		act.Ports[i].Done = true
 	}
 	d.change.Acts = append(d.change.Acts, act)
-	d.acted(ds.Case, act, "act.done", portsOf(act))
-	if act.Kind == casework.ActQuarantine {
-		d.apply(ds, casework.Acted{Act: act.ID})
-	} else {
+	d.acted(ds.Case, act, "act.done", partsOf(act))
+	switch act.Kind {
+	case casework.ActQuarantine, casework.ActStop:
+		d.apply(ds, casework.Acted{Act: act.ID, Stopped: act.Kind == casework.ActStop})
+	case casework.ActHold:
+		d.apply(ds, casework.Held{Act: act.ID})
+	case casework.ActStart:
+		d.apply(ds, casework.Started{})
+	case casework.ActRestore:
 		d.apply(ds, casework.Restored{})
 	}
 	if err := d.commit(ctx); err != nil {
 		return err
 	}
-	l.done("enforce " + act.Case)
-	l.done("release " + act.Case)
+	l.done(againOf(act).key)
 	return l.refresh(ctx) // we altered the cloud ourselves
 }
 
@@ -136,20 +222,37 @@ func (l *Line) void(ctx context.Context, act casework.Act) error {
 	if err != nil {
 		return err
 	}
-	d := l.draft("enforce")
+	d := l.draft(stepOf(act.Kind))
 	act.State, act.EndedAt, act.Note = casework.ActVoid, d.now, "the cloud shows that it never took effect"
 	d.change.Acts = append(d.change.Acts, act)
 	d.acted(ds.Case, act, "act.void", act.Note)
-	timer, key := casework.TimerEnforce, "enforce "+act.Case
-	if act.Kind == casework.ActRestore {
-		timer, key = casework.TimerRelease, "release "+act.Case
-	}
-	d.arm(casework.Due{Case: act.Case, Timer: timer, At: d.now})
+	again := againOf(act)
+	d.arm(casework.Due{Case: act.Case, Timer: again.timer, At: d.now})
 	if err := d.commit(ctx); err != nil {
 		return err
 	}
-	l.putOff(key, errors.New(act.Note))
+	l.putOff(again.key, errors.New(act.Note))
 	return nil
+}
+
+// stepOf is the step of the line that an order belongs to.
+func stepOf(k casework.ActKind) string {
+	if k == casework.ActRestore || k == casework.ActStart {
+		return "release"
+	}
+	return "enforce"
+}
+
+// again is how an order that never took effect falls due anew.
+type again struct {
+	timer casework.Timer
+	key   string
+}
+
+func againOf(act casework.Act) again {
+	t := map[casework.ActKind]casework.Timer{casework.ActQuarantine: casework.TimerEnforce, casework.ActStop: casework.TimerEnforce, casework.ActHold: casework.TimerHold,
+		casework.ActStart: casework.TimerStart, casework.ActRestore: casework.TimerRelease}[act.Kind]
+	return again{t, string(t) + " " + act.Case}
 }
 
 // held writes down that a human must look: the ports are neither as before nor as intended.
@@ -158,13 +261,13 @@ func (l *Line) held(ctx context.Context, act casework.Act) error {
 	if err != nil {
 		return err
 	}
-	d := l.draft("enforce")
-	act.State, act.EndedAt, act.Note = casework.ActHeld, d.now, "the ports are neither as they were nor as intended"
+	d := l.draft(stepOf(act.Kind))
+	act.State, act.EndedAt, act.Note = casework.ActHeld, d.now, "the machine is neither as it was nor as intended"
 	d.change.Acts = append(d.change.Acts, act)
 	d.acted(ds.Case, act, "act.held", act.Note)
 	hold := casework.Hold{Why: "the outcome of an act is unclear: " + act.Note}
-	if act.Kind == casework.ActQuarantine {
-		hold.Act = act.ID // perhaps in force: whoever takes the case back gets the saved groups back
+	if act.Kind.Restricts() {
+		hold.Act, hold.Stopped = act.ID, act.Kind == casework.ActStop // perhaps in force: whoever takes the case back gets all back as it was
 	}
 	d.apply(ds, hold)
 	return d.commit(ctx)

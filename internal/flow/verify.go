@@ -15,6 +15,9 @@ import (
 	"demarc/internal/reach"
 )
 
+// looks are the timers that are answered by looking, or by moving the case on; the others are answered by acts.
+var looks = []casework.Timer{casework.TimerRecheck, casework.TimerDue, casework.TimerGrace, casework.TimerProbation}
+
 // verify takes one timer that has fallen due: a deadline moves the case on, a recheck looks again.
 func (l *Line) verify(ctx context.Context) (bool, error) {
 	due, err := l.Ledger.DueTimers(ctx, l.Clock.Now())
@@ -23,7 +26,7 @@ func (l *Line) verify(ctx context.Context) (bool, error) {
 	}
 	for _, t := range due {
 		key := string(t.Timer) + " " + t.Case
-		if t.Timer == casework.TimerEnforce || t.Timer == casework.TimerRelease || l.waiting(key) {
+		if !slices.Contains(looks, t.Timer) || l.waiting(key) {
 			continue
 		}
 		if t.Timer == casework.TimerRecheck {
@@ -277,7 +280,7 @@ func (l *Line) asSaved(ctx context.Context, c casework.Case, v *Vantage) (*reach
 	for _, o := range act.Ports {
 		for i := range s.Ports {
 			if s.Ports[i].ID == o.Port {
-				s.Ports[i].Groups = casework.ThreeWay(o.Before, o.After, s.Ports[i].Groups, func(g asset.GroupID) bool { return l.x.Groups[g] != nil })
+				s.Ports[i].Groups = casework.ThreeWay(o.GivesBack(), o.After, s.Ports[i].Groups, func(g asset.GroupID) bool { return l.x.Groups[g] != nil })
 			}
 		}
 	}

@@ -54,9 +54,13 @@ type End string
 
 const (
 	Report     End = "report"     // none: it is reported
-	Quarantine End = "quarantine" // rung R2 of the ladder
+	Quarantine End = "quarantine" // rung R2 of the ladder: off the network, and running
+	Stop       End = "stop"       // rung R3: off the network, stopped, and locked with the reason
 	Operator   End = "operator"   // a human decides
 )
+
+// Restricts tells whether a class ends in an act on the tenant's machine.
+func (e End) Restricts() bool { return e == Quarantine || e == Stop }
 
 // Class sets the clocks of one class of findings. Institution is the fix time where only the institution's
 // network can reach the weakness.
@@ -156,11 +160,11 @@ func (p *Policy) validate() (at string, f *fault.Fault) {
 		if k.Internet <= 0 || k.Institution <= 0 {
 			return "classes." + c, fault.New(fault.Config, "class %s has no time to fix", c)
 		}
-		if !slices.Contains([]End{Report, Quarantine, Operator}, k.End) {
-			return "classes." + c + ".end", fault.New(fault.Config, "class %s: unknown end %q", c, k.End).Hinted("one of report, quarantine, operator")
+		if !slices.Contains([]End{Report, Quarantine, Stop, Operator}, k.End) {
+			return "classes." + c + ".end", fault.New(fault.Config, "class %s: unknown end %q", c, k.End).Hinted("one of report, quarantine, stop, operator")
 		}
-		if k.End == Quarantine && k.Grace < Duration(24*time.Hour) {
-			return "classes." + c + ".grace", fault.New(fault.Config, "class %s may end in quarantine with a grace of %s", c, k.Grace).Hinted("at least 24h")
+		if k.End.Restricts() && k.Grace < Duration(24*time.Hour) {
+			return "classes." + c + ".grace", fault.New(fault.Config, "class %s may end in %s with a grace of %s", c, k.End, k.Grace).Hinted("at least 24h")
 		}
 	}
 	for c := range p.Classes {

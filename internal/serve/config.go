@@ -28,6 +28,7 @@ type Config struct {
 	Policy     string            `yaml:"policy"`                 // path of the policy; empty: the default policy, which is a dry run
 	PolicyURL  string            `yaml:"policy_url"`             // the page that says why we probe; stands in every probe and mail
 	Cloud      Cloud             `yaml:"cloud"`
+	Enforce    Enforcement       `yaml:"enforcement"`
 	Netblocks  []policy.Netblock `yaml:"netblocks"`
 	Vantages   []Vantage         `yaml:"vantages"`
 	Contracts  []Contract        `yaml:"contracts"`
@@ -35,6 +36,10 @@ type Config struct {
 	Quarantine Quarantine        `yaml:"quarantine"`
 	Protected  []asset.ServerID  `yaml:"protected"` // servers that are never acted on
 	Sample     Sample            `yaml:"sample"`
+	Socket     string            `yaml:"socket"`    // where people decide; default demarc.sock beside this file
+	Approvers  []string          `yaml:"approvers"` // accounts of this machine, by name or uid, that may decide there; default: root and the server's own
+	Health     string            `yaml:"health"`    // address on loopback that tells whether the server works; empty: none
+	Clock      Clock             `yaml:"clock"`
 
 	dir        string // of the file: relative paths count from there
 	dbPassword string
@@ -57,6 +62,24 @@ type Cloud struct {
 	CloudsEntry         string `yaml:"clouds_entry"` // and the name in it
 	Act                 bool   `yaml:"act"`          // false: audit mode, nothing is ever changed in the cloud
 	password, appSecret string
+}
+
+// Enforcement is the account that changes ports and machines; the one under cloud then only reads. The cloud's auth_url, region
+// and CA hold for it too, but for those that a clouds.yaml names.
+type Enforcement struct {
+	CredentialID   string `yaml:"application_credential_id"`
+	CredentialFile string `yaml:"application_credential_secret_file"`
+	CloudsFile     string `yaml:"clouds_file"`
+	CloudsEntry    string `yaml:"clouds_entry"`
+	appSecret      string
+}
+
+// Given tells whether there is an account of its own for acts.
+func (e Enforcement) Given() bool { return e.CredentialID != "" || e.CloudsFile != "" }
+
+// Clock says how policy time passes.
+type Clock struct {
+	Rate int `yaml:"rate"` // seconds of policy time in one; default 1. More is for tests, on a cloud of this machine alone
 }
 
 // Vantage is a place to probe from.
@@ -140,6 +163,10 @@ func Load(path string) (*Config, *policy.Policy, error) {
 		return nil, nil, fault.New(fault.Refused, "the policy leaves the dry run, and the cloud is not on this machine").In(fault.Place(path, data, "$.policy")).
 			Hinted("this release acts on clouds on 127.0.0.0/8 only; set dry_run: true")
 	}
+	if c.Clock.Rate > 1 && c.Cloud.AuthURL != "" && !loopback(c.Cloud.AuthURL) {
+		return nil, nil, fault.New(fault.Refused, "policy time is compressed, and the cloud is not on this machine").In(fault.Place(path, data, "$.clock.rate")).
+			Hinted("people need the time that mails promise; leave clock.rate out")
+	}
 	return c, p, nil
 }
 
@@ -215,6 +242,9 @@ func (c *Config) check(file string, data []byte) error {
 	return c.secrets(file, data)
 }
 
+// maxRate is a policy day in a little more than a second.
+const maxRate = 72_000
+
 var (
 	zones    = []string{string(probe.Internet), string(probe.Institution)}
 	mailTLS  = []string{"required", "opportunistic", "none"}
@@ -226,6 +256,26 @@ func (c *Config) enums(file string, data []byte) error {
 	refuse := func(yamlPath string, f *fault.Fault) error { return f.In(fault.Nearest(file, data, yamlPath)) }
 	if c.Mail.TLS != "" && !slices.Contains(mailTLS, c.Mail.TLS) {
 		return refuse("$.mail.tls", fault.New(fault.Config, "unknown mail.tls %q", c.Mail.TLS).Hinted("one of %s", strings.Join(mailTLS, ", ")))
+	}
+	if e := c.Enforce; e.Given() && !c.Cloud.Act {
+		return refuse("$.enforcement", fault.New(fault.Config, "an account for acts is given, and cloud.act is false").Hinted("set cloud.act: true, or leave enforcement out: a credential that nothing uses is only a risk"))
+	}
+	if e := c.Enforce; e.CredentialID != "" && e.CloudsFile != "" || (e.CredentialID == "") != (e.CredentialFile == "") || (e.CloudsFile == "") != (e.CloudsEntry == "") {
+		return refuse("$.enforcement", fault.New(fault.Config, "enforcement needs one complete account").
+			Hinted("give application_credential_id with application_credential_secret_file, or clouds_file with clouds_entry"))
+	}
+	if r := c.Clock.Rate; r < 0 || r > maxRate {
+		return refuse("$.clock.rate", fault.New(fault.Config, "policy time can not pass %d times as fast", r).Hinted("1 to %d; without it, 1", maxRate))
+	}
+	if c.Health != "" {
+		if a, err := netip.ParseAddrPort(c.Health); err != nil || !a.Addr().IsLoopback() {
+			return refuse("$.health", fault.New(fault.Config, "%q is no address and port on loopback", c.Health).Hinted("write 127.0.0.1:8610"))
+		}
+	}
+	for i, a := range c.Approvers {
+		if _, err := uidOf(a); err != nil {
+			return refuse(fmt.Sprintf("$.approvers[%d]", i), fault.New(fault.Config, "there is no account %q on this machine", a).Hinted("give a login name, or a uid in quotes"))
+		}
 	}
 	if c.Mail.Port < 0 || c.Mail.Port > 65535 {
 		return refuse("$.mail.port", fault.New(fault.Config, "%d is not a port", c.Mail.Port).Hinted("1 to 65535"))
@@ -271,6 +321,7 @@ func (c *Config) secrets(file string, data []byte) error {
 		{"$.database_password_file", c.DBPassword, &c.dbPassword},
 		{"$.cloud.password_file", c.Cloud.PasswordFile, &c.Cloud.password},
 		{"$.cloud.application_credential_secret_file", c.Cloud.CredentialFile, &c.Cloud.appSecret},
+		{"$.enforcement.application_credential_secret_file", c.Enforce.CredentialFile, &c.Enforce.appSecret},
 		{"$.mail.password_file", c.Mail.PasswordFile, &c.Mail.password},
 	} {
 		if s.path == "" {

@@ -2,9 +2,15 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
+	"demarc/internal/access"
+	"demarc/internal/casework"
+	"demarc/internal/fault"
 	"demarc/internal/flow"
 	"demarc/internal/policy"
 	"demarc/internal/probe"
@@ -13,40 +19,236 @@ import (
 )
 
 // Desk is where a person decides. It reads and writes the ledger alone: whoever throws the kill switch needs neither the
-// cloud nor the mail hop to answer.
-type Desk struct{ line *flow.Line }
+// cloud nor the mail hop to answer. What it hears is checked here, whichever door it came through.
+type Desk struct {
+	db   *store.DB
+	line *flow.Line
+}
 
-// NewDesk opens a desk on a ledger, under a policy.
+// NewDesk opens a desk on a ledger that no line runs on, under a policy.
 func NewDesk(ctx context.Context, db *store.DB, p *policy.Policy) (*Desk, error) {
 	c, err := standing(ctx, db)
 	if err != nil {
 		return nil, err
 	}
-	return &Desk{flow.New(flow.Config{Ledger: db, Clock: c, Policy: p})}, nil
+	return deskAt(db, p, c), nil
 }
 
-// Approve records an operator's consent to the act that waits in a case.
-func (d *Desk) Approve(ctx context.Context, id, by string) error { return d.line.Approve(ctx, id, by) }
-
-// Claim records that an owner says a case is fixed, or asks for the release of a restricted machine.
-func (d *Desk) Claim(ctx context.Context, id, by string) error { return d.line.Claim(ctx, id, by) }
-
-// Acknowledge records that an owner has reacted.
-func (d *Desk) Acknowledge(ctx context.Context, id, by string) error {
-	return d.line.Acknowledge(ctx, id, by)
+func deskAt(db *store.DB, p *policy.Policy, c flow.Clock) *Desk {
+	return &Desk{db, flow.New(flow.Config{Ledger: db, Clock: c, Policy: p})}
 }
 
-// Resume lets a case on hold go on, after a person has looked.
-func (d *Desk) Resume(ctx context.Context, id, by string) error { return d.line.Resume(ctx, id, by) }
-
-// Withdraw takes a case back: what was done to the machine is undone.
-func (d *Desk) Withdraw(ctx context.Context, id, by, why string) error {
-	return d.line.Withdraw(ctx, id, by, why)
+// DecideAlone takes a decision to a database that no server answers for. Nothing but what is asked is written, and what only
+// looks needs no right to write.
+func DecideAlone(ctx context.Context, path string, p *policy.Policy, q Ask, opts ...store.Option) (t Told, err error) {
+	db, err := store.OpenReader(ctx, path, opts...) // refuses what is no database of ours before anything is written
+	if err != nil {
+		return t, err
+	}
+	if q.Do != Pending && q.Do != Preview {
+		if err := db.Close(); err != nil {
+			return t, err
+		}
+		if db, err = store.Open(ctx, path, opts...); err != nil {
+			return t, err
+		}
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	d, err := NewDesk(ctx, db, p)
+	if err != nil {
+		return t, err
+	}
+	return d.Decide(ctx, q)
 }
 
-// Pause throws the kill switch, or lifts it.
-func (d *Desk) Pause(ctx context.Context, paused bool, by string) error {
-	return d.line.Pause(ctx, paused, by)
+// Verb is what a person can decide.
+type Verb string
+
+// The verbs.
+const (
+	Approve     Verb = "approve"     // consent to the act that waits in a case
+	Acknowledge Verb = "acknowledge" // an owner has reacted
+	Claim       Verb = "claim"       // an owner says it is fixed, or asks for a restricted machine's release
+	Resume      Verb = "resume"      // a case on hold goes on, after a person has looked
+	Withdraw    Verb = "withdraw"    // a case is taken back, and what was done to the machine undone
+	Pause       Verb = "pause"       // the kill switch is thrown
+	Unpause     Verb = "unpause"     // and lifted
+	Pending     Verb = "pending"     // nothing is decided: what waits is told
+	Preview     Verb = "preview"     // nothing is decided: the case is shown, and whether Then would mean anything
+)
+
+// Ask is one decision.
+type Ask struct {
+	Do   Verb   `json:"do"`
+	Case string `json:"case,omitempty"` // its id, or its short name
+	By   string `json:"by,omitempty"`   // who decides, or whose word it is; a socket knows its peer better
+	Why  string `json:"why,omitempty"`  // the reason; Withdraw needs one
+	Then Verb   `json:"then,omitempty"` // Preview: what would be decided
+}
+
+// Told is what came of it.
+type Told struct {
+	By      string                       `json:"by,omitempty"` // as it stands in the audit log
+	Before  *casework.Case               `json:"before,omitempty"`
+	After   *casework.Case               `json:"after,omitempty"`
+	Paused  bool                         `json:"paused"`
+	Waiting []casework.Case              `json:"waiting,omitempty"` // Pending: whose act waits for approval or the gate
+	Running []casework.Act               `json:"running,omitempty"` // Pending: acts under way
+	Names   map[string]map[string]string `json:"names,omitempty"`   // of the servers and projects above, by kind and id; a stranger's text
+}
+
+// look finds a case and says whether a decision about it would mean anything now.
+func (d *Desk) look(ctx context.Context, q Ask) (Told, error) {
+	t := Told{By: q.By}
+	c, err := d.find(ctx, q.Case)
+	if err != nil {
+		return t, err
+	}
+	t.Before = &c
+	if err := heard(q, c); err != nil {
+		return t, err
+	}
+	return t, d.name(ctx, &t)
+}
+
+// Decide writes a decision down.
+func (d *Desk) Decide(ctx context.Context, q Ask) (Told, error) {
+	switch q.Do {
+	case Pause, Unpause:
+		if err := d.line.Pause(ctx, q.Do == Pause, q.By, q.Why); err != nil {
+			return Told{}, err
+		}
+		paused, err := d.db.Paused(ctx)
+		return Told{By: q.By, Paused: paused}, err
+	case Pending:
+		return d.pending(ctx)
+	case Preview:
+		q.Do = q.Then
+		return d.look(ctx, q)
+	case Approve, Acknowledge, Claim, Resume, Withdraw:
+	default:
+		return Told{}, fault.New(fault.Usage, "nobody can decide %q", string(q.Do))
+	}
+	if strings.TrimSpace(q.By) == "" {
+		return Told{}, fault.New(fault.Usage, "a decision needs a name").Hinted("say who decides with --by; it stands in the audit log")
+	}
+	t, err := d.look(ctx, q)
+	if err != nil {
+		return t, err
+	}
+	id := t.Before.ID
+	switch q.Do {
+	case Approve:
+		err = d.line.Approve(ctx, id, q.By)
+	case Acknowledge:
+		err = d.line.Acknowledge(ctx, id, q.By)
+	case Claim:
+		err = d.line.Claim(ctx, id, q.By)
+	case Resume:
+		err = d.line.Resume(ctx, id, q.By)
+	case Withdraw:
+		err = d.line.Withdraw(ctx, id, q.By, q.Why)
+	case Pause, Unpause, Pending, Preview:
+	}
+	if err != nil {
+		return t, err
+	}
+	after, err := d.db.Case(ctx, access.Operator(), id)
+	t.After = &after
+	return t, err
+}
+
+// heard tells why a decision would change nothing, or must not be taken.
+func heard(q Ask, c casework.Case) error {
+	over := func() error {
+		return fault.New(fault.Refused, "case %s is %s: it is over", c.Ref(), c.State).Hinted("see demarc case list --live")
+	}
+	switch {
+	case q.Do == Approve && c.State != casework.Queued:
+		return fault.New(fault.Refused, "no act waits in case %s: it is %s", c.Ref(), c.State).Hinted("see demarc enforce pending")
+	case q.Do == Acknowledge && c.State != casework.Notified:
+		return fault.New(fault.Refused, "case %s is %s: only a case that is notified is acknowledged", c.Ref(), c.State).Hinted("see demarc case show %s", c.Ref())
+	case q.Do == Claim && (c.State == casework.New || c.State == casework.OnHold):
+		return fault.New(fault.Refused, "case %s is %s: nothing is fixed in it by anybody's word", c.Ref(), c.State).Hinted("see demarc case show %s", c.Ref())
+	case q.Do == Claim && c.State.Over():
+		return over()
+	case q.Do == Resume && c.State != casework.OnHold:
+		return fault.New(fault.Refused, "case %s is %s: only a case on hold is resumed", c.Ref(), c.State).Hinted("see demarc case list")
+	case q.Do == Withdraw && strings.TrimSpace(q.Why) == "":
+		return fault.New(fault.Usage, "a case is not taken back without a reason").Hinted("give it with --because; it stands in the audit log")
+	case q.Do == Withdraw && (c.State.Over() || c.State == casework.Released || c.State == casework.Verified):
+		return fault.New(fault.Refused, "case %s is %s: there is nothing to take back", c.Ref(), c.State).Hinted("see demarc case show %s", c.Ref())
+	}
+	return nil
+}
+
+// find finds a case by its id or its short name.
+func (d *Desk) find(ctx context.Context, id string) (casework.Case, error) {
+	return FindCase(ctx, d.db, id)
+}
+
+// FindCase finds a case by its id or its short name.
+func FindCase(ctx context.Context, db *store.DB, id string) (casework.Case, error) {
+	if !strings.HasPrefix(strings.ToUpper(id), "DM-") {
+		c, err := db.Case(ctx, access.Operator(), id)
+		if f, ok := fault.Of(err); ok && f.Code == fault.NotFound {
+			err = f.Hinted("see demarc case list")
+		}
+		return c, err
+	}
+	cs, err := db.Cases(ctx, access.Operator(), casework.Filter{})
+	if err != nil {
+		return casework.Case{}, err
+	}
+	var hits []casework.Case
+	var ids []string
+	for _, c := range cs {
+		if c.Ref() == strings.ToUpper(id) {
+			hits, ids = append(hits, c), append(ids, c.ID)
+		}
+	}
+	switch len(hits) {
+	case 1:
+		return hits[0], nil
+	case 0:
+		return casework.Case{}, fault.New(fault.NotFound, "there is no case %q", id).Hinted("see demarc case list")
+	}
+	return casework.Case{}, fault.New(fault.Usage, "%d cases are called %s", len(ids), id).Hinted("name one by its id: %s", strings.Join(ids, ", "))
+}
+
+func (d *Desk) pending(ctx context.Context) (t Told, err error) {
+	if t.Paused, err = d.db.Paused(ctx); err != nil {
+		return t, err
+	}
+	if t.Waiting, err = d.db.Cases(ctx, access.Operator(), casework.Filter{States: []casework.State{casework.Queued}}); err != nil {
+		return t, err
+	}
+	if t.Running, err = d.db.RunningActs(ctx); err != nil {
+		return t, err
+	}
+	return t, d.name(ctx, &t)
+}
+
+// name looks up what the servers and projects of an answer are called.
+func (d *Desk) name(ctx context.Context, t *Told) error {
+	cases := t.Waiting
+	if t.Before != nil {
+		cases = append(slices.Clone(cases), *t.Before)
+	}
+	t.Names = map[string]map[string]string{"server": {}, "project": {}}
+	for _, c := range cases {
+		for kind, id := range map[string]string{"server": string(c.Server), "project": string(c.Project)} {
+			if id == "" || t.Names[kind][id] != "" {
+				continue
+			}
+			name, err := d.db.NameOf(ctx, access.Operator(), c.Cloud, kind, id)
+			if err != nil && !fault.Is(err, fault.NotFound) {
+				return err
+			}
+			t.Names[kind][id] = name.Raw()
+		}
+	}
+	return nil
 }
 
 // apart is how far policy time may be from the world's before a ledger counts as one of compressed time.

@@ -44,7 +44,7 @@ func TestADeskDecidesAtTheLedgersTime(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := d.Pause(t.Context(), true, "carol"); err != nil {
+			if _, err := d.Decide(t.Context(), Ask{Do: Pause, By: "carol"}); err != nil {
 				t.Fatal(err)
 			}
 			if paused, err := db.Paused(t.Context()); err != nil || !paused {

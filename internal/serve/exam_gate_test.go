@@ -26,11 +26,11 @@ func TestTheGateRefusesOnTheLine(t *testing.T) {
 		says    string      // what the refusal must name; "" where there is no refusal to be seen
 	}{
 		"the switch is off": {
-			arrange: func(e *exam) { e.must(e.d.Line.Pause(e.t.Context(), true, "olga")) },
+			arrange: func(e *exam) { e.must(e.d.Line.Pause(e.t.Context(), true, "olga", "")) },
 			says:    "switch: enforcement is paused",
 		},
 		"the switch is thrown after the approval": {
-			after: func(e *exam) { e.must(e.d.Line.Pause(e.t.Context(), true, "olga")) },
+			after: func(e *exam) { e.must(e.d.Line.Pause(e.t.Context(), true, "olga", "")) },
 			says:  "switch: enforcement is paused",
 		},
 		"the policy is a dry run": {plot: plot{policy: []string{"dry_run: false", "dry_run: true"}}, says: "dry-run: the policy is a dry run"},

@@ -91,7 +91,9 @@ func TestTheLineOutlivesLostConnections(t *testing.T) {
 			e := open(t, plot{policy: []string{"sweep_every: 2d", "sweep_every: 4d"}, through: func(place string) string {
 				p = storetest.NewProxy(t, place)
 				return p.Place
-			}, wrap: func(_ *exam, c *flow.Config) { c.Ledger = cutting{c.Ledger, rand.New(rand.NewPCG(1, 2)), func() { p.Arm(cut) }} }})
+			}, wrap: func(_ *exam, c *flow.Config) {
+				c.Ledger = cutting{c.Ledger, rand.New(rand.NewPCG(1, 2)), func() { p.Arm(cut) }}
+			}})
 			e.whole()
 			if p.Cuts() < 15 || cut == storetest.BeforeCommit && len(e.errs) == 0 {
 				t.Errorf("%d cuts, %d steps failed", p.Cuts(), len(e.errs))

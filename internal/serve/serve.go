@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"demarc/internal/detect"
 	"demarc/internal/detect/service"
 	"demarc/internal/duty"
+	"demarc/internal/fault"
 	"demarc/internal/flow"
 	"demarc/internal/policy"
 	"demarc/internal/post"
@@ -34,7 +36,9 @@ type Demarc struct {
 	Policy *policy.Policy
 	DB     *store.DB
 	Line   *flow.Line
-	cloud  *openstack.Cloud
+	clock  flow.Clock
+	clouds []*openstack.Cloud // the one that reads, then the one that acts, where it is another
+	log    *slog.Logger
 }
 
 // Options are what a caller may change beside the file.
@@ -60,22 +64,26 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	if err != nil {
 		return nil, err
 	}
-	driver, authURL, err := c.connect(ctx, o.HTTP)
+	hands, local, err := c.connect(ctx, o.HTTP)
 	if err != nil {
 		return nil, err
 	}
+	if !local && (c.Clock.Rate > 1 || !p.DryRun) {
+		return nil, errors.Join(fault.New(fault.Refused, "the policy leaves the dry run or policy time is compressed, and not every service of the cloud is on this machine").
+			Hinted("this release acts on clouds on 127.0.0.0/8 only; set dry_run: true and leave clock.rate out"), closeAll(hands))
+	}
 	db, err := c.OpenDatabase(ctx)
 	if err != nil {
-		return nil, errors.Join(err, closeCloud(driver))
+		return nil, errors.Join(err, closeAll(hands))
 	}
-	d := &Demarc{Config: c, Policy: p, DB: db, cloud: driver}
+	d := &Demarc{Config: c, Policy: p, DB: db, clock: o.Clock, clouds: hands, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}
 	fc := flow.Config{
-		Cloud: c.Cloud.Name, Reader: driver, Loopback: loopback(authURL) && !slices.ContainsFunc(driver.Endpoints(), func(u string) bool { return !loopback(u) }), Vantages: c.vantages(o.Clock), Policy: p, Model: model, Contracts: c.contracts(), Checks: checks,
+		Cloud: c.Cloud.Name, Reader: hands[0], Loopback: local, Vantages: c.vantages(o.Clock), Policy: p, Model: model, Contracts: c.contracts(), Checks: checks,
 		Contacts: c.contacts(), PolicyURL: c.PolicyURL, Sender: sender, Ledger: db, Clock: o.Clock, Limits: c.limits(), Quarantine: c.quarantine(),
 		Protected: func(s asset.Server) bool { return slices.Contains(c.Protected, s.ID) }, Remedy: openstack.Remedy, Tell: o.Tell, Log: o.Log,
 	}
 	if c.Cloud.Act {
-		fc.Actor = cloud.Actor(driver)
+		fc.Actor = cloud.Actor(hands[len(hands)-1])
 	}
 	if o.Wrap != nil {
 		o.Wrap(&fc)
@@ -84,32 +92,62 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	return d, nil
 }
 
-func closeCloud(c *openstack.Cloud) error {
-	c.Close()
+func closeAll(clouds []*openstack.Cloud) error {
+	for _, c := range clouds {
+		c.Close()
+	}
 	return nil
 }
 
 // Close lets go of everything.
-func (d *Demarc) Close() error {
-	d.cloud.Close()
-	return d.DB.Close()
+func (d *Demarc) Close() error { return errors.Join(closeAll(d.clouds), d.DB.Close()) }
+
+// connect authenticates to the cloud, once to read and, where an account of its own is given for it, once to act. Local tells
+// whether every service that either account was led to is on this machine.
+func (c *Config) connect(ctx context.Context, around func(http.RoundTripper) http.RoundTripper) (hands []*openstack.Cloud, local bool, err error) {
+	accounts := []func() (openstack.Config, error){c.reader}
+	if c.Cloud.Act && c.Enforce.Given() {
+		accounts = append(accounts, c.actor)
+	}
+	local = true
+	for _, account := range accounts {
+		conf, err := account()
+		if err != nil {
+			return nil, false, errors.Join(err, closeAll(hands))
+		}
+		conf.Around = around
+		driver, err := openstack.Connect(ctx, conf)
+		if err != nil {
+			return nil, false, errors.Join(err, closeAll(hands))
+		}
+		hands = append(hands, driver)
+		local = local && loopback(conf.AuthURL) && !slices.ContainsFunc(driver.Endpoints(), func(u string) bool { return !loopback(u) })
+	}
+	return hands, local, nil
 }
 
-// connect authenticates to the cloud and tells the auth_url that was used.
-func (c *Config) connect(ctx context.Context, around func(http.RoundTripper) http.RoundTripper) (*openstack.Cloud, string, error) {
+// reader is the account that reads.
+func (c *Config) reader() (openstack.Config, error) {
 	k := c.Cloud
-	conf := openstack.Config{Cloud: k.Name, AuthURL: k.AuthURL, Username: k.Username, Password: k.password, UserDomain: k.UserDomain, Project: k.Project,
-		ProjectDomain: k.ProjectDomain, AppCredID: k.CredentialID, AppCredSecret: k.appSecret, Region: k.Region, CAFile: k.CAFile}
 	if k.CloudsFile != "" {
-		var err error
-		if conf, err = openstack.FromCloudsYAML(c.path(k.CloudsFile), k.CloudsEntry); err != nil {
-			return nil, "", err
-		}
+		conf, err := openstack.FromCloudsYAML(c.path(k.CloudsFile), k.CloudsEntry)
 		conf.Cloud = k.Name
+		return conf, err
 	}
-	conf.Around = around
-	driver, err := openstack.Connect(ctx, conf)
-	return driver, conf.AuthURL, err
+	return openstack.Config{Cloud: k.Name, AuthURL: k.AuthURL, Username: k.Username, Password: k.password, UserDomain: k.UserDomain, Project: k.Project,
+		ProjectDomain: k.ProjectDomain, AppCredID: k.CredentialID, AppCredSecret: k.appSecret, Region: k.Region, CAFile: k.CAFile}, nil
+}
+
+// actor is the account that acts.
+func (c *Config) actor() (openstack.Config, error) {
+	e := c.Enforce
+	if e.CloudsFile != "" {
+		conf, err := openstack.FromCloudsYAML(c.path(e.CloudsFile), e.CloudsEntry)
+		conf.Cloud = c.Cloud.Name
+		return conf, err
+	}
+	base, err := c.reader()
+	return openstack.Config{Cloud: base.Cloud, AuthURL: base.AuthURL, Region: base.Region, CAFile: base.CAFile, AppCredID: e.CredentialID, AppCredSecret: e.appSecret}, err
 }
 
 // vantages builds an engine for each vantage point. It may probe what the operator declared, and nothing else; loopback

@@ -20,7 +20,7 @@ func (d *DB) Commit(ctx context.Context, c casework.Change) error {
 	var head []byte
 	err := d.inTx(ctx, func(tx *sql.Tx) error {
 		w := &writer{ctx: ctx, tx: tx, c: c}
-		for _, part := range []func() error{w.inventory, w.clock, w.coverage, w.facts, w.exposures, w.findings, w.sightings, w.acts, w.cases, w.timers, w.mails, w.pause} {
+		for _, part := range []func() error{w.inventory, w.clock, w.coverage, w.facts, w.exposures, w.findings, w.sightings, w.acts, w.cases, w.timers, w.mails, w.pause, w.anchor} {
 			if err := part(); err != nil {
 				return err
 			}
@@ -70,7 +70,7 @@ func (w *writer) setMeta(key, value string) error {
 // inventory in which nothing changed: the coverage carries the time.
 func (w *writer) clock() error {
 	only := w.c
-	only.Coverage, only.Inventory = nil, nil
+	only.Coverage, only.Inventory, only.Anchor = nil, nil, nil
 	if only.Empty() && !w.altered {
 		return nil
 	}
@@ -238,6 +238,17 @@ func (w *writer) pause() error {
 	return w.setMeta("paused", strconv.FormatBool(*w.c.Pause))
 }
 
+func (w *writer) anchor() error {
+	if w.c.Anchor == nil {
+		return nil
+	}
+	body, err := json.Marshal(w.c.Anchor)
+	if err != nil {
+		return fmt.Errorf("clock: %w", err)
+	}
+	return w.setMeta("anchor", string(body))
+}
+
 // clean makes text from outside, such as the reason a peer gave, what every engine stores alike.
 func clean(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
@@ -256,6 +267,20 @@ func (d *DB) Clock(ctx context.Context) (int64, error) {
 	err := d.read.QueryRowContext(ctx, `SELECT COALESCE(max(at), 0) FROM (SELECT CAST(value AS BIGINT) AS at FROM meta WHERE key = 'clock'
 		UNION ALL SELECT max(ended) FROM coverage) AS known`).Scan(&at)
 	return at, err
+}
+
+// Anchor is where the clock of the line stood when it was last written, nil in a database that no clock ran on.
+func (d *DB) Anchor(ctx context.Context) (*casework.Anchor, error) {
+	var body string
+	err := d.read.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'anchor'`).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil //nolint:nilnil // no clock ran yet, which is no error
+	}
+	if err != nil {
+		return nil, err
+	}
+	a, err := decode[casework.Anchor]("the clock", body)
+	return &a, err
 }
 
 // Paused tells whether the kill switch is thrown.

@@ -59,6 +59,7 @@ type Facts struct {
 	Healthy      bool // the last inventory was complete and the cloud's API answers
 	Usage        Usage
 	Enabled      bool // the kill switch is not thrown
+	Clock        bool // the machine's clocks agree on how much time has passed
 	Loopback     bool // the cloud's auth_url is on 127.0.0.0/8
 	OwnerOfAct   bool // no other case of this server has an act in force or under way
 }
@@ -80,6 +81,9 @@ type Condition struct {
 // breakers, no second person. Until these are here, Loopback refuses every cloud but a test cloud on this machine.
 var Conditions = []Condition{
 	{"switch", func(f Facts, _ *policy.Policy) string { return unless(f.Enabled, "enforcement is paused") }},
+	{"clock", func(f Facts, _ *policy.Policy) string {
+		return unless(f.Clock, "the machine's clocks contradict each other")
+	}},
 	{"dry-run", func(_ Facts, p *policy.Policy) string { return unless(!p.DryRun, "the policy is a dry run") }},
 	{"loopback", func(f Facts, _ *policy.Policy) string {
 		return unless(f.Loopback, "this release acts on clouds on 127.0.0.0/8 only")
@@ -143,7 +147,7 @@ func class(f Facts, p *policy.Policy) string {
 	if !ok {
 		return fmt.Sprintf("class %q has no clocks", f.Case.Class)
 	}
-	return unless(k.End == policy.Quarantine, fmt.Sprintf("class %s ends in %s", f.Case.Class, k.End))
+	return unless(k.End.Restricts(), fmt.Sprintf("class %s ends in %s", f.Case.Class, k.End))
 }
 
 // acting picks the findings that carry the act: open, proved, and of the class whose time is over. Others of the case

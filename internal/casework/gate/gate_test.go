@@ -37,7 +37,7 @@ func green() Facts {
 		Findings: []Finding{{ID: "f", State: finding.Open, Grade: finding.Proved, Class: "E", ProbeAge: 1,
 			Looks: []finding.Sighting{{At: start - 1000, Verdict: finding.Vulnerable}, {At: grace + 500, Verdict: finding.Vulnerable}}}},
 		Target:       Target{ServerExists: true, SameProject: true, SamePort: true, BindingAge: 1},
-		InventoryAge: 1, Healthy: true, Enabled: true, Loopback: true, OwnerOfAct: true,
+		InventoryAge: 1, Healthy: true, Enabled: true, Clock: true, Loopback: true, OwnerOfAct: true,
 		Usage: Usage{Batch: 1, BatchProject: 1, CloudServers: 10, ProjectServers: 3},
 	}
 }
@@ -52,6 +52,7 @@ func TestTheGateOpensWhenEverythingHolds(t *testing.T) {
 var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 	"switch":   {"paused": func(f *Facts, _ *policy.Policy) { f.Enabled = false }},
 	"dry-run":  {"dry run": func(_ *Facts, p *policy.Policy) { p.DryRun = true }},
+	"clock":    {"a wall clock that jumped": func(f *Facts, _ *policy.Policy) { f.Clock = false }},
 	"loopback": {"another machine": func(f *Facts, _ *policy.Policy) { f.Loopback = false }},
 	"party": {
 		"provider": func(f *Facts, _ *policy.Policy) { f.Case.Party = duty.Provider },

@@ -256,11 +256,14 @@ func whatThen(l Letter) string {
 		if l.Deadline == 0 {
 			return "It is escalated, and stays open until it is proven fixed again. No act on the machine follows from it."
 		}
-		if l.End != policy.Quarantine {
+		if !l.End.Restricts() {
 			return fmt.Sprintf("After %s an operator decides what happens to the machine's network.\nFix it before that and nothing happens; we look once more first.", Moment(l.Deadline, l.Zone))
 		}
-		return fmt.Sprintf("After %s, with an operator's approval, the machine is taken off the network: all its\nports go on a quarantine group that admits only our probes and the repair path. It is not stopped.\nFix the weakness before that and nothing happens; we look once more first.", Moment(l.Deadline, l.Zone))
+		return fmt.Sprintf("After %s, with an operator's approval, the machine is taken off the network: all its\nports go on a quarantine group that admits only our probes and the repair path. %s\nFix the weakness before that and nothing happens; we look once more first.", Moment(l.Deadline, l.Zone), fate(l.End))
 	case casework.StepRestricted:
+		if l.Case.Stopped {
+			return "The machine is stopped and locked; its disk is as it was. Ask for its release when you are ready to repair it: it is\nstarted, still off the network, and the repair path leads to it. Two clean looks at least ten minutes apart then give it\nits network back, at any hour of any day, with exactly the security groups it had."
+		}
 		return "Fix the weakness. Two clean looks at least ten minutes apart give the machine its network back, at any hour\nof any day, with exactly the security groups it had."
 	case casework.StepApproval:
 		return fmt.Sprintf("  demarc enforce approve %s --by NAME --config demarc.yaml\n\nRight before the act everything is proven again: the machine, the weakness, the notices, the budgets.", l.Case.Ref())
@@ -269,6 +272,14 @@ func whatThen(l Letter) string {
 	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn:
 	}
 	return ""
+}
+
+// fate is what becomes of the machine itself.
+func fate(e policy.End) string {
+	if e == policy.Stop {
+		return "It is stopped and\nlocked, with its disk as it is, until you ask for its release."
+	}
+	return "It is not stopped."
 }
 
 // whatThenBlocked is what follows where we cannot look: an operator's decision, and never an act by itself.

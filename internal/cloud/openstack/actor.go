@@ -49,7 +49,7 @@ func (c *Cloud) SetGroups(ctx context.Context, id asset.PortID, groups []asset.G
 		groups = []asset.GroupID{} // null would mean "as it is"
 	}
 	var body struct{ Port wirePort }
-	err := c.change(ctx, "PUT", c.network.ServiceURL("ports", url.PathEscape(string(id))), &gophercloud.RequestOpts{
+	err := c.change(ctx, c.network, "PUT", c.network.ServiceURL("ports", url.PathEscape(string(id))), &gophercloud.RequestOpts{
 		JSONBody:     map[string]any{"port": map[string]any{"security_groups": groups}},
 		JSONResponse: &body, OkCodes: []int{200},
 		MoreHeaders: map[string]string{"If-Match": "revision_number=" + itoa(revision)},

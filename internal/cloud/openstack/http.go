@@ -126,8 +126,8 @@ func pathOf(raw string) string {
 }
 
 // change sends one changing request, once. An answer that does not prove what happened is an unknown outcome.
-func (c *Cloud) change(ctx context.Context, method, url string, opts *gophercloud.RequestOpts) error {
-	_, err := c.network.Request(ctx, method, url, opts)
+func (c *Cloud) change(ctx context.Context, s *gophercloud.ServiceClient, method, url string, opts *gophercloud.RequestOpts) error {
+	_, err := s.Request(ctx, method, url, opts)
 	if err == nil {
 		return nil
 	}

@@ -26,6 +26,7 @@ type Cloud struct {
 	compute  *gophercloud.ServiceClient
 	network  *gophercloud.ServiceClient
 	image    *gophercloud.ServiceClient
+	minor    int // of the compute microversion in use, 2.minor
 }
 
 var (
@@ -131,7 +132,8 @@ func (c *Cloud) negotiate(ctx context.Context) error {
 	}
 	highest, err := strconv.Atoi(strings.TrimPrefix(doc.Version.Version, "2."))
 	if err == nil {
-		c.compute.Microversion = "2." + strconv.Itoa(min(highest, wantedMicroversion))
+		c.minor = min(highest, wantedMicroversion)
+		c.compute.Microversion = "2." + strconv.Itoa(c.minor)
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func (c *Cloud) quarantineGroup(ctx context.Context, name string) (asset.GroupID
 	var body struct {
 		Group wireGroup `json:"security_group"`
 	}
-	err = c.change(ctx, "POST", c.network.ServiceURL("security-groups"), &gophercloud.RequestOpts{
+	err = c.change(ctx, c.network, "POST", c.network.ServiceURL("security-groups"), &gophercloud.RequestOpts{
 		JSONBody:     map[string]any{"security_group": map[string]any{"name": name, "description": "Kept by demarc; do not edit"}},
 		JSONResponse: &body, OkCodes: []int{201},
 	})
@@ -129,7 +129,7 @@ func keyOf(r asset.Rule) string {
 }
 
 func (c *Cloud) deleteRule(ctx context.Context, id string) error {
-	err := c.change(ctx, "DELETE", c.network.ServiceURL("security-group-rules", url.PathEscape(id)), &gophercloud.RequestOpts{OkCodes: []int{204}})
+	err := c.change(ctx, c.network, "DELETE", c.network.ServiceURL("security-group-rules", url.PathEscape(id)), &gophercloud.RequestOpts{OkCodes: []int{204}})
 	if errors.Is(err, cloud.ErrNotFound) {
 		return nil
 	}
@@ -138,7 +138,7 @@ func (c *Cloud) deleteRule(ctx context.Context, id string) error {
 
 func (c *Cloud) addRule(ctx context.Context, id asset.GroupID, rule map[string]any) error {
 	rule["security_group_id"] = string(id)
-	err := c.change(ctx, http.MethodPost, c.network.ServiceURL("security-group-rules"), &gophercloud.RequestOpts{
+	err := c.change(ctx, c.network, http.MethodPost, c.network.ServiceURL("security-group-rules"), &gophercloud.RequestOpts{
 		JSONBody: map[string]any{"security_group_rule": rule}, OkCodes: []int{201},
 	})
 	if fault.Is(err, fault.Conflict) {

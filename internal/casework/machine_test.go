@@ -1,0 +1,100 @@
+package casework_test
+
+import (
+	"slices"
+	"testing"
+
+	"demarc/internal/asset"
+	"demarc/internal/casework"
+	"demarc/internal/finding"
+)
+
+// What became of a step is read from the cloud's memory and the machine, and from nothing of ours.
+func TestAMachineTellsWhatBecameOfAnOrder(t *testing.T) {
+	seen := asset.ServerAction{Request: "req-old", Action: "stop"}
+	log := func(actions ...string) []asset.ServerAction {
+		out := []asset.ServerAction{seen}
+		for i, a := range actions {
+			out = append(out, asset.ServerAction{Request: string(rune('a' + i)), Action: a})
+		}
+		return out
+	}
+	running, off := asset.Server{Status: "ACTIVE"}, asset.Server{Status: "SHUTOFF"}
+	locked := asset.Server{Status: "ACTIVE", Locked: true}
+	m := casework.MachineOrder{Seen: []string{"req-old"}}
+	for name, x := range map[string]struct {
+		do      casework.MachineDo
+		s       asset.Server
+		actions []asset.ServerAction
+		want    casework.Outcome
+		idle    bool
+	}{
+		"never reached the cloud":            {casework.DoStop, running, log(), casework.Never, false},
+		"an old stop is not ours":            {casework.DoStop, running, log("lock"), casework.Never, false},
+		"stopped":                            {casework.DoStop, off, log("stop"), casework.Happened, false},
+		"still stopping":                     {casework.DoStop, running, log("stop"), casework.Happened, false},
+		"off before, by its owner":           {casework.DoStop, off, log(), casework.Happened, true},
+		"stopped and started since":          {casework.DoStop, running, log("start", "stop"), casework.Unclear, false},
+		"locked":                             {casework.DoLock, locked, log("lock"), casework.Happened, false},
+		"not locked":                         {casework.DoLock, running, log(), casework.Never, false},
+		"locked by somebody else":            {casework.DoLock, locked, log(), casework.Happened, true},
+		"locked and unlocked":                {casework.DoLock, running, log("unlock", "lock"), casework.Unclear, false},
+		"started":                            {casework.DoStart, running, log("start"), casework.Happened, false},
+		"not started":                        {casework.DoStart, off, log(), casework.Never, false},
+		"unlocked":                           {casework.DoUnlock, running, log("unlock"), casework.Happened, false},
+		"still locked":                       {casework.DoUnlock, locked, log(), casework.Never, false},
+		"running although nobody started it": {casework.DoStart, running, log(), casework.Happened, true},
+	} {
+		if got, idle := m.Resolve(x.do, x.s, x.actions); got != x.want || idle != x.idle {
+			t.Errorf("%s: %s, idle %t; want %s, %t", name, got, idle, x.want, x.idle)
+		}
+	}
+}
+
+func restricted(stopped bool) casework.Dossier {
+	return casework.Dossier{Case: casework.Case{ID: "c", Party: "customer", Class: "E", State: casework.Restricted, Act: "act", Stopped: stopped},
+		Findings: []finding.Finding{{ID: "f", State: finding.Open, Class: "E", LastSeen: 1}}}
+}
+
+// A machine that is stopped is started when its release is asked for, and looked at only then.
+func TestAStoppedMachineIsStartedToBeSeen(t *testing.T) {
+	p := rules(t)
+	d, effects := casework.Next(restricted(true), casework.Claim{By: "amir"}, p, day)
+	if d.Case.State != casework.Verifying || !slices.Equal(effects, []casework.Effect{casework.Set{Timer: casework.TimerStart, At: day}}) {
+		t.Fatalf("%s, %v", d.Case.State, effects)
+	}
+	d, effects = casework.Next(d, casework.Started{}, p, day+minute)
+	if d.Case.Stopped || !slices.Contains(effects, casework.Effect(casework.Set{Timer: casework.TimerRecheck, At: day + 6*minute})) {
+		t.Errorf("stopped %t, %v", d.Case.Stopped, effects)
+	}
+	if again, effects := casework.Next(d, casework.Started{}, p, day+hour); len(effects) != 0 || again.Case.State != casework.Verifying {
+		t.Errorf("a start that is told twice: %v", effects)
+	}
+}
+
+// What is undone is put back; the operators hear of it twice and not for ever.
+func TestATamperedQuarantineIsPutBack(t *testing.T) {
+	p, d := rules(t), restricted(false)
+	mails := 0
+	for i := range 5 {
+		var effects []casework.Effect
+		d, effects = casework.Next(d, casework.Tampered{}, p, day+int64(i)*minute)
+		if !slices.Contains(effects, casework.Effect(casework.Set{Timer: casework.TimerHold, At: day + int64(i)*minute})) {
+			t.Fatalf("time %d: nothing is put back: %v", i+1, effects)
+		}
+		if slices.Contains(effects, casework.Effect(casework.Send{Step: casework.StepTampered, To: casework.Operators})) {
+			mails++
+		}
+		d, _ = casework.Next(d, casework.Held{Act: "again"}, p, day+int64(i)*minute)
+		if d.Case.Act != "again" || d.Case.State != casework.Restricted {
+			t.Fatalf("in force is %q, and the case %s", d.Case.Act, d.Case.State)
+		}
+	}
+	if mails != 2 || d.Case.Tampers != 5 {
+		t.Errorf("%d mails of %d times", mails, d.Case.Tampers)
+	}
+	d.Case.State = casework.OnHold
+	if _, effects := casework.Next(d, casework.Tampered{}, p, 2*day); len(effects) != 0 {
+		t.Errorf("while a person holds the case: %v", effects)
+	}
+}

@@ -1,0 +1,217 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"demarc/internal/access"
+	"demarc/internal/asset"
+	"demarc/internal/casework"
+	"demarc/internal/cloud"
+)
+
+// watchActs looks whether machines that are off the network by our order still are: their owner can put groups of their own on
+// their ports, add a port, or, where the lock does not hold, start a stopped machine. It is told, and put back.
+func (l *Line) watchActs(ctx context.Context) error {
+	cases, err := l.Ledger.Cases(ctx, access.Operator(), casework.Filter{States: []casework.State{casework.Restricted, casework.Verifying}})
+	if err != nil {
+		return err
+	}
+	known, err := l.toldOf(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range cases {
+		if c.Cloud != l.Cloud || c.Act == "" || known[c.ID] {
+			continue
+		}
+		act, err := l.Ledger.Act(ctx, c.Act)
+		if err != nil {
+			return err
+		}
+		if why := l.undone(c, act); why != "" {
+			if err := l.tampered(ctx, c.ID, act, why); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// toldOf lists the cases whose undoing was told and waits to be put back, and those with an order under way.
+func (l *Line) toldOf(ctx context.Context) (map[string]bool, error) {
+	due, err := l.Ledger.DueTimers(ctx, l.Clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	running, err := l.Ledger.RunningActs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, t := range due {
+		known[t.Case] = known[t.Case] || t.Timer == casework.TimerHold
+	}
+	for _, a := range running {
+		known[a.Case] = true
+	}
+	return known, nil
+}
+
+// undone tells what of an order in force does not hold any more, by the last inventory.
+func (l *Line) undone(c casework.Case, act casework.Act) string {
+	group := quarantineOf(act)
+	for _, p := range l.x.PortsOf[c.Server] {
+		switch {
+		case !p.PortSecurity:
+			return "port " + string(p.ID) + " has its port security off, so no group holds"
+		case !casework.SameGroups(p.Groups, group):
+			return "the groups of port " + string(p.ID) + " are not those of the quarantine"
+		}
+	}
+	if s := l.server(c.Server); c.Stopped && s != nil && (s.Active() || !s.Locked) {
+		return fmt.Sprintf("the machine is %s, locked: %t", s.Status, s.Locked)
+	}
+	return ""
+}
+
+// quarantineOf is the group list that an order in force puts on every port.
+func quarantineOf(act casework.Act) []asset.GroupID {
+	if len(act.Ports) == 0 {
+		return nil
+	}
+	return act.Ports[0].After
+}
+
+func (l *Line) tampered(ctx context.Context, id string, act casework.Act, why string) error {
+	ds, err := l.dossier(ctx, id)
+	if err != nil {
+		return err
+	}
+	d := l.draft("inventory")
+	d.acted(ds.Case, act, "act.tampered", why)
+	d.apply(ds, casework.Tampered{})
+	return d.commit(ctx)
+}
+
+// hold puts one quarantine back that was undone. The order in force was the gate's; what still must hold is that a person has not
+// thrown the switch, and that the machine is the same.
+func (l *Line) hold(ctx context.Context) (bool, error) {
+	due, err := l.Ledger.DueTimers(ctx, l.Clock.Now())
+	if err != nil {
+		return false, err
+	}
+	for _, t := range due {
+		key := string(casework.TimerHold) + " " + t.Case
+		if t.Timer != casework.TimerHold || l.waiting(key) {
+			continue
+		}
+		paused, err := l.Ledger.Paused(ctx)
+		if err != nil {
+			return false, err
+		}
+		if paused || l.Policy.DryRun || !l.Loopback || l.Actor == nil || l.Clock.Doubt() != "" {
+			continue // it stays due
+		}
+		if err := l.putBack(ctx, t.Case); err != nil {
+			l.putOff(key, err)
+			return true, fmt.Errorf("case %s: %w", t.Case, err)
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+// putBack makes the order that stands for the one in force from now on: it saves what the owner has changed meanwhile, for the
+// restore, and puts every port the machine has now on the quarantine group.
+func (l *Line) putBack(ctx context.Context, id string) error {
+	ds, err := l.dossier(ctx, id)
+	if err != nil {
+		return err
+	}
+	c := ds.Case
+	d := l.draft("enforce")
+	d.disarm(id, casework.TimerHold)
+	if c.Act == "" || c.State != casework.Restricted && c.State != casework.Verifying {
+		return d.commit(ctx)
+	}
+	order, err := l.Ledger.Act(ctx, c.Act)
+	if err != nil {
+		return err
+	}
+	s, actions, err := l.Actor.Machine(ctx, c.Server)
+	if errors.Is(err, cloud.ErrNotFound) {
+		return d.commit(ctx) // gone: the inventory buries it
+	}
+	if err != nil {
+		return err
+	}
+	ports, err := l.Actor.ServerPorts(ctx, c.Server)
+	if err != nil {
+		return err
+	}
+	if why := strange(c, s, ports); why != "" {
+		d.apply(ds, casework.Hold{Why: why})
+		return d.commit(ctx)
+	}
+	group, err := l.Actor.EnsureQuarantine(ctx, l.Quarantine)
+	if err != nil {
+		return fmt.Errorf("preparing the quarantine group: %w", err)
+	}
+	act := l.newAct(c, casework.ActHold)
+	act.Renews, act.Saved, act.By = order.ID, order.Saved, order.By
+	for _, p := range ports {
+		act.Ports = append(act.Ports, renewed(p, order, []asset.GroupID{group}))
+	}
+	if c.Stopped {
+		act.Machine = machineOrder(actions, lockReason(c), missing(s)...)
+	}
+	d.intend(c, act, "the quarantine was undone")
+	if err := d.commit(ctx); err != nil {
+		return err
+	}
+	act.Version++
+	return l.carryOut(ctx, act)
+}
+
+// strange tells why a machine whose quarantine was undone is a person's matter.
+func strange(c casework.Case, s asset.Server, ports []asset.Port) string {
+	if s.Project != c.Project {
+		return "the machine is in another project than when it was taken off the network"
+	}
+	for _, p := range ports {
+		switch {
+		case p.Project != c.Project:
+			return "port " + string(p.ID) + " says that it is the machine's, and belongs to another project"
+		case !p.PortSecurity:
+			return "port " + string(p.ID) + " has its port security off since the machine was taken off the network, so no group holds"
+		}
+	}
+	return ""
+}
+
+// renewed is the order for one port whose quarantine is put back. It gets back what it would have got, and what its owner put on it
+// since.
+func renewed(p asset.Port, order casework.Act, group []asset.GroupID) casework.PortOrder {
+	o := casework.PortOrder{Port: p.ID, Before: p.Groups, After: group, Saved: p.Groups, Revision: p.Revision, Done: casework.SameGroups(p.Groups, group)}
+	i := slices.IndexFunc(order.Ports, func(x casework.PortOrder) bool { return x.Port == p.ID })
+	if i >= 0 {
+		was := order.Ports[i]
+		o.Saved = casework.ThreeWay(was.GivesBack(), was.After, p.Groups, func(asset.GroupID) bool { return true })
+	}
+	return o
+}
+
+// missing lists what keeps a stopped machine from being stopped and locked.
+func missing(s asset.Server) []casework.MachineDo {
+	var out []casework.MachineDo
+	if !s.Locked {
+		out = append(out, casework.DoLock)
+	}
+	if s.Active() {
+		out = append(out, casework.DoStop)
+	}
+	return out
+}

@@ -1,0 +1,273 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"demarc/internal/audit"
+	"demarc/internal/flow"
+	"demarc/internal/policy"
+	"demarc/internal/store"
+)
+
+// machineTime is where a server takes time from.
+func machineTime() flow.Source {
+	began := time.Now()
+	return flow.Source{
+		Wall: func() int64 { return time.Now().UnixMicro() },
+		Mono: func() int64 { return time.Since(began).Microseconds() },
+		Boot: boot,
+	}
+}
+
+// bootID names this boot of the machine (proc(5), /proc/sys/kernel/random/boot_id).
+func bootID() (string, error) {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b)), err
+}
+
+// Server is a Demarc that works until it is told to stop.
+type Server struct {
+	*Demarc
+	clock   *flow.Trusted
+	wake    chan struct{}
+	socket  net.Listener
+	health  net.Listener
+	mu      sync.Mutex
+	stepped time.Time // when the line last came back from a step
+	trouble string    // what kept the last step from being done
+}
+
+// Serve opens what a configuration names and makes it ready to run: the clock goes on from where the ledger stands, the ledger
+// is held against its heads outside, and what cannot be trusted throws the kill switch before anything is done.
+func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Server, err error) {
+	clock := &lateClock{}
+	o.Clock = clock
+	d, err := Open(ctx, c, p, o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Demarc: d, wake: make(chan struct{}, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	doubts, err := s.stand(ctx, clock)
+	if err != nil {
+		return nil, err
+	}
+	for _, why := range doubts {
+		d.log.Error("enforcement is held", "why", why)
+		if err := d.Line.Pause(ctx, true, "demarc", why); err != nil {
+			return nil, err
+		}
+	}
+	if s.socket, err = listen(c.SocketPath()); err != nil {
+		return nil, err
+	}
+	if c.Health != "" {
+		if s.health, err = net.Listen("tcp", c.Health); err != nil {
+			return nil, fmt.Errorf("cannot serve %s: %w", c.Health, err)
+		}
+	}
+	return s, nil
+}
+
+// stand starts the clock and holds the ledger against what was published of it. What it returns is why nothing may be enforced
+// until a person has looked.
+func (s *Server) stand(ctx context.Context, late *lateClock) ([]string, error) {
+	at, err := s.DB.Clock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	left, err := s.DB.Anchor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	clock, doubt := flow.StartTrusted(machineTime(), s.Config.Clock.Rate, at, left)
+	s.clock, late.Trusted = clock, clock
+	var doubts []string
+	if doubt != "" {
+		doubts = append(doubts, "the clock: "+doubt)
+	}
+	old, err := s.rewritten(ctx)
+	if old != "" {
+		doubts = append(doubts, "the database: "+old)
+	}
+	return doubts, err
+}
+
+// rewritten tells whether the audit log is not the one whose heads were kept outside: edited, or an older copy.
+func (s *Server) rewritten(ctx context.Context) (string, error) {
+	heads, err := store.HeadFile(s.Config.HeadsPath()).Heads()
+	if err != nil {
+		return "", err
+	}
+	log, err := s.DB.AuditLog(ctx)
+	if err != nil {
+		return "", err
+	}
+	log.Known = heads
+	if ps := audit.Verify(log); len(ps) > 0 {
+		return fmt.Sprintf("%s (%d such problems; see demarc audit verify)", ps[0].What, len(ps)), nil
+	}
+	return "", nil
+}
+
+// lateClock is a clock that starts after what reads it was made.
+type lateClock struct{ *flow.Trusted }
+
+// Close lets go of everything, and of the socket.
+func (s *Server) Close() error {
+	var errs []error
+	for _, l := range []net.Listener{s.socket, s.health} {
+		if l != nil {
+			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(append(errs, s.Demarc.Close())...)
+}
+
+// Run works until ctx ends, and then comes back when what was under way is written down.
+func (s *Server) Run(ctx context.Context) error {
+	may, err := s.Config.approvers()
+	if err != nil {
+		return err
+	}
+	side, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var others sync.WaitGroup
+	k := &counter{desk: deskAt(s.DB, s.Policy, s.clock), may: may, slots: make(chan struct{}, atOnce), decided: s.decided}
+	others.Go(func() { k.serve(side, s.socket) })
+	others.Go(func() { s.clock.Tick(side) })
+	if s.health != nil {
+		h := &http.Server{Handler: http.HandlerFunc(s.tellHealth), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10}
+		others.Go(func() { _ = h.Serve(s.health) })
+		defer h.Close() //nolint:errcheck // nobody is served any more
+	}
+	s.work(ctx)
+	_ = s.socket.Close()
+	if s.health != nil {
+		_ = s.health.Close()
+	}
+	stop()
+	others.Wait()
+	return s.keepTime(context.WithoutCancel(ctx))
+}
+
+// decided wakes the line after a person decided. Who lifts the kill switch has looked at the clock too.
+func (s *Server) decided(q Ask) {
+	if q.Do == Unpause {
+		s.clock.Adopt()
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// How long the loop waits: never longer than longestWait, for what others write into the ledger wakes nobody.
+const (
+	longestWait = 5 * time.Second
+	afterError  = time.Second
+	keepEvery   = time.Minute
+)
+
+// work does what is due, one piece after the other, and waits for the next.
+func (s *Server) work(ctx context.Context) {
+	var kept time.Time
+	for ctx.Err() == nil {
+		if time.Since(kept) >= keepEvery {
+			if err := s.keepTime(ctx); err != nil {
+				s.log.Error("the clock could not be kept", "err", err)
+			}
+			kept = time.Now()
+		}
+		worked, err := s.Line.Step(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		s.note(err)
+		wait := s.pause(ctx, worked, err)
+		if wait <= 0 {
+			continue
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-s.wake:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// pause is how long there is nothing to do.
+func (s *Server) pause(ctx context.Context, worked bool, err error) time.Duration {
+	switch {
+	case err != nil:
+		return afterError / time.Duration(max(s.Config.Clock.Rate/60, 1))
+	case worked:
+		return 0
+	}
+	due, err := s.Line.NextDue(ctx)
+	if err != nil {
+		return afterError
+	}
+	return min(max(s.clock.RealUntil(due), 5*time.Millisecond), longestWait)
+}
+
+func (s *Server) keepTime(ctx context.Context) error { return s.Line.KeepTime(ctx, s.clock.Anchor()) }
+
+func (s *Server) note(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stepped, s.trouble = time.Now(), ""
+	if err != nil {
+		s.trouble = err.Error()
+		s.log.Warn("a piece of work was not done", "err", err)
+	}
+}
+
+// wellFor is how long one step may take before the server counts as stuck: a sweep of a large netblock takes long.
+const wellFor = 2 * time.Hour
+
+// tellHealth answers GET /health: whether the line moves. It tells nothing of any tenant.
+func (s *Server) tellHealth(w http.ResponseWriter, r *http.Request) {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	a, err := netip.ParseAddr(host)
+	if host != "localhost" && (err != nil || !a.IsLoopback()) { // a name that leads here may be another site's
+		http.Error(w, "this answers on loopback alone", http.StatusMisdirectedRequest)
+		return
+	}
+	if r.URL.Path != "/health" || r.Method != http.MethodGet {
+		http.NotFound(w, r)
+		return
+	}
+	s.mu.Lock()
+	body := map[string]any{"status": "ok", "version": Version, "clock_trusted": s.clock.Doubt() == "", "last_step_ok": s.trouble == ""}
+	stuck := time.Since(s.stepped) > wellFor
+	s.mu.Unlock()
+	status := http.StatusOK
+	if stuck {
+		body["status"], status = "stuck", http.StatusServiceUnavailable
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}

@@ -1,0 +1,226 @@
+package serve
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"demarc/internal/fault"
+)
+
+// Bounds of the socket, whoever speaks to it.
+const (
+	longestAsk  = 64 << 10         // bytes of one question
+	longestTold = 16 << 20         // bytes of one answer
+	askTime     = 30 * time.Second // for the whole of one question and its answer
+	atOnce      = 16               // connections; more wait
+)
+
+// answer is what stands on the wire: what came of a decision, or why nothing did.
+type answer struct {
+	Told  Told         `json:"told"`
+	Fault *fault.Fault `json:"fault,omitempty"`
+}
+
+// SocketPath is where a server with this configuration hears decisions.
+func (c *Config) SocketPath() string {
+	if c.Socket == "" {
+		return c.path("demarc.sock")
+	}
+	return c.path(c.Socket)
+}
+
+// uidOf reads an account of this machine, given by its name or its uid.
+func uidOf(account string) (int, error) {
+	if n, err := strconv.Atoi(account); err == nil && n >= 0 {
+		return n, nil
+	}
+	u, err := user.Lookup(account)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(u.Uid)
+}
+
+// nameOf is how the audit log names an account.
+func nameOf(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return "uid " + strconv.Itoa(uid)
+}
+
+// approvers lists the accounts that may decide.
+func (c *Config) approvers() ([]int, error) {
+	if len(c.Approvers) == 0 {
+		return []int{0, os.Getuid()}, nil
+	}
+	var out []int
+	for _, a := range c.Approvers {
+		uid, err := uidOf(a)
+		if err != nil {
+			return nil, fault.New(fault.Config, "there is no account %q on this machine", a)
+		}
+		out = append(out, uid)
+	}
+	return out, nil
+}
+
+// counter is the socket's end of the desk: it knows by the kernel's word who speaks.
+type counter struct {
+	desk    *Desk
+	may     []int
+	decided func(Ask) // told after a decision was written
+	slots   chan struct{}
+	open    sync.WaitGroup
+}
+
+// listen makes the socket. One that a dead server left behind is replaced; one that answers is another server's. It stands in a
+// folder of its owner's: who may speak is decided by uid, so any account may connect.
+func listen(path string) (net.Listener, error) {
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		_ = c.Close()
+		return nil, fault.New(fault.Conflict, "another server answers at %s", path).Hinted("stop it first, or give this one a socket of its own")
+	}
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode().Type() != os.ModeSocket {
+			return nil, fault.New(fault.Config, "%s is in the way: it is no socket", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fault.New(fault.Config, "cannot replace the socket: %w", err)
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fault.New(fault.Config, "cannot listen on the socket: %w", err).Hinted("the folder %s must exist and be writable", filepath.Dir(path))
+	}
+	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // who may decide is the peer's uid, not the file's mode
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// serve hears decisions until the listener is closed, and returns when the last is answered.
+func (k *counter) serve(ctx context.Context, l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				k.open.Wait()
+				return
+			}
+			time.Sleep(100 * time.Millisecond) // out of descriptors: the machine's trouble, and it passes
+			continue
+		}
+		u := c.(*net.UnixConn)
+		uid, err := k.admit(u)
+		if err != nil { // at once: whoever may not decide must not keep others waiting
+			reply(u, Told{}, err)
+			continue
+		}
+		k.slots <- struct{}{}
+		k.open.Go(func() {
+			defer func() { <-k.slots }()
+			k.hear(ctx, u, uid)
+		})
+	}
+}
+
+// admit tells who speaks, if they may.
+func (k *counter) admit(c *net.UnixConn) (int, error) {
+	uid, err := peer(c)
+	if err == nil && !slices.Contains(k.may, uid) {
+		err = fault.New(fault.Refused, "the account %s may not decide here", nameOf(uid)).Hinted("an operator names those who may under approvers in the configuration")
+	}
+	return uid, err
+}
+
+// hear answers one question.
+func (k *counter) hear(ctx context.Context, c *net.UnixConn, uid int) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	_ = c.SetDeadline(time.Now().Add(askTime))
+	told, err := k.decide(ctx, c, nameOf(uid))
+	reply(c, told, err)
+}
+
+// reply ends a conversation.
+func reply(c *net.UnixConn, told Told, err error) {
+	a := answer{Told: told}
+	if err != nil {
+		f, ok := fault.Of(err)
+		if !ok {
+			f = fault.New("internal", "%s", err.Error())
+		}
+		a.Fault = f
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	_ = json.NewEncoder(c).Encode(a)
+	_ = c.Close()
+}
+
+func (k *counter) decide(ctx context.Context, c *net.UnixConn, me string) (Told, error) {
+	var q Ask
+	line, err := bufio.NewReader(io.LimitReader(c, longestAsk)).ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &q)
+	}
+	if err != nil {
+		return Told{}, fault.New(fault.Usage, "the question can not be read: %s", err)
+	}
+	switch q.Do {
+	case Acknowledge, Claim: // the word of an owner, as an operator records it
+		if q.By != "" && q.By != me {
+			me = q.By + ", recorded by " + me
+		}
+	case Approve, Resume, Withdraw, Pause, Unpause, Pending, Preview:
+		if q.By != "" && q.By != me {
+			return Told{}, fault.New(fault.Refused, "the server knows you as %s, not as %q", me, q.By).Hinted("leave --by out: your account of this machine decides")
+		}
+	}
+	q.By = me
+	told, err := k.desk.Decide(ctx, q)
+	for try := 0; fault.Is(err, fault.Conflict) && try < 5; try++ { // the line wrote meanwhile: the decision is held against what is now
+		told, err = k.desk.Decide(ctx, q)
+	}
+	if err == nil && q.Do != Pending && q.Do != Preview {
+		k.decided(q)
+	}
+	return told, err
+}
+
+// ErrNoServer says that no server answers at a socket.
+var ErrNoServer = errors.New("no server answers")
+
+// AskServer puts one question to the server that listens on a socket. ErrNoServer: there is none.
+func AskServer(ctx context.Context, path string, q Ask) (Told, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return Told{}, fmt.Errorf("%w at %s: %w", ErrNoServer, path, err)
+	}
+	defer c.Close() //nolint:errcheck // the answer was read
+	_ = c.SetDeadline(time.Now().Add(askTime + time.Second))
+	if err := json.NewEncoder(c).Encode(q); err != nil {
+		return Told{}, fault.New(fault.Unavailable, "the server at %s hung up: %w", path, err)
+	}
+	var a answer
+	if err := json.NewDecoder(io.LimitReader(c, longestTold)).Decode(&a); err != nil {
+		return Told{}, fault.New(fault.Unavailable, "the server at %s gave no answer: %w", path, err).Hinted("it may have decided all the same: see demarc enforce pending")
+	}
+	if a.Fault != nil {
+		return a.Told, a.Fault
+	}
+	return a.Told, nil
+}
