@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 		_, err = d.Lease(context.Background())
 	}
 	fmt.Println(err)
-	select {}
+	time.Sleep(time.Minute) // it is killed before
 }
 
 // One instance runs on a database. The next one is told who it is, and begins when that one is gone, however it went.
@@ -100,9 +100,12 @@ func killed(t *testing.T, place string) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	for range 200 { // a server learns of the death a moment later
-		_, l, err := leased(t, place)
+		d, l, err := leased(t, place)
 		if err == nil {
 			_ = l.Release()
+		}
+		_ = d.Close()
+		if err == nil {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
