@@ -227,3 +227,32 @@ func TestWhoTheServerIs(t *testing.T) {
 		}
 	}
 }
+
+// The password that the configuration names is enough, and outranks PGPASSFILE.
+func TestThePasswordOfTheConfiguration(t *testing.T) {
+	place, run := server(t)
+	u, _ := url.Parse(place)
+	role := strings.ReplaceAll(u.Path[1:], "demarc_", "known_")
+	run(`CREATE ROLE `+role+` LOGIN PASSWORD '`+canary+`'`, `ALTER DATABASE `+u.Path[1:]+` OWNER TO `+role)
+	t.Cleanup(func() {
+		run(`ALTER DATABASE `+u.Path[1:]+` OWNER TO CURRENT_USER`, `DROP OWNED BY `+role+` CASCADE`, `DROP ROLE `+role)
+	})
+	mine := with(t, place, func(u *url.URL, _ url.Values) { u.User = url.User(role) })
+	for range 2 {
+		d, err := Open(t.Context(), mine, WithPassword(canary))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := d.Lease(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Release(); err != nil {
+			t.Error(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	refused(t, mine, fault.Config, "does not admit this user", "PGPASSFILE", WithPassword("not "+canary))
+}
