@@ -9,7 +9,7 @@ RACE ?=
 
 .PHONY: help
 help: ## what there is (needs nothing)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## the whole story on this machine, with a page on 127.0.0.1:8600 (needs Go; ARGS=--once ends by itself)
@@ -44,6 +44,21 @@ crash: ## kill -9 at every commit and every outside call of story a (needs Go, L
 db: ## store, line, faults and crash exam on PostgreSQL (needs Go, Linux, and Debian's postgresql or root to install it; about 5 minutes)
 	@test/db/run
 
+SCENARIO ?= campus
+
 .PHONY: real
-real: ## the line on a real OpenStack on this machine (needs root, Debian 12, its package mirrors; installs, starts and stops it)
-	@test/real/run
+real: ## the line on a real OpenStack on this machine (needs root, Debian 12, its package mirrors; brings the cloud up and down unless it is up)
+	@test/cloudlab/with-cloud campus test/real/run
+
+.PHONY: cloud
+cloud: ## the test cloud itself: a second scenario up, held against its file, and gone without a trace (needs what real needs, and no cloud up)
+	@test/cloudlab/check
+
+.PHONY: cloud-up
+cloud-up: ## the test cloud, to stay until cloud-down (needs what real needs; SCENARIO=campus or another of test/cloudlab/scenarios)
+	@test/cloudlab/with-cloud --keep $(SCENARIO) test/cloudlab/testbed hosts
+
+.PHONY: cloud-down
+cloud-down: ## take the test cloud down (needs root)
+	@[ "$$(id -u)" = 0 ] || { echo "make cloud-down needs root"; exit 3; }
+	@test/cloudlab/testbed down

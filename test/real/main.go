@@ -1,8 +1,8 @@
 // Command real runs the line, from inventory to the mailed notice and the proven fix, against a real OpenStack.
 //
-// The cloud is the one that test/cloudlab/testbed brings up: Keystone, Nova and Neutron with enforced security groups,
-// servers that are network namespaces with real daemons in them, and a vantage point on the internet. Nothing is changed in the
-// cloud: the line has no actor. One weakness is closed on its host, as an owner would.
+// The cloud is the one that test/cloudlab/testbed brings up from the scenario campus: Keystone, Nova and Neutron with
+// enforced security groups, servers that are network namespaces with real daemons in them, and a vantage point on the
+// internet. Nothing is changed in the cloud: the line has no actor. One weakness is closed on its host, as an owner would.
 package main
 
 import (
@@ -61,17 +61,27 @@ type tally struct {
 	Wrong     int `json:"wrong"`
 }
 
+// servers is how many the scenario campus has.
+const servers = 14
+
 // expected is what is really wrong in the testbed, seen from the internet: server, then the checks that must find it.
 var expected = map[string][]string{
 	"portal":   {"redis-unauth", "tls-expired"},
 	"nofilter": {"redis-unauth"},
+	"cache2":   {"redis-unauth"},
+	"mover1":   {"redis-unauth"},
+	"legacy":   {"telnet-exposed"},
 	"oldbox":   {"telnet-exposed"},
 	"tarpit":   {"tarpit-host"},
 	"blocker":  {flow.CheckBlocked},
 }
 
 // owners is whom Keystone says to tell.
-var owners = map[string]string{"portal": "bruno@genomics.example", "nofilter": "carol@teaching.example", "oldbox": "carol@teaching.example", "tarpit": "carol@teaching.example", "blocker": "bruno@genomics.example"}
+var owners = map[string]string{
+	"cache2": "alice@astro.example", "mover1": "alice@astro.example",
+	"portal": "bruno@genomics.example", "blocker": "bruno@genomics.example", "legacy": "bruno@genomics.example",
+	"nofilter": "carol@teaching.example", "oldbox": "carol@teaching.example", "tarpit": "carol@teaching.example",
+}
 
 const config = `database: real.db
 policy_url: https://probing.cloud.example/
@@ -193,7 +203,7 @@ func (e *exam) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.must(len(names) == 10, "the inventory has %d servers, the cloud 10", len(names))
+	e.must(len(names) == servers, "the inventory has %d servers, the cloud %d", len(names), servers)
 	fs, err := e.d.DB.Findings(ctx, access.Operator(), finding.Filter{})
 	if err != nil {
 		return err

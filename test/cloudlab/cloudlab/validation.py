@@ -1,0 +1,154 @@
+"""Whether a scenario's parts fit together: every name refers to something, every address lies where it should and is held once."""
+from . import daemons
+from .scenario import NAME, RESERVED
+
+LINK = 12  # a provider network and a vantage point are links and bridges too, whose names are short
+
+
+def references(scenario, mistakes):
+    check = Check(scenario, mistakes)
+    check.names()
+    check.world()
+    for project in scenario.projects.values():
+        check.project(project)
+    for server in scenario.servers.values():
+        check.server(server)
+    check.expectations()
+
+
+class Check:
+    def __init__(self, scenario, mistakes):
+        self.scenario, self.mistakes, self.holders = scenario, mistakes, {}
+
+    def wrong(self, place, text):
+        self.mistakes.append(f"{place}: {text}")
+
+    def refers(self, place, name, known, what):
+        if name not in known:
+            self.wrong(place, f"there is no {what} {name}; there are {', '.join(sorted(map(str, known))) or 'none'}")
+        return name in known
+
+    def holds(self, place, address, subnets):
+        """An address lies in one of these subnets, and nobody else has it."""
+        if not any(address in s.cidr for s in subnets):
+            self.wrong(place, f"{address} is outside {', '.join(str(s.cidr) for s in subnets) or 'every subnet'}")
+        before = self.holders.setdefault(address, place)
+        if before != place:
+            self.wrong(place, f"{address} is held by {before} already")
+
+    def names(self):
+        """Names that must be different because they share one space: namespaces and links, users, networks, subnets."""
+        s = self.scenario
+        spaces = [("link", [("vantages", n) for n in s.vantages] + [("networks", n) for n in s.providers]),
+                  ("account", [(f"projects.{p.name}", p.name) for p in s.projects.values()] +
+                   [(f"projects.{p.name}.users", u) for p in s.projects.values() for u in p.users]),
+                  ("network", [("networks", n) for n in s.providers] + [(f"projects.{p.name}.networks", n) for p in s.projects.values() for n in p.networks])]
+        for what, found in spaces:
+            seen = set()
+            for place, name in found:
+                if name in seen or name in RESERVED:
+                    self.wrong(f"{place}.{name}" if not place.endswith("." + name) else place, f"the {what} name is taken")
+                if what == "link" and len(name) > LINK:
+                    self.wrong(f"{place}.{name}", f"the name has more than {LINK} characters")
+                seen.add(name)
+
+    def world(self):
+        s = self.scenario
+        for vantage in s.vantages.values():
+            place = f"vantages.{vantage.name}"
+            families = {a.version for a in vantage.addresses}
+            if families != {e.version for e in vantage.edge} or len(vantage.edge) != len(families):
+                self.wrong(place + ".edge", "needs one address for each family of the vantage point's addresses")
+            for a in vantage.addresses:
+                if not any(a.ip in e.network for e in vantage.edge):
+                    self.wrong(place + ".addresses", f"{a} is outside the edge's network")
+        if len(s.vantages) > 10:
+            self.wrong("vantages", "at most 10")
+        have = {a.ip for v in s.vantages.values() for a in v.addresses}
+        for scanner in s.scanners:
+            self.refers("scanners", scanner, have, "vantage point's address")
+        for number, ends in enumerate(s.no_route):
+            for end in ends:
+                self.refers(f"no_route[{number}]", end, {*s.vantages, *s.providers}, "vantage point or provider network")
+        for network in s.providers.values():
+            self.subnets(f"networks.{network.name}", network)
+            for subnet in network.subnets.values():
+                if not subnet.gateway:
+                    self.wrong(f"networks.{network.name}.subnets.{subnet.name}.gateway", "is missing: it is the edge's address")
+
+    def subnets(self, place, network):
+        for subnet in network.subnets.values():
+            where = f"{place}.subnets.{subnet.name}"
+            if subnet.gateway:
+                self.holds(where + ".gateway", subnet.gateway, [subnet])
+            for end in subnet.pool or []:
+                if end not in subnet.cidr:
+                    self.wrong(where + ".pool", f"{end} is outside {subnet.cidr}")
+
+    def project(self, project):
+        place = f"projects.{project.name}"
+        for network in project.networks.values():
+            self.subnets(f"{place}.networks.{network.name}", network)
+        own = {s.name for n in project.networks.values() for s in n.subnets.values()}
+        for router in project.routers.values():
+            where = f"{place}.routers.{router.name}"
+            for name in router.subnets:
+                self.refers(where + ".subnets", name, own, "subnet")
+            if self.refers(where + ".network", router.network, self.scenario.providers, "provider network"):
+                for address in router.addresses:
+                    self.holds(where + ".addresses", address, self.scenario.providers[router.network].subnets.values())
+        for group, rules in project.groups.items():
+            if not NAME.match(group):
+                self.wrong(f"{place}.groups.{group}", "a name is lower-case letters, digits and hyphens")
+            self.rules(f"{place}.groups.{group}", project, rules)
+        for volume in project.volumes.values():
+            self.refers(f"{place}.volumes.{volume.name}.owner", volume.owner, project.users, "user")
+
+    def rules(self, place, project, rules):
+        for rule in rules:
+            if rule.group:
+                self.refers(place, rule.group, project.groups, "group")
+            if rule.addresses:
+                self.refers(place, rule.addresses, project.address_groups, "address group")
+
+    def server(self, server):
+        place = f"servers.{server.name}"
+        if not self.refers(place + ".project", server.project, self.scenario.projects, "project"):
+            return
+        project = self.scenario.projects[server.project]
+        open_to_it = {**self.scenario.providers, **project.networks}
+        for number, nic in enumerate(server.nics):
+            where = f"{place}.nics[{number}]"
+            if self.refers(where + ".network", nic.network, open_to_it, "network of the provider's or the project's"):
+                for address in nic.addresses:
+                    self.holds(where + ".addresses", address, open_to_it[nic.network].subnets.values())
+            for group in nic.groups:
+                self.refers(where + ".groups", group, project.groups, "group")
+            if nic.groups and not nic.port_security:
+                self.wrong(where, "without port security a port has no groups")
+        if server.floating:
+            outside = [r.network for r in project.routers.values() if r.network in self.scenario.providers]
+            self.holds(place + ".floating", server.floating, [s for n in outside for s in self.scenario.providers[n].subnets.values()])
+        ports = [daemons.split(service) for service in server.services]
+        if len({port for _, port in ports}) != len(ports):
+            self.wrong(place + ".services", "two services share a port")
+
+    def expectations(self):
+        s = self.scenario
+        reachable = set(s.reachable())
+        for number, view in enumerate(s.expect.views):
+            place = f"expect.seen[{number}]"
+            if self.refers(place + ".from", view.vantage, s.vantages, "vantage point") and view.source:
+                self.refers(place + ".source", view.source, {a.ip for a in s.vantages[view.vantage].addresses}, "address of that vantage point")
+            for address, ports in view.open.items():
+                self.refers(place + ".open", address, reachable, "reachable address")
+                for port in ports:
+                    self.refers(f"{place}.open.{address}", port, s.expect.ports, "port in expect.ports")
+        for number, trial in enumerate(s.expect.trials):
+            place = f"expect.enforced[{number}]"
+            self.refers(place + ".from", trial.vantage, s.vantages, "vantage point")
+            self.refers(place + ".address", trial.address, reachable, "reachable address")
+            if self.refers(place + ".project", trial.project, s.projects, "project"):
+                self.refers(place + ".group", trial.group, s.projects[trial.project].groups, "group")
+            if not trial.rule.cidr:
+                self.wrong(place + ".rule", "must name a prefix")
