@@ -99,3 +99,29 @@ func TestTheGoodConfigurationIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The database is a path beside the file or a URL as it stands; the heads of its log are never in it.
+func TestWhereTheDatabaseAndItsHeadsAre(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct{ database, more, place, heads string }{
+		{"demarc.db", "", dir + "/demarc.db", dir + "/demarc.db.heads"},
+		{"/var/lib/x.db", "", "/var/lib/x.db", "/var/lib/x.db.heads"},
+		{"demarc.db", "\naudit_heads: /mnt/other/heads", dir + "/demarc.db", "/mnt/other/heads"},
+		{"postgres://d@h:5433/demarc?sslrootcert=ca.pem", "\ndatabase_password_file: secret", "postgres://d@h:5433/demarc?sslrootcert=ca.pem", dir + "/demarc.heads"},
+		{"postgresql://d@h/demarc", "\naudit_heads: heads/of.log", "postgresql://d@h/demarc", dir + "/heads/of.log"},
+	} {
+		for file, text := range map[string]string{"demarc.yaml": strings.Replace(goodConfig, "demarc.db", c.database+c.more, 1), "policy.yaml": string(policy.DefaultYAML()), "secret": "x\n"} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		conf, _, err := Load(filepath.Join(dir, "demarc.yaml"))
+		if err != nil {
+			t.Errorf("%s: %v", c.database, err)
+			continue
+		}
+		if conf.DatabasePath() != c.place || conf.HeadsPath() != c.heads {
+			t.Errorf("%s: %s, %s", c.database, conf.DatabasePath(), conf.HeadsPath())
+		}
+	}
+}

@@ -114,55 +114,48 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	}
 	defer server.Close() //nolint:errcheck // likewise
-	var lost sync.Once
-	answers := make(chan []byte)
-	deaf := make(chan struct{}) // closed when answers are no longer passed on
-	go func() {
-		defer close(answers)
-		defer func() {
-			select {
-			case <-deaf:
-			default:
-				_ = client.Close()
-			}
-		}()
-		for b := make([]byte, 64<<10); ; {
-			n, err := server.Read(b)
-			if err != nil {
-				return
-			}
-			select {
-			case <-deaf:
-				answers <- b[:n]
-				return
-			default:
-			}
-			if _, err := client.Write(b[:n]); err != nil {
-				return
-			}
-		}
-	}()
+	deaf, answered := make(chan struct{}), make(chan struct{})
+	go answer(client, server, deaf, answered)
 	for b := make([]byte, 64<<10); ; {
 		n, err := client.Read(b)
 		if err != nil {
 			return
 		}
-		switch p.take(b[:n]) {
-		case BeforeCommit:
+		cut := p.take(b[:n])
+		if cut == BeforeCommit {
 			return
-		case AfterCommit:
-			lost.Do(func() { close(deaf) })
-			_, _ = server.Write(b[:n])
+		}
+		if cut == AfterCommit {
+			close(deaf)
+		}
+		if _, err := server.Write(b[:n]); err != nil || cut == AtCommit {
+			return
+		}
+		if cut == AfterCommit {
 			select {
-			case <-answers: // it has committed
+			case <-answered: // it has committed
 			case <-time.After(10 * time.Second):
 			}
 			return
-		case AtCommit:
-			_, _ = server.Write(b[:n])
-			return
 		}
-		if _, err := server.Write(b[:n]); err != nil {
+	}
+}
+
+// answer passes on what the server says, until the client is to be deaf to it: then it only tells that there was an answer.
+func answer(client, server net.Conn, deaf <-chan struct{}, answered chan<- struct{}) {
+	defer close(answered)
+	for b := make([]byte, 64<<10); ; {
+		n, err := server.Read(b)
+		select {
+		case <-deaf:
+			return
+		default:
+		}
+		if err == nil {
+			_, err = client.Write(b[:n])
+		}
+		if err != nil {
+			_ = client.Close()
 			return
 		}
 	}
