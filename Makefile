@@ -40,6 +40,10 @@ lint: ## golangci-lint with .golangci.yml (needs golangci-lint v2 on PATH)
 crash: ## kill -9 at every commit and every outside call of story a (needs Go, Linux; about 5 minutes)
 	@go run ./test/crash
 
+.PHONY: db
+db: ## store, line, faults and crash exam on PostgreSQL (needs Go, Linux, and Debian's postgresql or root to install it; about 5 minutes)
+	@test/db/run
+
 SCENARIO ?= campus
 
 .PHONY: real

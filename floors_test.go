@@ -53,7 +53,7 @@ var rooms = []room{
 	{judgement, "casework/gate", "re-proves everything before each act on a tenant's machine", "W casework", ""},
 	{judgement, "casework/notice", "decides who is told what, in which words", "W casework", ""},
 
-	{hands, "store", "keeps everything that must survive", "W casework", "modernc.org/sqlite github.com/google/uuid"},
+	{hands, "store", "keeps everything that must survive", "W casework", "modernc.org/sqlite github.com/jackc/pgx/v5 github.com/google/uuid"},
 	{hands, "store/storetest", "is the exam every store takes", "W casework", ""},
 	{hands, "wire", "is the road to every vantage point", "probe fault", ""},
 	{hands, "scan", "asks endpoints what they are, politely", "probe untrusted fault detect/service", "golang.org/x/sys golang.org/x/time"},

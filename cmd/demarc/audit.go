@@ -29,11 +29,11 @@ Exit status: 0 every entry verifies, 1 the log was changed, 2 usage, 3 could not
 		Example: "  demarc audit verify --db demarc.db\n  demarc audit verify --db demarc.db --heads /mnt/other/demarc.heads --output json",
 		Args:    checkArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			path, _, err := r.path()
+			path, conf, err := r.path()
 			if err != nil {
 				return err
 			}
-			return r.with(c.Context(), func(db *store.DB) error { return verifyAudit(c, &r, db, path, heads) })
+			return r.with(c.Context(), func(db *store.DB) error { return verifyAudit(c, &r, db, headsOf(path, conf), heads) })
 		},
 	}
 	verify.Flags().StringVar(&heads, "heads", "", "`file` of heads kept outside (default: beside the database, when it is there)")
@@ -56,8 +56,8 @@ type verified struct {
 	Problems []audit.Problem `json:"problems"`
 }
 
-func verifyAudit(c *cobra.Command, r *reading, db *store.DB, path, heads string) error {
-	known, err := knownHeads(path, heads) // before the log: a log that is written to meanwhile only grows
+func verifyAudit(c *cobra.Command, r *reading, db *store.DB, beside, heads string) error {
+	known, err := knownHeads(beside, heads) // before the log: a log that is written to meanwhile only grows
 	if err != nil {
 		return err
 	}
@@ -100,11 +100,11 @@ func writeVerified(c *cobra.Command, r *reading, v verified) error {
 	return err
 }
 
-// knownHeads reads the heads kept outside the database.
-func knownHeads(db, path string) ([]audit.Head, error) {
+// knownHeads reads the heads kept outside the database: in the file that is named, else in the usual one, where there is one.
+func knownHeads(usual, path string) ([]audit.Head, error) {
 	beside := path == ""
 	if beside {
-		path = db + ".heads"
+		path = usual
 	}
 	data, err := os.ReadFile(path)
 	if beside && errors.Is(err, os.ErrNotExist) {

@@ -63,13 +63,13 @@ func (r *reading) showing(c *cobra.Command) {
 // flags adds the flags of a command that reads the database.
 func (r *reading) flags(c *cobra.Command) {
 	r.showing(c)
-	c.PersistentFlags().StringVar(&r.db, "db", os.Getenv("DEMARC_DB"), "database `file` (or DEMARC_DB)")
+	c.PersistentFlags().StringVar(&r.db, "db", "", "database `file`, or postgres://user@host/database (or DEMARC_DB)")
 	c.PersistentFlags().StringVar(&r.config, "config", "", "configuration `file`; names the database too")
 	_ = c.MarkPersistentFlagFilename("config", "yaml", "yml")
 	_ = c.MarkPersistentFlagFilename("db")
 }
 
-// path is the database's file. The configuration is read when there is one.
+// path is the database's file or URL. The configuration is read when there is one.
 func (r *reading) path() (string, *serve.Config, error) {
 	var conf *serve.Config
 	if r.config != "" {
@@ -77,6 +77,9 @@ func (r *reading) path() (string, *serve.Config, error) {
 		if conf, _, err = serve.Load(r.config); err != nil {
 			return "", nil, err
 		}
+	}
+	if r.db == "" {
+		r.db = os.Getenv("DEMARC_DB") // not as the flag's default, which help would show
 	}
 	switch {
 	case r.db != "":
@@ -92,15 +95,39 @@ func (r *reading) with(ctx context.Context, do func(*store.DB) error) error {
 	if _, err := r.location(); err != nil {
 		return err
 	}
-	path, _, err := r.path()
+	path, conf, err := r.path()
 	if err != nil {
 		return err
 	}
-	db, err := store.OpenReader(ctx, path)
+	db, err := store.OpenReader(ctx, path, opening(path, conf)...)
 	if err != nil {
 		return err
 	}
 	return errors.Join(do(db), db.Close())
+}
+
+// opening is how a database is opened: with the configuration's password, where it is the one that the configuration names.
+func opening(path string, conf *serve.Config) []store.Option {
+	var out []store.Option
+	if conf != nil && path == conf.DatabasePath() {
+		out = append(out, conf.Password())
+	}
+	if heads := headsOf(path, conf); heads != "" {
+		out = append(out, store.WithHeads(store.HeadFile(heads)))
+	}
+	return out
+}
+
+// headsOf is the file of the audit log's heads: the configuration's for the database that it names, else beside the file. A server
+// that is named by its URL alone has none.
+func headsOf(path string, conf *serve.Config) string {
+	switch {
+	case conf != nil && path == conf.DatabasePath():
+		return conf.HeadsPath()
+	case store.IsURL(path):
+		return ""
+	}
+	return path + ".heads"
 }
 
 // location is the zone that times are shown in.

@@ -99,7 +99,7 @@ func (r *reading) decide(ctx context.Context, q serve.Ask) (serve.Told, error) {
 	if (q.Do == serve.Pause || q.Do == serve.Unpause) && q.By == "" {
 		q.By = login()
 	}
-	return serve.DecideAlone(ctx, path, rules, q)
+	return serve.DecideAlone(ctx, path, rules, q, opening(path, conf)...)
 }
 
 // mailFile is a mail with its words.

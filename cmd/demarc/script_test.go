@@ -21,6 +21,7 @@ import (
 	"demarc/internal/flow"
 	"demarc/internal/probe"
 	"demarc/internal/store"
+	"demarc/internal/store/storetest"
 	"demarc/internal/untrusted"
 )
 
@@ -44,8 +45,14 @@ func TestScript(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DEMARC_DB", "")
 			e.Setenv("TZ", "UTC")
+			if storetest.Admin() != "" { // a database of each script's own
+				e.Setenv("ADMIN", storetest.Admin())
+				e.Setenv("PLACE", storetest.Fresh(t, ""))
+				e.Setenv("PGPASSFILE", os.Getenv("PGPASSFILE"))
+			}
 			return nil
 		},
+		Condition: func(what string) (bool, error) { return what == "postgres" && storetest.Admin() != "", nil },
 	})
 }
 
@@ -71,7 +78,11 @@ func makeLedger(ctx context.Context, kind, path string) (err error) {
 		_, err = h.ExecContext(ctx, query)
 		return errors.Join(err, h.Close())
 	}
-	db, err := store.Open(ctx, path, store.WithHeads(store.HeadFile(path+".heads")))
+	var opts []store.Option
+	if !store.IsURL(path) {
+		opts = append(opts, store.WithHeads(store.HeadFile(path+".heads")))
+	}
+	db, err := store.Open(ctx, path, opts...)
 	if err != nil {
 		return err
 	}

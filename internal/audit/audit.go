@@ -81,6 +81,7 @@ type Stored struct {
 // Leaf is one stored entry.
 type Leaf struct {
 	Seq  int64
+	Case string // under which it is found; the entry itself must say the same
 	Data []byte
 }
 
@@ -97,6 +98,8 @@ func Verify(s Stored) []Problem {
 		var e Entry
 		if err := json.Unmarshal(l.Data, &e); err != nil || e.Seq != seq {
 			out = append(out, Problem{seq, "the entry does not carry its own number"})
+		} else if e.Case != l.Case {
+			out = append(out, Problem{seq, "the entry is filed under another case than it names"})
 		}
 		first, add, err := Append(seq, l.Data, tree)
 		if err != nil {

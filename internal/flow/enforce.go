@@ -304,7 +304,11 @@ func (l *Line) refuse(ctx context.Context, a attempt, blocks []string) error {
 	h.Detail = strings.Join(blocks, "; ")
 	d.say(h)
 	d.apply(a.ds, casework.Refused{Blocks: blocks})
-	return d.commit(ctx)
+	err := d.commit(ctx)
+	if err != nil {
+		l.putOff("enforce "+a.ds.Case.ID, err) // or the machine would be probed anew at once, and again
+	}
+	return err
 }
 
 // attempt asks the gate once more at the very moment, writes the intent down, acts, and writes down what came of it.
@@ -326,6 +330,7 @@ func (l *Line) attempt(ctx context.Context, a attempt) error {
 	d.disarm(a.ds.Case.ID, casework.TimerEnforce)
 	d.intend(a.ds.Case, act, "approved by "+strings.Join(act.By, ", "))
 	if err := d.commit(ctx); err != nil {
+		l.putOff("enforce "+a.ds.Case.ID, err)
 		return err
 	}
 	act.Version++

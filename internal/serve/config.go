@@ -22,9 +22,11 @@ import (
 
 // Config is the operator's file. Every secret is named by the file that holds it.
 type Config struct {
-	Database   string            `yaml:"database"`   // path of the SQLite file
-	Policy     string            `yaml:"policy"`     // path of the policy; empty: the default policy, which is a dry run
-	PolicyURL  string            `yaml:"policy_url"` // the page that says why we probe; stands in every probe and mail
+	Database   string            `yaml:"database"`               // path of a SQLite file, or postgres://user@host/database
+	DBPassword string            `yaml:"database_password_file"` // for PostgreSQL; without it PGPASSFILE is read
+	AuditHeads string            `yaml:"audit_heads"`            // file of the audit log's heads; default: the SQLite file's name with .heads, or demarc.heads beside this file
+	Policy     string            `yaml:"policy"`                 // path of the policy; empty: the default policy, which is a dry run
+	PolicyURL  string            `yaml:"policy_url"`             // the page that says why we probe; stands in every probe and mail
 	Cloud      Cloud             `yaml:"cloud"`
 	Enforce    Enforcement       `yaml:"enforcement"`
 	Netblocks  []policy.Netblock `yaml:"netblocks"`
@@ -39,7 +41,8 @@ type Config struct {
 	Health     string            `yaml:"health"`    // address on loopback that tells whether the server works; empty: none
 	Clock      Clock             `yaml:"clock"`
 
-	dir string // of the file: relative paths count from there
+	dir        string // of the file: relative paths count from there
+	dbPassword string
 }
 
 // Cloud says which cloud, and as whom.
@@ -201,6 +204,9 @@ func (c *Config) check(file string, data []byte) error {
 			return err
 		}
 	}
+	if err := c.database(at); err != nil {
+		return err
+	}
 	for _, a := range []struct{ path, value string }{{"$.mail.from", c.Mail.From}, {"$.mail.provider", c.Mail.Provider}, {"$.mail.operators", c.Mail.Operators}} {
 		if _, ok := notice.CheckAddress(a.value); !ok {
 			return at(a.path, fault.New(fault.Config, "%q is not a plain mail address", a.value).Hinted("write name@example.org"))
@@ -312,6 +318,7 @@ func (c *Config) secrets(file string, data []byte) error {
 		at, path string
 		to       *string
 	}{
+		{"$.database_password_file", c.DBPassword, &c.dbPassword},
 		{"$.cloud.password_file", c.Cloud.PasswordFile, &c.Cloud.password},
 		{"$.cloud.application_credential_secret_file", c.Cloud.CredentialFile, &c.Cloud.appSecret},
 		{"$.enforcement.application_credential_secret_file", c.Enforce.CredentialFile, &c.Enforce.appSecret},
@@ -330,9 +337,6 @@ func (c *Config) secrets(file string, data []byte) error {
 	}
 	return nil
 }
-
-// headsPath is where the heads of the audit log are kept, outside the database.
-func (c *Config) headsPath() string { return c.path(c.Database) + ".heads" }
 
 func (c *Config) contracts() []duty.Contract {
 	out := make([]duty.Contract, len(c.Contracts))

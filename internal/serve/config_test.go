@@ -41,8 +41,14 @@ func TestAConfigurationIsRefusedWithItsPlace(t *testing.T) {
 		"not a time":          {"2026-01-01T00:00:00Z", "yesterday", "demarc.yaml:10:50", `"yesterday" is not a time`, "2026-01-31T00:00:00Z"},
 		"contract type":       {"type: standard", "type: golden", "demarc.yaml:10:19", "unknown contract type", "standard"},
 		"mail.tls":            {"tls: none", "tls: maybe", "demarc.yaml:11:31", `unknown mail.tls "maybe"`, "required, opportunistic, none"},
-		"unknown key":         {"database:", "databse:", "demarc.yaml:1:1", `unknown field "databse"`, "accepted here: database, policy, policy_url"},
+		"unknown key":         {"database:", "databse:", "demarc.yaml:1:1", `unknown field "databse"`, "accepted here: database, database_password_file, audit_heads, policy"},
 		"unknown key within":  {"zone: internet,", "zome: internet,", "demarc.yaml:8:15", `unknown field "zome"`, "name, zone, sources"},
+		"password in a URL":   {"demarc.db", "postgres://d:canary@h/demarc", "demarc.yaml:1:11", "has a password in it", "database_password_file"},
+		"password below":      {"demarc.db", "postgresql://d@h/demarc?password=canary", "demarc.yaml:1:11", "has a password in it", "database_password_file"},
+		"password in a ruin":  {"demarc.db", "postgres://d:can%ary@h/demarc", "demarc.yaml:1:11", "cannot be read", "postgres://user@host:5432/database"},
+		"no database named":   {"demarc.db", "postgres://d@h", "demarc.yaml:1:11", "names no database", "postgres://user@host:5432/database"},
+		"password of a file":  {"demarc.db", "demarc.db\ndatabase_password_file: secret", "demarc.yaml:2:25", "a SQLite file has no password", "postgres://"},
+		"no password file":    {"demarc.db", "postgres://d@h/demarc\ndatabase_password_file: gone", "demarc.yaml:2:25", "cannot read the secret", "must exist"},
 		"protocol":            {"proto: tcp", "proto: tpc", "demarc.yaml:14:35", `unknown protocol "tpc"`, "tcp, udp, icmp"},
 		"port without proto":  {"proto: tcp, ", "", "demarc.yaml:14:", "a port needs proto", ""},
 		"missing":             {"policy_url: https://cloud.example/probing\n", "", "demarc.yaml", "policy_url is missing", ""},
@@ -75,6 +81,9 @@ func TestAConfigurationIsRefusedWithItsPlace(t *testing.T) {
 			if f.Code != fault.Config || !strings.HasPrefix(strings.TrimPrefix(f.At.String(), dir+"/"), c.place) || !strings.Contains(f.Message, c.want) || !strings.Contains(f.Hint, c.hint) {
 				t.Errorf("got %v, want %s: %s (%s)", err, c.place, c.want, c.hint)
 			}
+			if strings.Contains(err.Error(), "can") && strings.Contains(err.Error(), "ary") {
+				t.Errorf("the password is in the message: %v", err)
+			}
 		})
 	}
 }
@@ -88,5 +97,31 @@ func TestTheGoodConfigurationIsRead(t *testing.T) {
 	}
 	if _, _, err := Load(filepath.Join(dir, "demarc.yaml")); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The database is a path beside the file or a URL as it stands; the heads of its log are never in it.
+func TestWhereTheDatabaseAndItsHeadsAre(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct{ database, more, place, heads string }{
+		{"demarc.db", "", dir + "/demarc.db", dir + "/demarc.db.heads"},
+		{"/var/lib/x.db", "", "/var/lib/x.db", "/var/lib/x.db.heads"},
+		{"demarc.db", "\naudit_heads: /mnt/other/heads", dir + "/demarc.db", "/mnt/other/heads"},
+		{"postgres://d@h:5433/demarc?sslrootcert=ca.pem", "\ndatabase_password_file: secret", "postgres://d@h:5433/demarc?sslrootcert=ca.pem", dir + "/demarc.heads"},
+		{"postgresql://d@h/demarc", "\naudit_heads: heads/of.log", "postgresql://d@h/demarc", dir + "/heads/of.log"},
+	} {
+		for file, text := range map[string]string{"demarc.yaml": strings.Replace(goodConfig, "demarc.db", c.database+c.more, 1), "policy.yaml": string(policy.DefaultYAML()), "secret": "x\n"} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		conf, _, err := Load(filepath.Join(dir, "demarc.yaml"))
+		if err != nil {
+			t.Errorf("%s: %v", c.database, err)
+			continue
+		}
+		if conf.DatabasePath() != c.place || conf.HeadsPath() != c.heads {
+			t.Errorf("%s: %s, %s", c.database, conf.DatabasePath(), conf.HeadsPath())
+		}
 	}
 }

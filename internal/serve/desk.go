@@ -40,8 +40,8 @@ func deskAt(db *store.DB, p *policy.Policy, c flow.Clock) *Desk {
 
 // DecideAlone takes a decision to a database that no server answers for. Nothing but what is asked is written, and what only
 // looks needs no right to write.
-func DecideAlone(ctx context.Context, path string, p *policy.Policy, q Ask) (t Told, err error) {
-	db, err := store.OpenReader(ctx, path) // refuses what is no database of ours before anything is written
+func DecideAlone(ctx context.Context, path string, p *policy.Policy, q Ask, opts ...store.Option) (t Told, err error) {
+	db, err := store.OpenReader(ctx, path, opts...) // refuses what is no database of ours before anything is written
 	if err != nil {
 		return t, err
 	}
@@ -49,7 +49,7 @@ func DecideAlone(ctx context.Context, path string, p *policy.Policy, q Ask) (t T
 		if err := db.Close(); err != nil {
 			return t, err
 		}
-		if db, err = store.Open(ctx, path, store.WithHeads(store.HeadFile(path+".heads"))); err != nil {
+		if db, err = store.Open(ctx, path, opts...); err != nil {
 			return t, err
 		}
 	}
@@ -287,9 +287,6 @@ func standing(ctx context.Context, db *store.DB) (flow.Clock, error) {
 	}
 	return flow.NewLeaping(max(at, now)), nil
 }
-
-// DatabasePath is the file of the database.
-func (c *Config) DatabasePath() string { return c.path(c.Database) }
 
 // Viewpoint is a vantage point as the computation of reach sees it.
 type Viewpoint struct {

@@ -2,8 +2,6 @@ package serve_test
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -16,54 +14,18 @@ import (
 	"sync"
 	"testing"
 
-	_ "modernc.org/sqlite"
-
 	"demarc/internal/casework"
 	"demarc/internal/finding"
 	"demarc/internal/lab"
 	"demarc/internal/serve"
+	"demarc/internal/store/storetest"
 )
 
 // sums gives the number of rows and a checksum of every table.
 func (e *exam) sums() map[string]string {
 	e.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(e.dir, "demarc.db")+"?mode=ro&_pragma=query_only(ON)")
+	out, err := storetest.Sums(e.t.Context(), e.place)
 	e.must(err)
-	defer func() { e.must(db.Close()) }()
-	tables := column(e, db, `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`)
-	out := map[string]string{}
-	for _, table := range tables {
-		rows, err := db.QueryContext(e.t.Context(), `SELECT * FROM `+table+` ORDER BY 1, 2`)
-		e.must(err)
-		names, err := rows.Columns()
-		e.must(err)
-		h, n := sha256.New(), 0
-		for ; rows.Next(); n++ {
-			vals, at := make([]any, len(names)), make([]any, len(names))
-			for i := range vals {
-				at[i] = &vals[i]
-			}
-			e.must(rows.Scan(at...))
-			fmt.Fprintf(h, "%q\n", vals)
-		}
-		e.must(rows.Err())
-		e.must(rows.Close())
-		out[table] = fmt.Sprintf("%d rows, %s", n, hex.EncodeToString(h.Sum(nil)[:6]))
-	}
-	return out
-}
-
-func column(e *exam, db *sql.DB, query string) []string {
-	rows, err := db.QueryContext(e.t.Context(), query)
-	e.must(err)
-	defer func() { e.must(rows.Close()) }()
-	var out []string
-	for rows.Next() {
-		var s string
-		e.must(rows.Scan(&s))
-		out = append(out, s)
-	}
-	e.must(rows.Err())
 	return out
 }
 

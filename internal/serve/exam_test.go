@@ -29,6 +29,7 @@ import (
 	"demarc/internal/probe"
 	"demarc/internal/serve"
 	"demarc/internal/serve/demo"
+	"demarc/internal/store/storetest"
 	"demarc/internal/wire"
 )
 
@@ -97,6 +98,7 @@ type plot struct {
 	log      *slog.Logger
 	http     func(http.RoundTripper) http.RoundTripper
 	wrap     func(*exam, *flow.Config)
+	through  func(place string) string // the way to the database
 	heard    func(*exam, flow.Happening)
 }
 
@@ -108,6 +110,8 @@ type exam struct {
 	d     *serve.Demarc
 	clock *flow.Leaping
 	dir   string
+	place string  // of the database: the file in dir, or a database of its own on the server that is examined
+	way   string  // to it, as the configuration says
 	errs  []error // what Step said
 
 	mu    sync.Mutex
@@ -129,6 +133,11 @@ func open(t *testing.T, p plot) *exam {
 	}
 	t.Cleanup(w.Close)
 	e := &exam{t: t, plot: p, w: w, clock: flow.NewLeaping(begins.UnixMicro()), dir: t.TempDir()}
+	e.place = storetest.Fresh(t, filepath.Join(e.dir, "demarc.db"))
+	e.way = strings.TrimPrefix(e.place, e.dir+"/")
+	if p.through != nil {
+		e.way = p.through(e.place)
+	}
 	e.write()
 	e.writeSecrets()
 	e.start()
@@ -136,7 +145,7 @@ func open(t *testing.T, p plot) *exam {
 	return e
 }
 
-const configText = `database: demarc.db
+const configText = `database: %[9]s
 policy: policy.yaml
 policy_url: http://127.0.0.1:8600/probing
 cloud:
@@ -172,7 +181,7 @@ func (e *exam) write() {
 	}
 	w := e.w
 	config := fmt.Sprintf(configText, w.AuthURL(), lab.DemoUser, lab.DemoProject, w.AtPrefix(netip.MustParsePrefix("127.77.0.0/17")), w.Source("scanner"), host, port,
-		w.AtPrefix(netip.MustParsePrefix("127.77.200.0/24")))
+		w.AtPrefix(netip.MustParsePrefix("127.77.200.0/24")), e.way)
 	for name, text := range map[string]string{
 		"demarc.yaml":  replaced(e.t, config, e.plot.config),
 		"policy.yaml":  replaced(e.t, string(demo.PolicyYAML()), append([]string{"sweep_every: 1d", "sweep_every: 2d", "inventory_every: 1d", "inventory_every: 2d"}, e.plot.policy...)),

@@ -109,7 +109,7 @@ func (s *Server) stand(ctx context.Context, late *lateClock) ([]string, error) {
 
 // rewritten tells whether the audit log is not the one whose heads were kept outside: edited, or an older copy.
 func (s *Server) rewritten(ctx context.Context) (string, error) {
-	heads, err := store.HeadFile(s.Config.headsPath()).Heads()
+	heads, err := store.HeadFile(s.Config.HeadsPath()).Heads()
 	if err != nil {
 		return "", err
 	}

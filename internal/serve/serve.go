@@ -72,7 +72,7 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 		return nil, errors.Join(fault.New(fault.Refused, "the policy leaves the dry run or policy time is compressed, and not every service of the cloud is on this machine").
 			Hinted("this release acts on clouds on 127.0.0.0/8 only; set dry_run: true and leave clock.rate out"), closeAll(hands))
 	}
-	db, err := store.Open(ctx, c.path(c.Database), store.WithHeads(store.HeadFile(c.headsPath())))
+	db, err := c.OpenDatabase(ctx)
 	if err != nil {
 		return nil, errors.Join(err, closeAll(hands))
 	}

@@ -59,7 +59,7 @@ func (w *writer) appendEntry(e audit.Entry, have treeOf) error {
 	if err != nil {
 		return err
 	}
-	if err := w.run("audit entry", `INSERT INTO audit (seq, leaf) VALUES ($1, $2)`, e.Seq, leaf); err != nil {
+	if err := w.run("audit entry", `INSERT INTO audit (seq, kase, leaf) VALUES ($1, $2, $3)`, e.Seq, e.Case, leaf); err != nil {
 		return err
 	}
 	for i, h := range add {
@@ -94,19 +94,19 @@ func (t treeOf) ReadHashes(indexes []int64) ([]audit.Hash, error) {
 // AuditLog reads the whole log as it is stored at one moment, to be verified: what is appended meanwhile is not seen in
 // part.
 func (d *DB) AuditLog(ctx context.Context) (s audit.Stored, err error) {
-	tx, err := d.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := d.read.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil {
 		return s, fmt.Errorf("reading the audit log: %w", err)
 	}
 	defer func() { err = errors.Join(err, ignoreDone(tx.Rollback())) }()
 	err = each(ctx, tx, func(r *sql.Rows) error {
 		var l audit.Leaf
-		if err := r.Scan(&l.Seq, &l.Data); err != nil {
+		if err := r.Scan(&l.Seq, &l.Case, &l.Data); err != nil {
 			return err
 		}
 		s.Leaves = append(s.Leaves, l)
 		return nil
-	}, `SELECT seq, leaf FROM audit ORDER BY seq`)
+	}, `SELECT seq, kase, leaf FROM audit ORDER BY seq`)
 	if err != nil {
 		return s, fmt.Errorf("reading the audit log: %w", err)
 	}
@@ -173,7 +173,7 @@ func (d *DB) EntriesOf(ctx context.Context, s access.Scope, id string) ([]audit.
 			out = append(out, e)
 		}
 		return err
-	}, `SELECT leaf FROM audit WHERE instr(leaf, $1) > 0 ORDER BY seq`, []byte(`"case":"`+id+`"`))
+	}, `SELECT leaf FROM audit WHERE kase = $1 AND kase <> '' ORDER BY seq`, id)
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit log of %s: %w", id, err)
 	}

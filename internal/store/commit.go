@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"demarc/internal/casework"
 	"demarc/internal/fault"
@@ -89,7 +90,7 @@ func (w *writer) coverage() error {
 func (w *writer) addCoverage(kind string, c probe.Coverage) error {
 	return w.run("coverage", `INSERT INTO coverage (kind, cloud, vantage, purpose, cycle, began, ended, real_at, complete, sent, answered, open, note)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-		kind, c.Cloud, c.Vantage, string(c.Purpose), c.Cycle, c.Began, c.Ended, c.RealAt, bit(c.Complete), c.Sent, c.Answered, c.Open, c.Note)
+		kind, c.Cloud, c.Vantage, string(c.Purpose), c.Cycle, c.Began, c.Ended, c.RealAt, bit(c.Complete), c.Sent, c.Answered, c.Open, clean(c.Note))
 }
 
 func (w *writer) facts() error {
@@ -248,6 +249,11 @@ func (w *writer) anchor() error {
 	return w.setMeta("anchor", string(body))
 }
 
+// clean makes text from outside, such as the reason a peer gave, what every engine stores alike.
+func clean(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
 func bit(b bool) int {
 	if b {
 		return 1
@@ -258,7 +264,8 @@ func bit(b bool) int {
 // Clock is the policy time of the latest step, 0 in a new database.
 func (d *DB) Clock(ctx context.Context) (int64, error) {
 	var at int64
-	err := d.read.QueryRowContext(ctx, `SELECT max(COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'clock'), 0), COALESCE((SELECT max(ended) FROM coverage), 0))`).Scan(&at)
+	err := d.read.QueryRowContext(ctx, `SELECT COALESCE(max(at), 0) FROM (SELECT CAST(value AS BIGINT) AS at FROM meta WHERE key = 'clock'
+		UNION ALL SELECT max(ended) FROM coverage) AS known`).Scan(&at)
 	return at, err
 }
 

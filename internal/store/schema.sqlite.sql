@@ -1,5 +1,6 @@
 -- The whole database, SQLite. Times are µs since 1970 UTC. A body is JSON; the columns beside it are what is searched
--- or guarded. Until the first release this file is edited in place.
+-- or guarded. The other engine's file says the same in its own words, and a test holds the two together. Until the first
+-- release this file is edited in place.
 
 CREATE TABLE meta (                 -- clock: policy time of the last commit; paused: the kill switch
   key   TEXT PRIMARY KEY,
@@ -94,7 +95,7 @@ CREATE TABLE kase (                 -- cases; "case" is a keyword
   CHECK (state NOT IN ('queued', 'restricted') OR party = 'customer')
 );
 -- one open case for a machine, a party and a track
-CREATE UNIQUE INDEX kase_open ON kase (cloud, server, CASE WHEN server = '' THEN project ELSE '' END, party, track)
+CREATE UNIQUE INDEX kase_open ON kase (cloud, server, (CASE WHEN server = '' THEN project ELSE '' END), party, track)
   WHERE state NOT IN ('closed', 'moot');
 CREATE INDEX kase_project ON kase (project, state);
 
@@ -160,8 +161,10 @@ CREATE INDEX act_project ON act (cloud, project, intended_at);
 
 CREATE TABLE audit (                -- the leaves of the Merkle log
   seq  INTEGER PRIMARY KEY,
+  kase TEXT NOT NULL DEFAULT '',    -- the case the leaf names; held against it when the log is verified
   leaf BLOB NOT NULL
 );
+CREATE INDEX audit_case ON audit (kase, seq) WHERE kase <> '';
 CREATE TABLE audit_hash (           -- its inner hashes, by their index
   idx  INTEGER PRIMARY KEY,
   hash BLOB NOT NULL

@@ -7,112 +7,150 @@ package store
 import (
 	"context"
 	"database/sql"
-	_ "embed"
+	"database/sql/driver"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
 	"strconv"
 	"strings"
-
-	_ "modernc.org/sqlite" // the embedded engine
 
 	"demarc/internal/access"
 	"demarc/internal/asset"
 	"demarc/internal/fault"
 )
 
-//go:embed schema.sqlite.sql
-var schemaSQLite string
-
 // DB is an open database. It is safe for concurrent use; writing is one at a time.
 type DB struct {
-	read  *sql.DB
-	write *sql.DB
-	heads HeadLog
+	read   *sql.DB
+	write  *sql.DB
+	heads  HeadLog
+	engine engine
+}
+
+// engine is what one kind of database does in its own way. Everything else is the same SQL text.
+type engine struct {
+	place  string // names the database in messages; holds no secret
+	schema string
+	check  func(context.Context, querier) error                           // whether a database can hold ours at all
+	tables string                                                         // a query for how many tables there are, and how many of three of ours
+	begin  func(context.Context, *sql.Tx) (ticket, error)                 // the first thing in a writing transaction
+	fault  func(error) error                                              // an error of the driver as one that a user can act on, where it is one
+	settle func(ctx context.Context, db *sql.DB, t ticket, e error) error // what became of a commit that ended in an error
+	lease  func(context.Context) (holder, error)
+	read   string // what to check when the database cannot be read
+	write  string // or written
+}
+
+// ticket is what the server calls a transaction, to ask for its outcome when its answer was lost; empty where no answer can be.
+type ticket struct{ id, timeline string }
+
+// options are what a caller may say beside the place.
+type options struct {
+	heads    HeadLog
+	password string
 }
 
 // Option changes how a database is opened.
-type Option func(*DB)
+type Option func(*options)
 
 // WithHeads keeps the audit log's heads outside the database too.
-func WithHeads(h HeadLog) Option { return func(d *DB) { d.heads = h } }
+func WithHeads(h HeadLog) Option { return func(o *options) { o.heads = h } }
 
-// Open opens the SQLite file, and makes it when it is not there. A commit that returns has reached the disk: WAL with
-// synchronous=FULL. Source: sqlite.org/pragma.html#pragma_synchronous.
-func Open(ctx context.Context, path string, opts ...Option) (*DB, error) {
-	if err := private(path); err != nil {
-		return nil, fault.New(fault.Unavailable, "cannot use the database %s: %w", path, err).Hinted("check that the folder exists, is writable and has room")
-	}
-	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)"}, "_txlock": {"immediate"}}
-	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
-	w, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", path, err)
-	}
-	w.SetMaxOpenConns(1)
-	r, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), w.Close())
-	}
-	r.SetMaxOpenConns(4)
-	d := &DB{read: r, write: w}
-	for _, o := range opts {
-		o(d)
-	}
-	if err := d.prepare(ctx); err != nil {
-		return nil, errors.Join(fault.New(fault.Unavailable, "cannot use the database %s: %w", path, err).Hinted("check that the folder exists, is writable and has room"), d.Close())
-	}
-	return d, nil
-}
+// WithPassword is for a server that asks for one; empty: PGPASSFILE, as every client of PostgreSQL reads it.
+func WithPassword(p string) Option { return func(o *options) { o.password = p } }
 
-// OpenReader opens a SQLite file that is there, to read it alone: every writing fails, and no file is made.
-func OpenReader(ctx context.Context, path string) (*DB, error) {
-	if err := Exists(path); err != nil {
+// Open opens a place for reading and writing: the path of a SQLite file, which is made when it is not there, or the URL of a
+// database on a PostgreSQL server, whose tables are made when it has none.
+func Open(ctx context.Context, place string, opts ...Option) (*DB, error) {
+	o := chosen(opts)
+	d, err := (*DB)(nil), error(nil)
+	if IsURL(place) {
+		d, err = openPostgres(place, o.password)
+	} else {
+		d, err = openSQLite(place)
+	}
+	if err != nil {
 		return nil, err
 	}
-	q := url.Values{"mode": {"ro"}, "_pragma": {"query_only(ON)", "busy_timeout(10000)"}}
-	h, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
-	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", path, err)
-	}
-	h.SetMaxOpenConns(4)
-	d := &DB{read: h, write: h}
-	var n int
-	if err := h.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('meta', 'kase', 'audit')`).Scan(&n); err != nil {
-		return nil, errors.Join(fault.New(fault.CannotLook, "cannot read the database %s: %w", path, err).Hinted("check that the file is a database of demarc, and that its folder is writable: readers of a live database share a lock there"), d.Close())
-	}
-	if n != 3 {
-		return nil, errors.Join(fault.New(fault.Config, "%s is no database of demarc", path).Hinted("name the file that demarc demo writes"), d.Close())
+	d.heads = o.heads
+	if err := d.prepare(ctx); err != nil {
+		if _, told := fault.Of(err); !told {
+			err = fault.New(fault.Unavailable, "cannot use the database %s: %w", d.engine.place, err).Hinted("%s", d.engine.write)
+		}
+		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-// Exists tells whether there is a database file, as a fault when there is not.
-func Exists(path string) error {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return fault.New(fault.NotFound, "there is no database %s", path).Hinted("name the file with --db; demarc demo --dir makes one")
-	case err != nil:
-		return fault.New(fault.CannotLook, "cannot read the database: %w", err)
-	case info.IsDir():
-		return fault.New(fault.NotFound, "%s is a folder, not a database", path).Hinted("name the file in it with --db")
+// OpenReader opens a database that is there, to read it alone: every writing fails, and nothing is made.
+func OpenReader(ctx context.Context, place string, opts ...Option) (*DB, error) {
+	d, err := (*DB)(nil), error(nil)
+	if IsURL(place) {
+		d, err = openPostgresReader(place, chosen(opts).password)
+	} else {
+		d, err = openSQLiteReader(place)
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, ours, err := d.tables(ctx, d.read)
+	if err != nil {
+		if _, told := fault.Of(err); !told {
+			err = fault.New(fault.CannotLook, "cannot read the database %s: %w", d.engine.place, err).Hinted("%s", d.engine.read)
+		}
+		return nil, errors.Join(err, d.Close())
+	}
+	if err := d.isOurs(ctx, d.read, all, ours); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func chosen(opts []Option) options {
+	var o options
+	for _, f := range opts {
+		f(&o)
+	}
+	return o
+}
+
+// tables counts them: all there are, and three that every database of ours has.
+func (d *DB) tables(ctx context.Context, q querier) (all, ours int, err error) {
+	err = q.QueryRowContext(ctx, d.engine.tables).Scan(&all, &ours)
+	return all, ours, d.engine.fault(err)
+}
+
+func (d *DB) isOurs(ctx context.Context, q querier, all, ours int) error {
+	if ours < 3 {
+		f := fault.New(fault.Config, "%s is no database of demarc", d.engine.place)
+		if all > 0 {
+			return f.Hinted("it holds other tables; name another")
+		}
+		return f.Hinted("name the one that demarc writes")
+	}
+	// Until the first release a database is not carried over to the next form of its tables.
+	if err := each(ctx, q, func(*sql.Rows) error { return nil }, `SELECT seq, kase, leaf FROM audit WHERE seq < 0`); err != nil {
+		return fault.New(fault.Config, "%s was made by another version of demarc: %w", d.engine.place, d.engine.fault(err)).Hinted("begin a new database")
 	}
 	return nil
 }
 
-// prepare makes the tables of a new file.
+// prepare makes the tables of a new database. Two that begin at once make them once.
 func (d *DB) prepare(ctx context.Context) error {
-	var n int
-	if err := d.write.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE type = 'table'`).Scan(&n); err != nil {
+	if err := d.engine.check(ctx, d.write); err != nil {
 		return err
 	}
-	if n > 0 {
-		return nil
+	all, ours, err := d.tables(ctx, d.write)
+	if err != nil {
+		return err
+	}
+	if all > 0 {
+		return d.isOurs(ctx, d.write, all, ours)
 	}
 	return d.inTx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, schemaSQLite)
+		if all, ours, err := d.tables(ctx, tx); err != nil || all > 0 {
+			return errors.Join(err, d.isOurs(ctx, tx, all, ours))
+		}
+		_, err := tx.ExecContext(ctx, d.engine.schema)
 		return err
 	})
 }
@@ -120,22 +158,38 @@ func (d *DB) prepare(ctx context.Context) error {
 // Close ends it; it may be called twice.
 func (d *DB) Close() error { return errors.Join(d.read.Close(), d.write.Close()) }
 
+// inTx writes in one transaction. When it returns nil the transaction is committed; when it returns an error nothing of it is,
+// or the error says that this is not known.
 func (d *DB) inTx(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := d.write.BeginTx(ctx, nil)
+	tx, t, err := d.begin(ctx)
 	if err != nil {
-		return fmt.Errorf("beginning a transaction: %w", err)
+		return fmt.Errorf("beginning a transaction: %w", d.engine.fault(err))
 	}
 	if err := do(tx); err != nil {
-		return errors.Join(err, ignoreDone(tx.Rollback()))
+		return errors.Join(d.engine.fault(err), ignoreDone(tx.Rollback()))
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("committing: %w", err)
+		return d.engine.settle(ctx, d.read, t, fmt.Errorf("committing: %w", err))
 	}
 	return nil
 }
 
+// begin tries a second time: a connection that lay idle may be dead, and nothing was written yet.
+func (d *DB) begin(ctx context.Context) (tx *sql.Tx, t ticket, err error) {
+	for range 2 {
+		if tx, err = d.write.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}); err != nil {
+			continue
+		}
+		if t, err = d.engine.begin(ctx, tx); err == nil {
+			return tx, t, nil
+		}
+		_ = tx.Rollback() // the first error says why
+	}
+	return nil, t, err
+}
+
 func ignoreDone(err error) error {
-	if errors.Is(err, sql.ErrTxDone) {
+	if errors.Is(err, sql.ErrTxDone) || errors.Is(err, driver.ErrBadConn) { // over already, or gone with its connection
 		return nil
 	}
 	return err
@@ -212,13 +266,4 @@ func stringsOf(ps []asset.ProjectID) []string {
 // NotFound is the error for a thing that is not there, or not in the reader's scope: the two are not told apart.
 func notFound(kind, id string) error {
 	return fault.New(fault.NotFound, "there is no %s %q", kind, id)
-}
-
-// private makes a new file readable by its owner alone; SQLite gives its other files the same mode.
-func private(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }

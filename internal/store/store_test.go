@@ -1,9 +1,7 @@
 package store_test
 
 import (
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -11,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 
 	"demarc/internal/access"
@@ -26,105 +25,74 @@ import (
 // atPlace is a database that remembers where it is.
 type atPlace struct {
 	*store.DB
-	file string
+	place string
 }
 
-func open(t *testing.T, place string, opts ...store.Option) atPlace {
+// open opens the store of a folder: a file in it, or the database that stands for it.
+func open(t *testing.T, dir string, opts ...store.Option) atPlace {
 	t.Helper()
-	file := filepath.Join(place, "demarc ?#%.db")
-	d, err := store.Open(t.Context(), file, opts...)
+	place := filepath.Join(dir, "demarc ?#%.db")
+	d, err := store.Open(t.Context(), place, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return atPlace{d, file}
+	return atPlace{d, place}
 }
 
-// beside opens the file as a stranger would, past the store.
-func beside(t *testing.T, file string) *sql.DB {
+func beside(t *testing.T, place string) *sql.DB {
 	t.Helper()
-	d, err := sql.Open("sqlite", "file:"+(escape(file))+"?_pragma=busy_timeout(5000)")
+	d, err := storetest.Beside(place)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-func escape(file string) string {
-	var out string
-	for _, c := range []byte(file) {
-		if c == '?' || c == '#' || c == '%' || c == ' ' {
-			out += fmt.Sprintf("%%%02X", c)
-		} else {
-			out += string(rune(c))
-		}
-	}
-	return out
-}
-
 func tables(t *testing.T, s storetest.Store) map[string]string {
 	t.Helper()
-	d := beside(t, s.(atPlace).file)
-	defer d.Close() //nolint:errcheck // only read
-	out := map[string]string{}
-	for _, name := range column(t, d, `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`) {
-		out[name] = hashOf(t, d, name)
-	}
-	return out
-}
-
-func column(t *testing.T, d *sql.DB, query string) []string {
-	t.Helper()
-	rows, err := d.QueryContext(t.Context(), query)
+	sums, err := storetest.Sums(t.Context(), s.(atPlace).place)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close() //nolint:errcheck // only read
-	var out []string
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, s)
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-func hashOf(t *testing.T, d *sql.DB, table string) string {
-	t.Helper()
-	rows, err := d.QueryContext(t.Context(), `SELECT * FROM "`+table+`" ORDER BY rowid`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close() //nolint:errcheck // only read
-	cols, err := rows.Columns()
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, n := sha256.New(), 0
-	for rows.Next() {
-		vals, at := make([]any, len(cols)), make([]any, len(cols))
-		for i := range vals {
-			at[i] = &vals[i]
-		}
-		if err := rows.Scan(at...); err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(h, "%q\n", fmt.Sprint(vals...))
-		n++
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("%d rows %s", n, hex.EncodeToString(h.Sum(nil)[:8]))
+	return sums
 }
 
 func TestSQLite(t *testing.T) {
 	storetest.Run(t, storetest.Engine{
 		Open:   func(t *testing.T, place string) storetest.Store { return open(t, place) },
+		Tables: tables,
+	})
+}
+
+// onServer skips a test where there is no server to examine; make db starts one.
+func onServer(t *testing.T) {
+	t.Helper()
+	if storetest.Admin() == "" {
+		t.Skip("needs a PostgreSQL server: make db")
+	}
+}
+
+func TestPostgres(t *testing.T) {
+	onServer(t)
+	var mu sync.Mutex
+	places := map[string]string{} // a folder stands for a database
+	storetest.Run(t, storetest.Engine{
+		Open: func(t *testing.T, dir string) storetest.Store {
+			mu.Lock()
+			place, ok := places[dir]
+			mu.Unlock()
+			if !ok {
+				place = storetest.Fresh(t, "")
+			}
+			mu.Lock()
+			places[dir] = place
+			mu.Unlock()
+			d, err := store.Open(t.Context(), place)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return atPlace{d, place}
+		},
 		Tables: tables,
 	})
 }
@@ -209,6 +177,7 @@ func TestTamperingBySQLShows(t *testing.T) {
 		"inserted between":    `UPDATE audit SET seq = -seq WHERE seq > 4; UPDATE audit SET seq = 1 - seq WHERE seq < 0; INSERT INTO audit (seq, leaf) SELECT 5, leaf FROM audit WHERE seq = 4`,
 		"reordered":           `UPDATE audit SET seq = -1 WHERE seq = 2; UPDATE audit SET seq = 2 WHERE seq = 3; UPDATE audit SET seq = 3 WHERE seq = -1`,
 		"contents swapped":    `UPDATE audit SET leaf = (SELECT leaf FROM audit b WHERE b.seq = 5 - audit.seq) WHERE seq IN (2, 3)`,
+		"filed elsewhere":     `UPDATE audit SET kase = 'another' WHERE seq = 3`,
 		"a hash edited":       `UPDATE audit_hash SET hash = zeroblob(32) WHERE idx = 2`,
 		"a hash deleted":      `DELETE FROM audit_hash WHERE idx = (SELECT max(idx) FROM audit_hash)`,
 		"a hash cut short":    `UPDATE audit_hash SET hash = substr(hash, 1, 31) WHERE idx = 2`,
@@ -228,7 +197,7 @@ func TestTamperingBySQLShows(t *testing.T) {
 			if p := problems(t, d.DB, heads); len(p) > 0 {
 				t.Fatalf("before: %v", p)
 			}
-			x := beside(t, d.file)
+			x := beside(t, d.place)
 			defer x.Close() //nolint:errcheck // the test is over
 			if _, err := x.ExecContext(t.Context(), query); err != nil {
 				t.Fatal(err)
@@ -249,7 +218,7 @@ func TestAnOldCopyShows(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	old, err := os.ReadFile(d.file)
+	old, err := os.ReadFile(d.place)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +230,7 @@ func TestAnOldCopyShows(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(d.file, old, 0o600); err != nil {
+	if err := os.WriteFile(d.place, old, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	d = open(t, dir)

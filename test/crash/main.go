@@ -2,13 +2,14 @@
 // starts it again, and asks the world whether anything was lost or done twice.
 //
 // The parent holds the pretend world: cloud, hosts and mailbox outlive the child. The child is the real line on a real
-// database file. For each point of the story there is a fresh world, one child that dies at the point, and one that lives.
+// database: a file, or with -postgres one on the server that DEMARC_TEST_POSTGRES names. For each point of the story there is a fresh world, one child that dies at the point, and one that lives.
 package main
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/netip"
@@ -28,6 +29,7 @@ import (
 	"demarc/internal/casework"
 	"demarc/internal/lab"
 	"demarc/internal/store"
+	"demarc/internal/store/storetest"
 )
 
 func main() {
@@ -38,8 +40,19 @@ func main() {
 		}
 		return
 	}
+	postgres := flag.Bool("postgres", false, "keep the story in a PostgreSQL database; DEMARC_TEST_POSTGRES is the URL of a server on which some may be made")
+	flag.Parse()
+	if *postgres {
+		if admin = storetest.Admin(); admin == "" {
+			fmt.Println("-postgres needs DEMARC_TEST_POSTGRES; make db sets it")
+			os.Exit(3)
+		}
+	}
 	os.Exit(parent())
 }
+
+// admin is the server on which each world gets a database; empty: each gets a file.
+var admin string
 
 // result is the last line.
 type result struct {
@@ -63,7 +76,11 @@ func parent() int {
 	var wg sync.WaitGroup
 	res := result{Points: points}
 	next := make(chan int)
-	for range 3 * runtime.NumCPU() {
+	workers := 3 * runtime.NumCPU()
+	if admin != "" {
+		workers = 5 * runtime.NumCPU() // they wait for the server's disk too
+	}
+	for range workers {
 		wg.Go(func() {
 			for n := range next {
 				_, bad := one(n)
@@ -132,6 +149,8 @@ func killed(err error) bool {
 type world struct {
 	*lab.World
 	dir    string
+	place  string // of the database
+	drop   func() error
 	before []string
 }
 
@@ -149,13 +168,22 @@ func newWorld() (*world, error) {
 		w.Close()
 		return nil, err
 	}
-	x := &world{World: w, dir: dir, before: w.PortGroups(w.PortIDs("cache-1")[0])}
+	x := &world{World: w, dir: dir, place: filepath.Join(dir, "crash.db"), drop: func() error { return nil }, before: w.PortGroups(w.PortIDs("cache-1")[0])}
+	if admin != "" {
+		if x.place, x.drop, err = storetest.NewDatabase(context.Background(), admin); err != nil {
+			w.Close()
+			return nil, err
+		}
+	}
 	w.OnEvent(x.owner)
 	return x, x.writeConfig()
 }
 
 func (w *world) close() {
 	w.Close()
+	if err := w.drop(); err != nil {
+		fmt.Println("the database stays behind:", err)
+	}
 	_ = os.RemoveAll(w.dir)
 }
 
@@ -167,7 +195,7 @@ func (w *world) owner(e lab.Event) {
 	}
 }
 
-const config = `database: crash.db
+const config = `database: %[8]s
 policy: policy.yaml
 policy_url: http://127.0.0.1/probing
 cloud: {name: crash, auth_url: %[1]s, username: %[2]s, password_file: secret, project: %[3]s, act: true}
@@ -185,7 +213,7 @@ func (w *world) writeConfig() error {
 	files := map[string][]byte{
 		"secret":      []byte(lab.DemoPassword),
 		"policy.yaml": crashPolicy(),
-		"demarc.yaml": fmt.Appendf(nil, config, w.AuthURL(), lab.DemoUser, lab.DemoProject, w.AtPrefix(netip.MustParsePrefix("127.77.0.0/17")), w.Source("scanner"), host, port),
+		"demarc.yaml": fmt.Appendf(nil, config, w.AuthURL(), lab.DemoUser, lab.DemoProject, w.AtPrefix(netip.MustParsePrefix("127.77.0.0/17")), w.Source("scanner"), host, port, w.place),
 	}
 	for name, b := range files {
 		if err := os.WriteFile(filepath.Join(w.dir, name), b, 0o600); err != nil {
@@ -283,7 +311,7 @@ func (w *world) judgeMail(cut bool, lost, doubled func(string, ...any)) {
 
 func (w *world) judgeLedger(lost func(string, ...any)) {
 	ctx := context.Background()
-	db, err := store.Open(ctx, filepath.Join(w.dir, "crash.db"))
+	db, err := store.Open(ctx, w.place)
 	if err != nil {
 		lost("the database: %v", err)
 		return
