@@ -32,9 +32,9 @@ import shutil
 import sys
 import time
 
-from . import accounts, backing, bulk, configuration, examination, fabric, hosts, identity, listeners, packages, population, processes, services, world
-from . import scenario as scenarios
-from .rest import API
+from . import accounts, backing, bulk, configuration, examination, fabric, hosts, identity
+from . import listeners, packages, population, processes, scenario as scenarios, services, world
+from .rest import API, SERVERS
 from .settings import PORT, RUN, Failure, namespace, path, read, run, say, write
 
 NEEDED = ("mariadb", "rabbit", "keystone", "nova", "neutron", "nova-compute", "ovn-controller")
@@ -99,7 +99,8 @@ def start_base(scenario):
     """Everything up to a Keystone that answers and a message bus that listens."""
     world.start(scenario)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        database, switch, policies = pool.submit(backing.start_mariadb), pool.submit(fabric.start, scenario), pool.submit(configuration.write_policies)
+        database, switch = pool.submit(backing.start_mariadb), pool.submit(fabric.start, scenario)
+        policies = pool.submit(configuration.write_policies)
         backing.start_rabbit()
         backing.start_memcached()
         cached = database.result()
@@ -154,14 +155,14 @@ def env():
 
 def show_hosts():
     admin, scenario = API("admin", "admin"), scenarios.active()
-    projects = {p["id"]: p["name"] for p in admin("GET", "keystone", "/v3/projects")["projects"]}
-    floating = {f["port_id"]: f["floating_ip_address"] for f in admin("GET", "neutron", "/v2.0/floatingips")["floatingips"]}
+    projects = {p["id"]: p["name"] for p in admin.list("keystone", "/v3/projects")}
+    floating = {f["port_id"]: f["floating_ip_address"] for f in admin.list("neutron", "/v2.0/floatingips")}
     ports = {}
-    for port in admin("GET", "neutron", "/v2.0/ports")["ports"]:
+    for port in admin.list("neutron", "/v2.0/ports"):
         ports.setdefault(port["device_id"], []).append(port)
     line = "{:10} {:10} {:10} {:15} {:44} {}"
     print(line.format("SERVER", "PROJECT", "STATUS", "FLOATING", "FIXED", "SERVICES"))
-    for server in sorted(admin("GET", "nova", "/v2.1/servers/detail?all_tenants=1")["servers"], key=lambda s: (s["tenant_id"], s["name"])):
+    for server in sorted(admin.list("nova", SERVERS), key=lambda s: (s["tenant_id"], s["name"])):
         if "lab_services" not in server["metadata"]:
             continue  # one of `bulk`
         own = ports.get(server["id"], [])
@@ -169,7 +170,8 @@ def show_hosts():
                           ",".join(floating[p["id"]] for p in own if p["id"] in floating) or "-",
                           ",".join(i["ip_address"] for p in own for i in p["fixed_ips"]),
                           ",".join(filter(None, [server["metadata"]["lab_services"], server["metadata"].get("lab_firewall")]))))
-    print(f"\n{scenario.name}, seen from " + "; ".join(f"{v.name} {' '.join(str(a.ip) for a in v.addresses)}" for v in scenario.vantages.values()))
+    views = [f"{v.name} {' '.join(str(a.ip) for a in v.addresses)}" for v in scenario.vantages.values()]
+    print(f"\n{scenario.name}, seen from {'; '.join(views)}")
 
 
 def status(name=None):
@@ -184,11 +186,12 @@ def status(name=None):
         print("no cloud is up")
         return 1
     inside = sum(len(processes.names(group)) for group in hosts.groups())
-    print(f"{running()} is up; control plane {total} MiB; {inside} processes in servers; run dir {run(['du', '-sm', RUN]).split()[0]} MiB")
+    disk = run(["du", "-sm", RUN]).split()[0]
+    print(f"{running()} is up; control plane {total} MiB; {inside} processes in servers; run dir {disk} MiB")
     began = time.monotonic()
     admin = API("admin", "admin")
     said = [f"token {1000 * (time.monotonic() - began):.0f} ms"]
-    for service, route in (("nova", "/v2.1/servers/detail?all_tenants=1"), ("neutron", "/v2.0/ports"), ("keystone", "/v3/projects")):
+    for service, route in (("nova", SERVERS), ("neutron", "/v2.0/ports"), ("keystone", "/v3/projects")):
         began = time.monotonic()
         admin("GET", service, route)
         said.append(f"{service}{route} {1000 * (time.monotonic() - began):.0f} ms")
@@ -219,9 +222,10 @@ def execute(where, program, *arguments):
 
 
 VERBS = {"install": packages.install, "up": up, "down": down, "reset": reset, "env": env, "hosts": show_hosts, "status": status,
-         "examine": examination.examine, "left": left, "validate": validate, "bulk": lambda count: bulk.add(int(count)), "exec": execute,
-         # For the cloud's own use: the Nova driver's and the servers'.
-         "_host_up": hosts.up, "_host_down": hosts.down, "_tarpit": listeners.tarpit, "_telnet": listeners.telnet, "_probe": listeners.probe}
+         "examine": examination.examine, "left": left, "validate": validate, "bulk": bulk.add, "exec": execute,
+         # For the cloud's own use: the Nova driver's, the servers', the examination's.
+         "_host_up": hosts.up, "_host_down": hosts.down,
+         "_tarpit": listeners.tarpit, "_telnet": listeners.telnet, "_probe": listeners.probe}
 
 
 def takes(function, arguments):

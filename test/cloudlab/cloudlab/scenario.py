@@ -13,7 +13,8 @@ from .settings import SCENARIOS, Failure, path, read
 
 NAME = re.compile(r"[a-z][a-z0-9-]*$")
 RESERVED = {"admin", "service", "security", "edge", "fabric", "auditor", "enforcer", "reader", "demarc"}
-RULE = re.compile(r"(?P<proto>any|icmp|tcp|udp)(?:/(?P<low>\d+)(?:-(?P<high>\d+))?)? from (?:(?P<kind>group|addresses) (?P<name>\S+)|(?P<cidr>\S+))$")
+RULE = re.compile(r"(?P<proto>any|icmp|tcp|udp)(?:/(?P<low>\d+)(?:-(?P<high>\d+))?)? from "
+                  r"(?:group (?P<group>\S+)|addresses (?P<addresses>\S+)|(?P<cidr>\S+))$")
 
 
 class Invalid(Failure):
@@ -163,7 +164,8 @@ class Scenario:
         out = []
         for server in self.servers.values():
             out += [server.floating] if server.floating else []
-            out += [a for nic in server.nics for a in nic.addresses if nic.network in self.providers or any(a in cidr for cidr in routed)]
+            out += [a for nic in server.nics for a in nic.addresses
+                    if nic.network in self.providers or any(a in cidr for cidr in routed)]
         return out
 
 
@@ -222,6 +224,16 @@ class Node:
                 out.append(parse(value))
             except ValueError as err:
                 self.wrong(key, err)
+        return out
+
+    def lists(self, key, parse):
+        """A mapping of names to lists of values."""
+        out = {}
+        for name, values in self.get(key, dict, {}).items():
+            if not isinstance(values or [], list):
+                self.wrong(f"{key}.{name}", "must be a list")
+                values = []
+            out[name] = self.parsed(f"{key}.{name}", parse, values or [])
         return out
 
     def addresses(self, key, required=False, parse=ipaddress.ip_address):
@@ -291,7 +303,8 @@ def parse(value, name="scenario", file=""):
 
 
 def vantage(name, node):
-    return Vantage(name, node.addresses("edge", True, ipaddress.ip_interface), node.addresses("addresses", True, ipaddress.ip_interface))
+    edge, own = (node.addresses(key, True, ipaddress.ip_interface) for key in ("edge", "addresses"))
+    return Vantage(name, edge, own)
 
 
 def network(name, node):
@@ -315,15 +328,10 @@ def project(name, node):
     def router(name, n):
         return Router(name, n.text("network", required=True), n.addresses("addresses", True), n.get("subnets", list, [], True))
     out = Project(name, node.text("description"), node.each("users", user), node.each("networks", network), node.each("routers", router),
-                  {g: node.parsed(f"address_groups.{g}", ipaddress.ip_network, a or []) for g, a in node.get("address_groups", dict, {}).items()},
-                  {g: rules(node, g, r or []) for g, r in node.get("groups", dict, {}).items()}, node.each("volumes", volume))
+                  node.lists("address_groups", ipaddress.ip_network), node.lists("groups", rule), node.each("volumes", volume))
     for owned in out.networks.values():
         owned.project = name
     return out
-
-
-def rules(node, group, texts):
-    return node.parsed(f"groups.{group}", rule, texts)
 
 
 def rule(text):
@@ -337,15 +345,16 @@ def rule(text):
         raise ValueError(f"{text!r} has wrong ports")
     if found["proto"] in ("tcp", "udp") and low is None:
         raise ValueError(f"{text!r} names no ports")
-    return Rule(None if found["proto"] == "any" else found["proto"], low, high, ipaddress.ip_network(found["cidr"]) if found["cidr"] else None,
-                found["name"] if found["kind"] == "group" else None, found["name"] if found["kind"] == "addresses" else None)
+    cidr = ipaddress.ip_network(found["cidr"]) if found["cidr"] else None
+    return Rule(None if found["proto"] == "any" else found["proto"], low, high, cidr, found["group"], found["addresses"])
 
 
 def server(name, node):
     def nic(n):
-        return NIC(n.text("network", required=True), n.addresses("addresses", True), n.get("groups", list, []), n.get("port_security", bool, True))
-    out = Server(name, node.text("project", required=True), node.get("services", list, []), node.items("nics", nic, required=True),
-                 node.address("floating"), node.text("firewall"))
+        return NIC(n.text("network", required=True), n.addresses("addresses", True),
+                   n.get("groups", list, []), n.get("port_security", bool, True))
+    out = Server(name, node.text("project", required=True), node.get("services", list, []),
+                 node.items("nics", nic, required=True), node.address("floating"), node.text("firewall"))
     for service in out.services:
         if not re.fullmatch(r"[a-z-]+(:\d{1,5})?", str(service)) or str(service).partition(":")[0] not in daemons.COMMANDS:
             node.wrong("services", f"there is no service {service}; there are {', '.join(sorted(daemons.COMMANDS))}")
