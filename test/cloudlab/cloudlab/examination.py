@@ -33,6 +33,8 @@ class Examination:
             print("WRONG:", text, flush=True)
 
     def same(self, what, found, expected):
+        if isinstance(found, set):
+            found, expected = sorted(found - expected), sorted(expected - found)
         self.must(found == expected, f"{what}: the cloud has {found}, the scenario {expected}")
 
     def rows(self, kind):

@@ -1,7 +1,9 @@
 """Whether a scenario's parts fit together: every name refers to something, every address lies where it should and is held once."""
 from . import daemons
-from .scenario import NAME, RESERVED
+from .document import NAME
 
+# Names that are taken: accounts and projects of the cloud itself and of the product, and our own namespaces.
+RESERVED = {"admin", "service", "security", "edge", "fabric", "auditor", "enforcer", "reader", "demarc"}
 LINK = 12  # a provider network and a vantage point are links and bridges too, whose names are short
 
 
