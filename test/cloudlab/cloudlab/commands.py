@@ -25,6 +25,8 @@ CLOUDLAB_SRBAC=1 (scope and new-default policies enforced as in newer releases, 
 CLOUDLAB_CINDER=0 (leave Cinder out), CLOUDLAB_MGMT=0 (no management veths).
 """
 import concurrent.futures
+import fcntl
+import functools
 import inspect
 import json
 import os
@@ -42,6 +44,19 @@ MADE = ("mysql", "rabbit", "ovn", "hosts", "pids", "images", "lock", "tmp")  # d
 MARKS = ("populated", "scenario", "scenario.yaml", "credentials.json", "clouds.yaml", "mysql.sock", "mysql.pid")
 
 
+def in_turn(command):
+    """Two who start or stop the cloud at once wait for each other."""
+    @functools.wraps(command)
+    def held(*arguments):
+        if os.geteuid():
+            raise Failure("needs root (network namespaces, Open vSwitch)")
+        os.makedirs(RUN, exist_ok=True)
+        with open(path("turn"), "w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            return command(*arguments)
+    return held
+
+
 def is_up():
     return all(processes.alive(name) for name in NEEDED) and os.path.exists(path("populated"))
 
@@ -57,8 +72,6 @@ def is_running(file):
 
 
 def up(name=None):
-    if os.geteuid():
-        raise Failure("needs root (network namespaces, Open vSwitch)")
     file = scenarios.find(name or "campus")
     if is_up():
         if name and not is_running(file):
@@ -221,8 +234,9 @@ def execute(where, program, *arguments):
     os.execvp("ip", ["ip", "netns", "exec", namespace(where), program, *arguments])
 
 
-VERBS = {"install": packages.install, "up": up, "down": down, "reset": reset, "env": env, "hosts": show_hosts, "status": status,
-         "examine": examination.examine, "left": left, "validate": validate, "bulk": bulk.add, "exec": execute,
+VERBS = {"install": packages.install, "up": in_turn(up), "down": in_turn(down), "reset": in_turn(reset),
+         "env": env, "hosts": show_hosts, "status": status, "examine": examination.examine, "left": left, "validate": validate,
+         "bulk": bulk.add, "exec": execute,
          # For the cloud's own use: the Nova driver's, the servers', the examination's.
          "_host_up": hosts.up, "_host_down": hosts.down,
          "_tarpit": listeners.tarpit, "_telnet": listeners.telnet, "_probe": listeners.probe}
