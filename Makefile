@@ -58,3 +58,7 @@ cloud-up: ## the test cloud, to stay until cloud-down (needs what real needs; SC
 cloud-down: ## take the test cloud down (needs root)
 	@[ "$$(id -u)" = 0 ] || { echo "make cloud-down needs root"; exit 3; }
 	@test/cloudlab/testbed down
+
+.PHONY: lab
+lab: ## the stories on a real OpenStack through demarc serve, with acts (needs what real needs; at most 10 minutes once packages are there)
+	@test/cloudlab/with-cloud stories go run ./test/lab

@@ -33,7 +33,7 @@ func releaseCommand(r *reading) *cobra.Command {
 	c := &cobra.Command{
 		Use: withdrawal.use, Short: withdrawal.short, Long: withdrawal.long, Example: withdrawal.example, Args: checkArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			q.Case = args[0]
+			q.Cases = args
 			return r.say(c, withdrawal, q)
 		},
 	}

@@ -32,14 +32,15 @@ database directly, for the line to find.`,
 	}
 	r.flags(c)
 	approve := &cobra.Command{
-		Use: "approve CASE", Short: "Approve the act that waits in a case",
-		Long: `Approve the act that waits in a case. The gate proves everything anew at the moment of the attempt, and may still say no.
+		Use: "approve CASE...", Short: "Approve the act that waits in a case, or in several as one batch",
+		Long: `Approve the act that waits in a case. The gate proves everything anew at the moment of the attempt, and may still say no. Several cases are
+one batch: over any budget, none of it happens.
 
 Without a terminal to confirm on, give --yes.`,
 		Example: "  demarc enforce approve DM-1A2B3C --config demarc.yaml\n  demarc enforce approve DM-1A2B3C --by carol --yes --db demarc.db",
-		Args:    checkArgs(cobra.ExactArgs(1)),
+		Args:    checkArgs(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			q.Case = args[0]
+			q.Cases = args
 			return approveAct(c, &r, q, sure)
 		},
 	}
@@ -176,29 +177,49 @@ func approveAct(c *cobra.Command, r *reading, q serve.Ask, sure bool) error {
 	if err != nil {
 		return err
 	}
-	k := *told.Before
-	row, err := caseRowOf(namingOf(told), k)
-	if err != nil {
-		return err
-	}
-	if !sure {
+	q.Cases = nil
+	n := namingOf(told)
+	for _, k := range told.Before {
+		q.Cases = append(q.Cases, k.ID)
+		row, err := caseRowOf(n, k)
+		if err != nil {
+			return err
+		}
+		if sure {
+			continue
+		}
 		if err := confirm(c, fmt.Sprintf("Approve taking %s of project %s off the network (case %s, class %s)?", named(row.ServerName, row.Server).Terminal(),
 			named(row.ProjectName, row.Project).Terminal(), k.Ref(), k.Class)); err != nil {
 			return err
 		}
 	}
-	q.Case = k.ID
 	if told, err = r.decide(c.Context(), q); err != nil {
 		return err
 	}
-	if row, err = caseRowOf(namingOf(told), *told.After); err != nil {
-		return err
+	return tellApproved(c, r, told)
+}
+
+func tellApproved(c *cobra.Command, r *reading, told serve.Told) error {
+	var rows []caseRow
+	for _, k := range told.After {
+		row, err := caseRowOf(namingOf(told), k)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, row)
 	}
-	if r.output == "json" {
-		return writeIndented(c.OutOrStdout(), row)
+	switch {
+	case r.output == "json" && len(rows) == 1:
+		return writeIndented(c.OutOrStdout(), rows[0])
+	case r.output == "json":
+		return writeIndented(c.OutOrStdout(), rows)
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s is approved by %s. The gate proves everything anew before anything happens.\n", k.Ref(), untrusted.From(approvers(row)).Terminal())
-	return err
+	for _, row := range rows {
+		if _, err := fmt.Fprintf(c.OutOrStdout(), "%s is approved by %s. The gate proves everything anew before anything happens.\n", row.Ref, untrusted.From(approvers(row)).Terminal()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // confirm asks on the terminal. Where there is none, nothing is confirmed.

@@ -55,7 +55,7 @@ func ownerCommand(r *reading, w word) *cobra.Command {
 	c := &cobra.Command{
 		Use: w.use, Short: w.short, Long: w.long, Example: w.example, Args: checkArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			q.Case = args[0]
+			q.Cases = args
 			return r.say(c, w, q)
 		},
 	}
@@ -70,13 +70,13 @@ func (r *reading) say(c *cobra.Command, w word, q serve.Ask) error {
 		return err
 	}
 	if r.output == "json" {
-		row, err := caseRowOf(namingOf(told), *told.After)
+		row, err := caseRowOf(namingOf(told), told.After[0])
 		if err != nil {
 			return err
 		}
 		return writeIndented(c.OutOrStdout(), row)
 	}
-	_, err = fmt.Fprintln(c.OutOrStdout(), w.told(*told.Before, *told.After))
+	_, err = fmt.Fprintln(c.OutOrStdout(), w.told(told.Before[0], told.After[0]))
 	return err
 }
 

@@ -182,40 +182,47 @@ func serviceOf(c *detect.Check) string {
 
 // Claim records that an owner says a case is fixed, or asks for the release of a restricted machine.
 func (l *Line) Claim(ctx context.Context, id, by string) error {
-	return l.act(ctx, id, by, casework.Claim{By: by})
+	return l.act(ctx, []string{id}, by, casework.Claim{By: by})
 }
 
 // Acknowledge records that an owner has reacted.
 func (l *Line) Acknowledge(ctx context.Context, id, by string) error {
-	return l.act(ctx, id, by, casework.Acknowledgement{By: by})
+	return l.act(ctx, []string{id}, by, casework.Acknowledgement{By: by})
 }
 
 // Resume lets a case on hold go on, after a person has looked.
 func (l *Line) Resume(ctx context.Context, id, by string) error {
-	return l.act(ctx, id, by, casework.Resume{By: by})
+	return l.act(ctx, []string{id}, by, casework.Resume{By: by})
 }
 
 // Withdraw takes a case back: what was done to the machine is undone.
 func (l *Line) Withdraw(ctx context.Context, id, by, why string) error {
-	return l.act(ctx, id, by, casework.Withdraw{By: by, Why: why})
+	return l.act(ctx, []string{id}, by, casework.Withdraw{By: by, Why: why})
 }
 
 // Approve records an operator's consent to the act that waits in a case.
 func (l *Line) Approve(ctx context.Context, id, by string) error {
-	return l.act(ctx, id, by, casework.Approve{By: by})
+	return l.act(ctx, []string{id}, by, casework.Approve{By: by})
 }
 
-func (l *Line) act(ctx context.Context, id, by string, ev casework.Event) error {
-	ds, err := l.dossier(ctx, id)
-	if err != nil {
-		return err
-	}
+// ApproveAll records an operator's consent to several acts at once: they come to the gate as one batch.
+func (l *Line) ApproveAll(ctx context.Context, ids []string, by string) error {
+	return l.act(ctx, ids, by, casework.Approve{By: by})
+}
+
+func (l *Line) act(ctx context.Context, ids []string, by string, ev casework.Event) error {
 	d := l.draft("people")
 	d.actor = by
-	h := about(ds.Case, fmt.Sprintf("people.%s", nameOf(ev)))
-	h.Detail = "by " + by
-	d.say(h)
-	d.apply(ds, ev)
+	for _, id := range ids {
+		ds, err := l.dossier(ctx, id)
+		if err != nil {
+			return err
+		}
+		h := about(ds.Case, fmt.Sprintf("people.%s", nameOf(ev)))
+		h.Detail = "by " + by
+		d.say(h)
+		d.apply(ds, ev)
+	}
 	return d.commit(ctx)
 }
 

@@ -217,3 +217,21 @@ func (w *World) TransferServer(server, project string) error {
 		return nil
 	})
 }
+
+// Machine is what the world itself knows of a machine's state.
+type Machine struct {
+	Status, LockedBy, LockedReason string
+	Locked                         bool
+}
+
+// Machine tells the state of a server.
+func (w *World) Machine(server string) Machine {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.servers {
+		if s.name == server {
+			return Machine{s.status, s.lockedBy, s.lockedReason, s.locked}
+		}
+	}
+	return Machine{}
+}

@@ -79,37 +79,45 @@ const (
 
 // Ask is one decision.
 type Ask struct {
-	Do   Verb   `json:"do"`
-	Case string `json:"case,omitempty"` // its id, or its short name
-	By   string `json:"by,omitempty"`   // who decides, or whose word it is; a socket knows its peer better
-	Why  string `json:"why,omitempty"`  // the reason; Withdraw needs one
-	Then Verb   `json:"then,omitempty"` // Preview: what would be decided
+	Do    Verb     `json:"do"`
+	Cases []string `json:"cases,omitempty"` // by id, or by short name; one, but for approvals: those together are one batch
+	By    string   `json:"by,omitempty"`    // who decides, or whose word it is; a socket knows its peer better
+	Why   string   `json:"why,omitempty"`   // the reason; Withdraw needs one
+	Then  Verb     `json:"then,omitempty"`  // Preview: what would be decided
 }
 
 // Told is what came of it.
 type Told struct {
 	By      string                       `json:"by,omitempty"` // as it stands in the audit log
-	Before  *casework.Case               `json:"before,omitempty"`
-	After   *casework.Case               `json:"after,omitempty"`
+	Before  []casework.Case              `json:"before,omitempty"`
+	After   []casework.Case              `json:"after,omitempty"`
 	Paused  bool                         `json:"paused"`
 	Waiting []casework.Case              `json:"waiting,omitempty"` // Pending: whose act waits for approval or the gate
 	Running []casework.Act               `json:"running,omitempty"` // Pending: acts under way
 	Names   map[string]map[string]string `json:"names,omitempty"`   // of the servers and projects above, by kind and id; a stranger's text
 }
 
-// look finds a case and says whether a decision about it would mean anything now.
+// look finds the cases and says whether a decision about them would mean anything now.
 func (d *Desk) look(ctx context.Context, q Ask) (Told, error) {
 	t := Told{By: q.By}
-	c, err := d.find(ctx, q.Case)
-	if err != nil {
-		return t, err
+	if len(q.Cases) == 0 || len(q.Cases) > 1 && q.Do != Approve || len(q.Cases) > mostCases {
+		return t, fault.New(fault.Usage, "%d cases are named", len(q.Cases)).Hinted("name one; an approval takes up to %d, as one batch", mostCases)
 	}
-	t.Before = &c
-	if err := heard(q, c); err != nil {
-		return t, err
+	for _, id := range q.Cases {
+		c, err := FindCase(ctx, d.db, id)
+		if err != nil {
+			return t, err
+		}
+		if err := heard(q, c); err != nil {
+			return t, err
+		}
+		t.Before = append(t.Before, c)
 	}
 	return t, d.name(ctx, &t)
 }
+
+// mostCases bounds one batch: far more than any budget lets happen.
+const mostCases = 1000
 
 // Decide writes a decision down.
 func (d *Desk) Decide(ctx context.Context, q Ask) (Told, error) {
@@ -136,10 +144,14 @@ func (d *Desk) Decide(ctx context.Context, q Ask) (Told, error) {
 	if err != nil {
 		return t, err
 	}
-	id := t.Before.ID
+	id := t.Before[0].ID
 	switch q.Do {
 	case Approve:
-		err = d.line.Approve(ctx, id, q.By)
+		var ids []string
+		for _, c := range t.Before {
+			ids = append(ids, c.ID)
+		}
+		err = d.line.ApproveAll(ctx, ids, q.By)
 	case Acknowledge:
 		err = d.line.Acknowledge(ctx, id, q.By)
 	case Claim:
@@ -153,9 +165,14 @@ func (d *Desk) Decide(ctx context.Context, q Ask) (Told, error) {
 	if err != nil {
 		return t, err
 	}
-	after, err := d.db.Case(ctx, access.Operator(), id)
-	t.After = &after
-	return t, err
+	for _, c := range t.Before {
+		after, err := d.db.Case(ctx, access.Operator(), c.ID)
+		if err != nil {
+			return t, err
+		}
+		t.After = append(t.After, after)
+	}
+	return t, nil
 }
 
 // heard tells why a decision would change nothing, or must not be taken.
@@ -231,10 +248,7 @@ func (d *Desk) pending(ctx context.Context) (t Told, err error) {
 
 // name looks up what the servers and projects of an answer are called.
 func (d *Desk) name(ctx context.Context, t *Told) error {
-	cases := t.Waiting
-	if t.Before != nil {
-		cases = append(slices.Clone(cases), *t.Before)
-	}
+	cases := slices.Concat(t.Waiting, t.Before)
 	t.Names = map[string]map[string]string{"server": {}, "project": {}}
 	for _, c := range cases {
 		for kind, id := range map[string]string{"server": string(c.Server), "project": string(c.Project)} {

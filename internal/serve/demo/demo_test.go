@@ -64,7 +64,7 @@ func approveByHand(t *testing.T, d *Demo) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := desk.Decide(t.Context(), serve.Ask{Do: serve.Approve, Case: cases[0].ID, By: "olga"}); err != nil {
+	if _, err := desk.Decide(t.Context(), serve.Ask{Do: serve.Approve, Cases: []string{cases[0].ID}, By: "olga"}); err != nil {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
