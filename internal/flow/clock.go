@@ -10,7 +10,8 @@ import (
 type Clock interface {
 	Now() int64
 	Real() int64
-	Doubt() string // why neither should be trusted with an act at this moment, "" where they should
+	Age(at, realAt int64) int64 // how old is what happened then, on the slower of both; real time alone where policy time is compressed
+	Doubt() string              // why neither should be trusted with an act at this moment, "" where they should
 }
 
 // Leaping is a policy clock that stands still until it is told to leap: for the demo and for tests, where days pass
@@ -32,6 +33,9 @@ func (c *Leaping) Now() int64 {
 
 // Real is the wall clock.
 func (c *Leaping) Real() int64 { return time.Now().UnixMicro() }
+
+// Age is on the slower of both: a leap makes things old.
+func (c *Leaping) Age(at, realAt int64) int64 { return max(c.Now()-at, c.Real()-realAt) }
 
 // Doubt is never: a leaping clock is what it is told to be.
 func (c *Leaping) Doubt() string { return "" }

@@ -115,7 +115,7 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 		g := gate.Finding{ID: x.ID, State: x.State, Grade: x.Grade, Class: x.Class, Looks: looks, ProbeAge: gate.Unknown}
 		for _, s := range looks { // silence confirms nothing, however fresh it is
 			if s.Verdict == finding.Vulnerable {
-				g.ProbeAge = gate.Age(max(l.Clock.Now()-s.At, l.Clock.Real()-s.RealAt))
+				g.ProbeAge = gate.Age(l.Clock.Age(s.At, s.RealAt))
 			}
 		}
 		f.Findings = append(f.Findings, g)

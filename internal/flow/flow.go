@@ -101,15 +101,16 @@ type step struct {
 	do   func(l *Line, ctx context.Context) (bool, error)
 }
 
-// steps is the order in which due work is taken: what is under way comes first, and looking comes before acting.
+// steps is the order in which due work is taken. What is under way comes first. An act that is due does not wait for looks that
+// are due elsewhere: it looks itself, at its own machine, right before.
 var steps = []step{
 	{"settle", (*Line).settle},
 	{"inventory", (*Line).refreshWhenDue},
 	{"notify", (*Line).notify},
-	{"verify", (*Line).verify},
 	{"release", (*Line).release},
 	{"hold", (*Line).hold},
 	{"enforce", (*Line).enforce},
+	{"verify", (*Line).verify},
 	{"sweep", (*Line).sweepWhenDue},
 }
 

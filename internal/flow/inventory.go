@@ -99,5 +99,5 @@ func (l *Line) healthy(ctx context.Context) (ok bool, age int64, err error) {
 	if err != nil || !known {
 		return false, -1, err
 	}
-	return c.Complete, max(l.Clock.Now()-c.Ended, l.Clock.Real()-c.RealAt), nil
+	return c.Complete, l.Clock.Age(c.Ended, c.RealAt), nil
 }

@@ -131,7 +131,7 @@ func (l *Line) settleOne(ctx context.Context, act casework.Act, now bool) error 
 	if err != nil {
 		return err
 	}
-	fresh := max(l.Clock.Now()-act.IntendedAt, l.Clock.Real()-act.RealAt) <= l.Policy.Freshness.Probe.Micros()
+	fresh := l.Clock.Age(act.IntendedAt, act.RealAt) <= l.Policy.Freshness.Probe.Micros()
 	switch {
 	case n[casework.Unclear] > 0:
 		return l.held(ctx, act)

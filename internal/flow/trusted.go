@@ -119,6 +119,15 @@ func (c *Trusted) Real() int64 {
 	return c.real
 }
 
+// Age is how old something is.
+func (c *Trusted) Age(at, realAt int64) int64 {
+	real := c.Real() - realAt
+	if c.rate > 1 {
+		return real
+	}
+	return max(real, c.Now()-at)
+}
+
 // Doubt tells why the machine's clocks contradict each other at this moment, "" where they agree.
 func (c *Trusted) Doubt() string {
 	c.mu.Lock()
