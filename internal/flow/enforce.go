@@ -242,11 +242,12 @@ func count(b bool) int {
 	return 0
 }
 
-// refuseUnready refuses, each for its own reasons, the attempts that could not happen even alone, and returns the rest.
+// refuseUnready refuses, each for its own reasons, the attempts that could not happen even alone, and returns the rest. A budget is
+// a matter of the whole batch: what it stops is not left out here, or the others would fit.
 func (l *Line) refuseUnready(ctx context.Context, batch []attempt) ([]attempt, error) {
 	var ready []attempt
 	for _, a := range batch {
-		blocks := gate.Decide(a.facts, l.Policy).Blocks
+		blocks := slices.DeleteFunc(gate.Decide(a.facts, l.Policy).Blocks, gate.IsBudget)
 		if len(blocks) == 0 {
 			blocks = l.unable(a)
 		}

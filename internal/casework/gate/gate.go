@@ -7,6 +7,7 @@ package gate
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"demarc/internal/casework"
@@ -134,6 +135,9 @@ func decide(f Facts, p *policy.Policy, cs []Condition) Decision {
 	d.Go = len(d.Blocks) == 0
 	return d
 }
+
+// IsBudget tells whether a block is one of budget, which is spent by a batch and not by an act alone.
+func IsBudget(block string) bool { return strings.HasPrefix(block, "budget:") }
 
 func unless(ok bool, why string) string {
 	if ok {

@@ -20,8 +20,8 @@ ENFORCE = [("compute", "GET", "/v2.1/servers"), ("compute", "GET", "/v2.1/server
            ("compute", "POST", "/v2.1/servers/*/action"), ("network", "PUT", "/v2.0/ports/*"),
            ("network", "POST", "/v2.0/security-groups"), ("network", "PUT", "/v2.0/security-groups/*"),
            ("network", "POST", "/v2.0/security-group-rules"), ("network", "DELETE", "/v2.0/security-group-rules/*")] + [
-    ("network", "GET", f"/v2.0/{kind}{suffix}") for kind in ("ports", "networks", "security-groups", "security-group-rules", "floatingips")
-    for suffix in ("", "/*")] + [("network", "GET", "/v2.0/floatingips/*/port_forwardings")]
+    ("network", "GET", f"/v2.0/{kind}{suffix}") for suffix in ("", "/*")
+    for kind in ("ports", "networks", "security-groups", "security-group-rules", "floatingips")] + [("network", "GET", "/v2.0/floatingips/*/port_forwardings")]
 CREDENTIALS = {"demarc-inventory": READ_ALL, "demarc-enforce": ENFORCE}
 EXPIRED = "demarc-expired"
 
@@ -47,9 +47,9 @@ def make(admin):
 
 
 def make_credential(owner, name, rules, **more):
-    asked = dict(name=name, unrestricted=False, roles=[{"name": "admin"}], **more,
-                 access_rules=[dict(service=service, method=method, path=route) for service, method, route in rules])
-    made = owner("POST", "keystone", f"/v3/users/{owner.info['user']['id']}/application_credentials", {"application_credential": asked})["application_credential"]
+    made = owner.create("keystone", f"/v3/users/{owner.user}/application_credentials", "application_credential",
+                        name=name, unrestricted=False, roles=[{"name": "admin"}], **more,
+                        access_rules=[dict(service=service, method=method, path=route) for service, method, route in rules])
     return {"id": made["id"], "secret": made["secret"]}
 
 
@@ -62,7 +62,8 @@ def clouds(scenario):
     projects = list(scenario.projects)
     out = entry("admin", "admin", "admin") + entry("admin-system", "admin")
     for user in ("auditor", "enforcer"):
-        out += entry(user, user, PROJECT) + entry(user + "-system", user) + "".join(entry(f"{user}-{project}", user, project) for project in projects)
+        out += entry(user, user, PROJECT) + entry(user + "-system", user)
+        out += "".join(entry(f"{user}-{project}", user, project) for project in projects)
     out += entry("reader", "reader", PROJECT)
     out += "".join(entry(user, user, project.name) for project in scenario.projects.values() for user in project.users)
     out += "".join(credential_entry(name, **made) for name, made in credentials().items())

@@ -1,4 +1,4 @@
-"""Thousands of servers as rows alone: a template's rows cloned in Nova's and Neutron's tables, seen by the APIs, absent from OVN."""
+"""Thousands of servers as rows alone: a template's, cloned in Nova's and Neutron's tables; the APIs see them, OVN does not."""
 import time
 
 from . import processes
@@ -14,6 +14,7 @@ NAME = "concat('bulk-',seq)"
 
 def add(count):
     """Add so many servers with a port each."""
+    count = int(count)
     have = int(sql("select count(*) from nova.instances where display_name like 'bulk-%'").strip())
     if not have:
         make_template(API("admin", "admin"))
@@ -28,7 +29,8 @@ def add(count):
         clone("nova.instance_info_caches", numbers, f"t.instance_uuid='{server}'", instance_uuid=SERVER),
         clone("nova_api.instance_mappings", numbers, f"t.instance_uuid='{server}'", instance_uuid=SERVER),
         clone("neutron.standardattributes", numbers, f"t.id={attributes}", id="10000000+seq"),
-        clone("neutron.ports", numbers, f"t.id='{port}'", id=PORT, name=NAME, standard_attr_id="10000000+seq", device_id=SERVER, mac_address=MAC),
+        clone("neutron.ports", numbers, f"t.id='{port}'", id=PORT, name=NAME, standard_attr_id="10000000+seq",
+              device_id=SERVER, mac_address=MAC),
         clone("neutron.ipallocations", numbers, f"t.port_id='{port}'", port_id=PORT, ip_address="inet_ntoa(inet_aton('10.65.0.0')+seq)")]
     clones += [clone("neutron." + table, numbers, f"t.port_id='{port}'", port_id=PORT)
                for table in ("portsecuritybindings", "securitygroupportbindings", "ml2_port_bindings")]
@@ -39,19 +41,19 @@ def add(count):
 
 def make_template(admin):
     image = admin("GET", "glance", "/v2/images")["images"][0]["id"]
-    network = admin("POST", "neutron", "/v2.0/networks", {"network": {"name": "bulk"}})["network"]["id"]
-    admin("POST", "neutron", "/v2.0/subnets", {"subnet": {"network_id": network, "ip_version": 4, "cidr": "10.64.0.0/12", "enable_dhcp": False}})
-    port = admin("POST", "neutron", "/v2.0/ports", {"port": {"network_id": network, "name": "bulk-template"}})["port"]["id"]
-    server = admin("POST", "nova", "/v2.1/servers", {"server": {
-        "name": "bulk-template", "imageRef": image, "flavorRef": "1", "networks": [{"port": port}]}})["server"]["id"]
+    network = admin.create("neutron", "/v2.0/networks", "network", name="bulk")["id"]
+    admin.create("neutron", "/v2.0/subnets", "subnet", network_id=network, ip_version=4, cidr="10.64.0.0/12", enable_dhcp=False)
+    port = admin.create("neutron", "/v2.0/ports", "port", network_id=network, name="bulk-template")["id"]
+    server = admin.create("nova", "/v2.1/servers", "server", name="bulk-template", imageRef=image, flavorRef="1", networks=[{"port": port}])["id"]
     processes.wait("template", lambda: admin("GET", "nova", "/v2.1/servers/" + server)["server"]["status"] == "ACTIVE", 60)
 
 
 def clone(table, numbers, where, **changed):
     """The statement that copies a row once for each number; `changed` are the columns that differ."""
     schema, name = table.split(".")
-    columns = [c for c in sql("select column_name from information_schema.columns where "
-                              f"table_schema='{schema}' and table_name='{name}' and extra not like '%auto_increment%' order by 1").split() if c not in changed]
+    copied = sql("select column_name from information_schema.columns where "
+                 f"table_schema='{schema}' and table_name='{name}' and extra not like '%auto_increment%' order by 1")
+    columns = [c for c in copied.split() if c not in changed]
     into = "`,`".join([*changed, *columns])
     values = ", ".join([*changed.values(), *[f"t.`{c}`" for c in columns]])
     return f"insert into {table} (`{into}`) select {values} from {table} t join {numbers} where {where}"

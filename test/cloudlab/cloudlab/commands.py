@@ -25,6 +25,8 @@ CLOUDLAB_SRBAC=1 (scope and new-default policies enforced as in newer releases, 
 CLOUDLAB_CINDER=0 (leave Cinder out), CLOUDLAB_MGMT=0 (no management veths).
 """
 import concurrent.futures
+import fcntl
+import functools
 import inspect
 import json
 import os
@@ -32,14 +34,27 @@ import shutil
 import sys
 import time
 
-from . import accounts, backing, bulk, configuration, examination, fabric, hosts, identity, listeners, packages, population, processes, services, world
-from . import scenario as scenarios
-from .rest import API
+from . import accounts, backing, bulk, configuration, examination, fabric, hosts, identity
+from . import listeners, packages, population, processes, scenario as scenarios, services, world
+from .rest import API, SERVERS
 from .settings import PORT, RUN, Failure, namespace, path, read, run, say, write
 
 NEEDED = ("mariadb", "rabbit", "keystone", "nova", "neutron", "nova-compute", "ovn-controller")
 MADE = ("mysql", "rabbit", "ovn", "hosts", "pids", "images", "lock", "tmp")  # directories that `down` removes
 MARKS = ("populated", "scenario", "scenario.yaml", "credentials.json", "clouds.yaml", "mysql.sock", "mysql.pid")
+
+
+def in_turn(command):
+    """Two who start or stop the cloud at once wait for each other."""
+    @functools.wraps(command)
+    def held(*arguments):
+        if os.geteuid():
+            raise Failure("needs root (network namespaces, Open vSwitch)")
+        os.makedirs(RUN, exist_ok=True)
+        with open(path("turn"), "w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            return command(*arguments)
+    return held
 
 
 def is_up():
@@ -57,8 +72,6 @@ def is_running(file):
 
 
 def up(name=None):
-    if os.geteuid():
-        raise Failure("needs root (network namespaces, Open vSwitch)")
     file = scenarios.find(name or "campus")
     if is_up():
         if name and not is_running(file):
@@ -99,7 +112,8 @@ def start_base(scenario):
     """Everything up to a Keystone that answers and a message bus that listens."""
     world.start(scenario)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        database, switch, policies = pool.submit(backing.start_mariadb), pool.submit(fabric.start, scenario), pool.submit(configuration.write_policies)
+        database, switch = pool.submit(backing.start_mariadb), pool.submit(fabric.start, scenario)
+        policies = pool.submit(configuration.write_policies)
         backing.start_rabbit()
         backing.start_memcached()
         cached = database.result()
@@ -154,14 +168,14 @@ def env():
 
 def show_hosts():
     admin, scenario = API("admin", "admin"), scenarios.active()
-    projects = {p["id"]: p["name"] for p in admin("GET", "keystone", "/v3/projects")["projects"]}
-    floating = {f["port_id"]: f["floating_ip_address"] for f in admin("GET", "neutron", "/v2.0/floatingips")["floatingips"]}
+    projects = {p["id"]: p["name"] for p in admin.list("keystone", "/v3/projects")}
+    floating = {f["port_id"]: f["floating_ip_address"] for f in admin.list("neutron", "/v2.0/floatingips")}
     ports = {}
-    for port in admin("GET", "neutron", "/v2.0/ports")["ports"]:
+    for port in admin.list("neutron", "/v2.0/ports"):
         ports.setdefault(port["device_id"], []).append(port)
     line = "{:10} {:10} {:10} {:15} {:44} {}"
     print(line.format("SERVER", "PROJECT", "STATUS", "FLOATING", "FIXED", "SERVICES"))
-    for server in sorted(admin("GET", "nova", "/v2.1/servers/detail?all_tenants=1")["servers"], key=lambda s: (s["tenant_id"], s["name"])):
+    for server in sorted(admin.list("nova", SERVERS), key=lambda s: (s["tenant_id"], s["name"])):
         if "lab_services" not in server["metadata"]:
             continue  # one of `bulk`
         own = ports.get(server["id"], [])
@@ -169,7 +183,8 @@ def show_hosts():
                           ",".join(floating[p["id"]] for p in own if p["id"] in floating) or "-",
                           ",".join(i["ip_address"] for p in own for i in p["fixed_ips"]),
                           ",".join(filter(None, [server["metadata"]["lab_services"], server["metadata"].get("lab_firewall")]))))
-    print(f"\n{scenario.name}, seen from " + "; ".join(f"{v.name} {' '.join(str(a.ip) for a in v.addresses)}" for v in scenario.vantages.values()))
+    views = [f"{v.name} {' '.join(str(a.ip) for a in v.addresses)}" for v in scenario.vantages.values()]
+    print(f"\n{scenario.name}, seen from {'; '.join(views)}")
 
 
 def status(name=None):
@@ -184,11 +199,12 @@ def status(name=None):
         print("no cloud is up")
         return 1
     inside = sum(len(processes.names(group)) for group in hosts.groups())
-    print(f"{running()} is up; control plane {total} MiB; {inside} processes in servers; run dir {run(['du', '-sm', RUN]).split()[0]} MiB")
+    disk = run(["du", "-sm", RUN]).split()[0]
+    print(f"{running()} is up; control plane {total} MiB; {inside} processes in servers; run dir {disk} MiB")
     began = time.monotonic()
     admin = API("admin", "admin")
     said = [f"token {1000 * (time.monotonic() - began):.0f} ms"]
-    for service, route in (("nova", "/v2.1/servers/detail?all_tenants=1"), ("neutron", "/v2.0/ports"), ("keystone", "/v3/projects")):
+    for service, route in (("nova", SERVERS), ("neutron", "/v2.0/ports"), ("keystone", "/v3/projects")):
         began = time.monotonic()
         admin("GET", service, route)
         said.append(f"{service}{route} {1000 * (time.monotonic() - began):.0f} ms")
@@ -218,10 +234,12 @@ def execute(where, program, *arguments):
     os.execvp("ip", ["ip", "netns", "exec", namespace(where), program, *arguments])
 
 
-VERBS = {"install": packages.install, "up": up, "down": down, "reset": reset, "env": env, "hosts": show_hosts, "status": status,
-         "examine": examination.examine, "left": left, "validate": validate, "bulk": lambda count: bulk.add(int(count)), "exec": execute,
-         # For the cloud's own use: the Nova driver's and the servers'.
-         "_host_up": hosts.up, "_host_down": hosts.down, "_tarpit": listeners.tarpit, "_telnet": listeners.telnet, "_probe": listeners.probe}
+VERBS = {"install": packages.install, "up": in_turn(up), "down": in_turn(down), "reset": in_turn(reset),
+         "env": env, "hosts": show_hosts, "status": status, "examine": examination.examine, "left": left, "validate": validate,
+         "bulk": bulk.add, "exec": execute,
+         # For the cloud's own use: the Nova driver's, the servers', the examination's.
+         "_host_up": hosts.up, "_host_down": hosts.down,
+         "_tarpit": listeners.tarpit, "_telnet": listeners.telnet, "_probe": listeners.probe}
 
 
 def takes(function, arguments):

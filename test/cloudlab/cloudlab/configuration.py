@@ -49,7 +49,8 @@ def shared(service, default):
     `service_type` makes the middleware hold a request against an application credential's access rules; without it
     every token that has any is refused.
     """
-    # Not representative in Zed, and left on the old defaults: Neutron denies an admin other projects' ports, Placement wants system scope.
+    # Two are left on the old defaults, for in Zed the new ones are not representative: Neutron denies an admin other
+    # projects' ports, Placement wants system scope.
     strict = str(SRBAC and service not in ("neutron", "placement"))
     return f"""\
 [DEFAULT]
@@ -138,7 +139,7 @@ def glance():
 
 def nova():
     accounts = "".join(f"[{section}]\n{account(user)}{more}\n" for section, user, more in [
-        ("neutron", "neutron", f"default_floating_pool = public\nendpoint_override = {url('neutron')}"), ("placement", "placement", ""),
+        ("neutron", "neutron", f"endpoint_override = {url('neutron')}"), ("placement", "placement", ""),
         ("cinder", "cinder", f"os_region_name = {REGION}"), ("service_user", "nova", "send_service_user_token = true")])
     return f"""
         host = cloudlab

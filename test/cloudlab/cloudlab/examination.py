@@ -4,7 +4,7 @@ import time
 
 from . import accounts, population, world
 from . import scenario as scenarios
-from .rest import API, Refused
+from .rest import API, SERVERS, Refused
 from .settings import PYTHON, TESTBED
 
 PATIENCE = 10  # seconds in which a changed rule must show
@@ -33,36 +33,40 @@ class Examination:
             print("WRONG:", text, flush=True)
 
     def same(self, what, found, expected):
+        if isinstance(found, set):
+            found, expected = sorted(found - expected), sorted(expected - found)
         self.must(found == expected, f"{what}: the cloud has {found}, the scenario {expected}")
 
     def rows(self, kind):
-        return self.admin("GET", "neutron", f"/v2.0/{kind}")[kind.replace("-", "_")]
+        return self.admin.list("neutron", f"/v2.0/{kind}")
 
     def inventory(self):
         """Servers, addresses, groups, floating IPs and users, each as the file has them and no other."""
         s = self.scenario
-        projects = {p["id"]: p["name"] for p in self.admin("GET", "keystone", "/v3/projects")["projects"]}
+        projects = {p["id"]: p["name"] for p in self.admin.list("keystone", "/v3/projects")}
         self.same("projects", set(projects.values()) - {"admin", "service", accounts.PROJECT}, set(s.projects))
-        emails = {u["name"]: u.get("email") for u in self.admin("GET", "keystone", "/v3/users")["users"]}
+        emails = {u["name"]: u.get("email") for u in self.admin.list("keystone", "/v3/users")}
         for project in s.projects.values():
             for user in project.users.values():
                 self.same(f"{user.name}'s address", emails.get(user.name), user.email)
-        servers = self.admin("GET", "nova", "/v2.1/servers/detail?all_tenants=1")["servers"]
+        servers = self.admin.list("nova", SERVERS)
         self.same("servers", {(v["name"], projects.get(v["tenant_id"]), v["status"]) for v in servers},
                   {(v.name, v.project, "ACTIVE") for v in s.servers.values()})
         self.same("networks", {(n["name"], bool(n["router:external"])) for n in self.rows("networks")},
                   {(n, True) for n in s.providers} | {(n, False) for p in s.projects.values() for n in p.networks})
-        self.same("groups", {(projects[g["project_id"]], g["name"], len([r for r in g["security_group_rules"] if r["direction"] == "ingress"]))
-                             for g in self.rows("security-groups") if g["name"] != "default" and projects.get(g["project_id"]) in s.projects},
-                  {(p.name, name, sum(1 if r.cidr else 2 for r in rules)) for p in s.projects.values() for name, rules in p.groups.items()})
+        made = [g for g in self.rows("security-groups") if g["name"] != "default" and projects.get(g["project_id"]) in s.projects]
+        self.same("groups and how many rules admit", {(projects[g["project_id"]], g["name"], sum(
+            r["direction"] == "ingress" for r in g["security_group_rules"])) for g in made},
+            {(p.name, name, sum(1 if r.cidr else 2 for r in rules)) for p in s.projects.values() for name, rules in p.groups.items()})
         self.ports({v["id"]: v["name"] for v in servers})
         self.count |= {"projects": len(s.projects), "servers": len(servers)}
 
     def ports(self, names):
         rows, groups = self.rows("ports"), {g["id"]: g["name"] for g in self.rows("security-groups")}
-        self.same("ports", sorted((names[p["device_id"]], sorted(i["ip_address"] for i in p["fixed_ips"]), sorted(groups[g] for g in p["security_groups"]))
-                                  for p in rows if p["device_id"] in names),
-                  sorted((v.name, sorted(map(str, nic.addresses)), sorted(nic.groups)) for v in self.scenario.servers.values() for nic in v.nics))
+        found = [(names[p["device_id"]], sorted(i["ip_address"] for i in p["fixed_ips"]), sorted(groups[g] for g in p["security_groups"]))
+                 for p in rows if p["device_id"] in names]
+        described = [(v.name, sorted(map(str, nic.addresses)), sorted(nic.groups)) for v in self.scenario.servers.values() for nic in v.nics]
+        self.same("ports", sorted(found), sorted(described))
         behind = {p["id"]: names.get(p["device_id"]) for p in rows}
         self.same("floating IPs", {(f["floating_ip_address"], behind.get(f["port_id"])) for f in self.rows("floatingips")},
                   {(str(v.floating), v.name) for v in self.scenario.servers.values() if v.floating})
@@ -70,7 +74,7 @@ class Examination:
     def accounts(self):
         """The two credentials may do what they are for and nothing else; the reader is denied or, worse, told of nothing."""
         credentials, port = accounts.credentials(), next(p for p in self.rows("ports") if p["device_owner"].startswith("compute:"))
-        reads = [("nova", "/v2.1/servers/detail?all_tenants=1"), ("neutron", "/v2.0/ports"), ("neutron", "/v2.0/security-groups")]
+        reads = [("nova", SERVERS), ("neutron", "/v2.0/ports"), ("neutron", "/v2.0/security-groups")]
         inventory, enforce = (API(credential=credentials[name]) for name in accounts.CREDENTIALS)
         for service, route in reads + [("neutron", "/v2.0/routers"), ("glance", "/v2/images"), ("keystone", "/v3/users")]:
             self.may("demarc-inventory", inventory, 200, "GET", service, route)
@@ -86,7 +90,7 @@ class Examination:
         for name, api in (("demarc-inventory", inventory), ("demarc-enforce", enforce)):
             self.may(name, api, 401, "DELETE", "nova", server)
             self.may(name, api, 401, "DELETE", "neutron", f"/v2.0/ports/{port['id']}")
-        self.same("rows that Neutron has for the reader", API("reader", accounts.PROJECT)("GET", "neutron", "/v2.0/ports")["ports"], [])
+        self.same("ports that Neutron has for the reader", API("reader", accounts.PROJECT).list("neutron", "/v2.0/ports"), [])
         try:
             API(credential=credentials[accounts.EXPIRED])
             self.must(False, f"{accounts.EXPIRED} is let in")
@@ -113,13 +117,14 @@ class Examination:
             found = {tuple(end) for end in probe(view.vantage, source, ends)}
             expected = {(str(a), port) for a, ports in view.open.items() for port in ports}
             for address, port in sorted(found ^ expected):
-                self.must(False, f"from {view.vantage} {source}: {address} port {port} is {'open' if (address, port) in found else 'closed'}")
+                state = "open" if (address, port) in found else "closed"
+                self.must(False, f"from {view.vantage} {source}: {address} port {port} is {state}")
             self.count["asked"] += len(ends)
             self.count["open"] += len(found)
 
     def trials(self):
         """A rule opens what was closed, and its end closes it again."""
-        s, projects = self.scenario, {p["name"]: p["id"] for p in self.admin("GET", "keystone", "/v3/projects")["projects"]}
+        s, projects = self.scenario, {p["name"]: p["id"] for p in self.admin.list("keystone", "/v3/projects")}
         groups = {(g["project_id"], g["name"]): g["id"] for g in self.rows("security-groups")}
         took = []
         for trial in s.expect.trials:
@@ -131,9 +136,9 @@ class Examination:
             place = f"{end[0]} port {end[1]} from {trial.vantage}"
             self.must(not probe(trial.vantage, source, [end]), f"{place} is open before its rule")
             admin = API("admin", trial.project)
-            made = admin("POST", "neutron", "/v2.0/security-group-rules", {"security_group_rule": body | {"security_group_id": group, "project_id": owner}})
+            made = admin.create("neutron", "/v2.0/security-group-rules", "security_group_rule", **body, security_group_id=group, project_id=owner)
             took.append(self.within(f"{place} opens with its rule", lambda: probe(trial.vantage, source, [end])))
-            admin("DELETE", "neutron", f"/v2.0/security-group-rules/{made['security_group_rule']['id']}")
+            admin("DELETE", "neutron", f"/v2.0/security-group-rules/{made['id']}")
             took.append(self.within(f"{place} closes without its rule", lambda: not probe(trial.vantage, source, [end])))
         self.count |= {"rules": len(took), "slowest_rule_seconds": round(max(took, default=0), 1)}
 

@@ -8,12 +8,14 @@ import os
 from . import processes
 from .settings import path, run
 
-SCHEMAS = {"conf": "/usr/share/openvswitch/vswitch.ovsschema", "nb": "/usr/share/ovn/ovn-nb.ovsschema", "sb": "/usr/share/ovn/ovn-sb.ovsschema"}
+SCHEMAS = {"conf": "/usr/share/openvswitch/vswitch.ovsschema", "nb": "/usr/share/ovn/ovn-nb.ovsschema",
+           "sb": "/usr/share/ovn/ovn-sb.ovsschema"}
 QUIET = ["-vconsole:warn", "-vsyslog:off"]
 
 
 def environment():
-    return {"OVS_RUNDIR": path("ovn"), "OVN_RUNDIR": path("ovn"), "OVS_LOGDIR": path("log"), "OVN_LOGDIR": path("log"), "OVS_DBDIR": path("ovn")}
+    return {"OVS_RUNDIR": path("ovn"), "OVN_RUNDIR": path("ovn"), "OVS_DBDIR": path("ovn"),
+            "OVS_LOGDIR": path("log"), "OVN_LOGDIR": path("log")}
 
 
 def vsctl(*arguments):

@@ -2,7 +2,8 @@
 from .rest import API
 from .settings import CINDER, PASSWORD, REGION, url
 
-SERVICE_TYPE = {"keystone": "identity", "placement": "placement", "glance": "image", "nova": "compute", "neutron": "network", "cinder": "volumev3"}
+SERVICE_TYPE = {"keystone": "identity", "placement": "placement", "glance": "image",
+                "nova": "compute", "neutron": "network", "cinder": "volumev3"}
 ENDPOINT = {"placement": "", "glance": "", "nova": "/v2.1", "neutron": "", "cinder": "/v3"}  # Keystone's own comes with its bootstrap
 ROLES = ("service", "cloud_auditor", "cloud_enforcer")
 
@@ -26,15 +27,15 @@ OVERRIDES = {
 
 
 def roles(admin):
-    return {role["name"]: role["id"] for role in admin("GET", "keystone", "/v3/roles")["roles"]}
+    return {role["name"]: role["id"] for role in admin.list("keystone", "/v3/roles")}
 
 
 def make_project(admin, name, description=""):
-    return admin("POST", "keystone", "/v3/projects", {"project": {"name": name, "domain_id": "default", "description": description}})["project"]["id"]
+    return admin.create("keystone", "/v3/projects", "project", name=name, domain_id="default", description=description)["id"]
 
 
 def make_user(admin, name, **more):
-    return admin("POST", "keystone", "/v3/users", {"user": dict(name=name, password=PASSWORD, domain_id="default", **more)})["user"]["id"]
+    return admin.create("keystone", "/v3/users", "user", name=name, password=PASSWORD, domain_id="default", **more)["id"]
 
 
 def bootstrap():
@@ -42,7 +43,7 @@ def bootstrap():
     admin = API("admin", "admin")
     project = make_project(admin, "service")
     for role in set(ROLES) - set(roles(admin)):
-        admin("POST", "keystone", "/v3/roles", {"role": {"name": role}})
+        admin.create("keystone", "/v3/roles", "role", name=role)
     ids = roles(admin)
     for service, suffix in ENDPOINT.items():
         if service == "cinder" and not CINDER:
@@ -50,6 +51,6 @@ def bootstrap():
         user = make_user(admin, service)
         for role in ("admin", "service"):
             admin("PUT", "keystone", f"/v3/projects/{project}/users/{user}/roles/{ids[role]}")
-        made = admin("POST", "keystone", "/v3/services", {"service": {"name": service, "type": SERVICE_TYPE[service]}})["service"]["id"]
+        made = admin.create("keystone", "/v3/services", "service", name=service, type=SERVICE_TYPE[service])["id"]
         for interface in ("public", "internal", "admin"):
-            admin("POST", "keystone", "/v3/endpoints", {"endpoint": {"service_id": made, "region_id": REGION, "interface": interface, "url": url(service, suffix)}})
+            admin.create("keystone", "/v3/endpoints", "endpoint", service_id=made, region_id=REGION, interface=interface, url=url(service, suffix))

@@ -3,7 +3,7 @@ import concurrent.futures
 import os
 
 from . import accounts, backing, identity, processes, services
-from .rest import API
+from .rest import API, SERVERS
 from .settings import CINDER, Failure, Hopeless, path, read, run, say
 
 ENCRYPTION = {"provider": "luks", "cipher": "aes-xts-plain64", "key_size": 256, "control_location": "front-end"}
@@ -29,7 +29,7 @@ class Population:
         self.project, self.token, self.net, self.subnet, self.group, self.address_group = {}, {}, {}, {}, {}, {}
 
     def projects_and_users(self):
-        ids, me = identity.roles(self.admin), self.admin.info["user"]["id"]
+        ids = identity.roles(self.admin)
         for project in self.scenario.projects.values():
             made = self.project[project.name] = identity.make_project(self.admin, project.name, project.description)
             for user in project.users.values():
@@ -38,7 +38,7 @@ class Population:
                 uid = identity.make_user(self.admin, user.name, email=user.email, default_project_id=made)
                 self.admin("PUT", "keystone", f"/v3/projects/{made}/users/{uid}/roles/{ids[user.role]}")
             # The admin creates on the tenants' behalf; under the newer policies even an admin acts in the owner's project.
-            self.admin("PUT", "keystone", f"/v3/projects/{made}/users/{me}/roles/{ids['admin']}")
+            self.admin("PUT", "keystone", f"/v3/projects/{made}/users/{self.admin.user}/roles/{ids['admin']}")
             self.token[project.name] = API("admin", project.name)
         say("projects, users, roles")
 
@@ -46,7 +46,7 @@ class Population:
         """One of Neutron's things, in a project's name."""
         owner = {"project_id": self.project[project]} if project else {}
         key = kind.replace("-", "_")
-        return self.token.get(project, self.admin)("POST", "neutron", f"/v2.0/{kind}s", {key: body | owner})[key]["id"]
+        return self.token.get(project, self.admin).create("neutron", f"/v2.0/{kind}s", key, **body, **owner)["id"]
 
     def networks_and_groups(self):
         processes.wait("neutron", lambda: self.admin("GET", "neutron", "/v2.0/networks"), 120)
@@ -61,7 +61,8 @@ class Population:
             for router in project.routers.values():
                 self.router(project, router)
             for name, prefixes in project.address_groups.items():
-                self.address_group[project.name, name] = self.make("address-group", project.name, name=name, addresses=list(map(str, prefixes)))
+                self.address_group[project.name, name] = self.make("address-group", project.name, name=name,
+                                                                          addresses=list(map(str, prefixes)))
             for name in project.groups:
                 self.group[project.name, name] = self.make("security-group", project.name, name=name)
             for name, rules in project.groups.items():
@@ -71,7 +72,8 @@ class Population:
 
     def subnets(self, network):
         for subnet in network.subnets.values():
-            body = dict(name=subnet.name, network_id=self.net[network.name], ip_version=subnet.cidr.version, cidr=str(subnet.cidr), enable_dhcp=False)
+            body = dict(name=subnet.name, network_id=self.net[network.name], ip_version=subnet.cidr.version,
+                        cidr=str(subnet.cidr), enable_dhcp=False)
             if subnet.gateway:
                 body["gateway_ip"] = str(subnet.gateway)
             if subnet.pool:
@@ -87,10 +89,9 @@ class Population:
         outside = self.scenario.providers[router.network]
         made = self.make("router", project.name, name=router.name, external_gateway_info={
             "network_id": self.net[outside.name], "external_fixed_ips": [self.fixed(outside, a) for a in router.addresses]})
-        for network in project.networks.values():
-            for name in network.subnets:
-                if name in router.subnets:
-                    self.token[project.name]("PUT", "neutron", f"/v2.0/routers/{made}/add_router_interface", {"subnet_id": self.subnet[network.name, name]})
+        inside = [self.subnet[network.name, name] for network in project.networks.values() for name in network.subnets if name in router.subnets]
+        for subnet in inside:
+            self.token[project.name]("PUT", "neutron", f"/v2.0/routers/{made}/add_router_interface", {"subnet_id": subnet})
 
     def rule(self, project, group, rule):
         for body in rule_bodies(rule, lambda name: self.group[project, name], lambda name: self.address_group[project, name]):
@@ -99,12 +100,13 @@ class Population:
     def image_and_flavor(self):
         admin = self.admin
         processes.wait("glance", lambda: admin("GET", "glance", "/v2/images"), 60)
-        self.image = admin("POST", "glance", "/v2/images", {"name": "debian-12", "disk_format": "raw", "container_format": "bare", "visibility": "public"})["id"]
+        image = dict(name="debian-12", disk_format="raw", container_format="bare", visibility="public")
+        self.image = admin("POST", "glance", "/v2/images", image)["id"]
         admin("PUT", "glance", f"/v2/images/{self.image}/file", raw=b"\0" * 1024, headers={"Content-Type": "application/octet-stream"})
         processes.wait("nova", lambda: admin("GET", "nova", "/v2.1/flavors"), 120)
-        self.flavor = admin("POST", "nova", "/v2.1/flavors", {"flavor": {"name": "m1.tiny", "ram": 64, "vcpus": 1, "disk": 1, "id": "1"}})["flavor"]["id"]
+        self.flavor = admin.create("nova", "/v2.1/flavors", "flavor", name="m1.tiny", ram=64, vcpus=1, disk=1, id="1")["id"]
         processes.wait("nova-compute", lambda: ("nova-compute", "up") in [
-            (s["binary"], s["state"]) for s in admin("GET", "nova", "/v2.1/os-services")["services"]], 120)
+            (s["binary"], s["state"]) for s in admin.list("nova", "/v2.1/os-services")], 120)
         if not backing.sql("select 1 from nova_api.host_mappings limit 1").strip():
             services.discover_hosts()
         say("image, flavor, compute host")
@@ -114,7 +116,7 @@ class Population:
             ids = list(pool.map(self.boot, self.scenario.servers.values()))
 
         def active():
-            status = {s["id"]: s["status"] for s in self.admin("GET", "nova", "/v2.1/servers/detail?all_tenants=1")["servers"]}
+            status = {s["id"]: s["status"] for s in self.admin.list("nova", SERVERS)}
             if "ERROR" in status.values():
                 raise Hopeless(f"a server failed to boot: {status}; see {path('log/nova-compute.log')}")
             return all(status.get(i) == "ACTIVE" for i in ids)
@@ -125,17 +127,19 @@ class Population:
         ports = []
         for nic in server.nics:
             network = self.scenario.network(nic.network)
-            body = dict(network_id=self.net[nic.network], name=f"{server.name}-{nic.network}", fixed_ips=[self.fixed(network, a) for a in nic.addresses],
+            body = dict(network_id=self.net[nic.network], name=f"{server.name}-{nic.network}",
+                        fixed_ips=[self.fixed(network, a) for a in nic.addresses],
                         security_groups=[self.group[server.project, g] for g in nic.groups])
             if not nic.port_security:
                 body["port_security_enabled"] = False
             ports.append(self.make("port", server.project, **body))
         metadata = {"lab_services": ",".join(server.services)} | ({"lab_firewall": server.firewall} if server.firewall else {})
-        made = self.token[server.project]("POST", "nova", "/v2.1/servers", {"server": {
-            "name": server.name, "imageRef": self.image, "flavorRef": self.flavor, "networks": [{"port": p} for p in ports], "metadata": metadata}})["server"]["id"]
+        made = self.token[server.project].create("nova", "/v2.1/servers", "server", name=server.name, imageRef=self.image,
+                                                 flavorRef=self.flavor, networks=[{"port": p} for p in ports], metadata=metadata)["id"]
         if server.floating:
             outside = next(n for n in self.scenario.providers.values() if any(server.floating in s.cidr for s in n.subnets.values()))
-            self.make("floatingip", server.project, floating_network_id=self.net[outside.name], port_id=ports[0], floating_ip_address=str(server.floating))
+            self.make("floatingip", server.project, floating_network_id=self.net[outside.name], port_id=ports[0],
+                      floating_ip_address=str(server.floating))
         return made
 
     def keypairs(self):
@@ -149,24 +153,24 @@ class Population:
                     key = read(file + ".pub")
                     os.unlink(file)
                     os.unlink(file + ".pub")
-                    API(user.name, project.name)("POST", "nova", "/v2.1/os-keypairs", {"keypair": {"name": name, "public_key": key, "type": "ssh"}})
+                    API(user.name, project.name).create("nova", "/v2.1/os-keypairs", "keypair", name=name, public_key=key, type="ssh")
 
     def volumes(self):
-        admin, base = self.admin, f"/v3/{self.admin.info['project']['id']}"
-        processes.wait("cinder", lambda: all(s["state"] == "up" for s in admin("GET", "cinder", base + "/os-services")["services"]), 120)
-        admin("POST", "cinder", base + "/types", {"volume_type": {"name": "plain"}})
-        luks = admin("POST", "cinder", base + "/types", {"volume_type": {"name": "luks"}})["volume_type"]["id"]
-        admin("POST", "cinder", base + f"/types/{luks}/encryption", {"encryption": ENCRYPTION})
+        admin, base = self.admin, f"/v3/{self.admin.project}"
+        processes.wait("cinder", lambda: all(s["state"] == "up" for s in admin.list("cinder", base + "/os-services")), 120)
+        admin.create("cinder", base + "/types", "volume_type", name="plain")
+        luks = admin.create("cinder", base + "/types", "volume_type", name="luks")["id"]
+        admin.create("cinder", base + f"/types/{luks}/encryption", "encryption", **ENCRYPTION)
         for project in self.scenario.projects.values():
             for volume in project.volumes.values():
                 self.volume(API(volume.owner, project.name), f"/v3/{self.project[project.name]}", volume)
         say("keypairs, volumes")
 
     def volume(self, owner, base, volume):
-        made = owner("POST", "cinder", base + "/volumes", {"volume": {"name": volume.name, "size": volume.size, "volume_type": "plain"}})["volume"]["id"]
+        made = owner.create("cinder", base + "/volumes", "volume", name=volume.name, size=volume.size, volume_type="plain")["id"]
         processes.wait("volume", lambda: owner("GET", "cinder", f"{base}/volumes/{made}")["volume"]["status"] == "available", 60, 0.5)
         for name in volume.snapshots:
-            owner("POST", "cinder", base + "/snapshots", {"snapshot": {"volume_id": made, "name": name}})
+            owner.create("cinder", base + "/snapshots", "snapshot", volume_id=made, name=name)
 
 
 def rule_bodies(rule, group_id, address_group_id):
@@ -174,5 +178,8 @@ def rule_bodies(rule, group_id, address_group_id):
     body = dict(direction="ingress", protocol=rule.protocol, port_range_min=rule.low, port_range_max=rule.high)
     if rule.cidr:
         return [body | {"ethertype": f"IPv{rule.cidr.version}", "remote_ip_prefix": str(rule.cidr)}]
-    remote = {"remote_group_id": group_id(rule.group)} if rule.group else {"remote_address_group_id": address_group_id(rule.addresses)}
+    if rule.group:
+        remote = {"remote_group_id": group_id(rule.group)}
+    else:
+        remote = {"remote_address_group_id": address_group_id(rule.addresses)}
     return [body | remote | {"ethertype": family} for family in ("IPv4", "IPv6")]

@@ -139,7 +139,8 @@ def memory(session):
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             if int(read(f"/proc/{pid}/stat").rpartition(")")[2].split()[3]) == session:
-                total += next(int(line.split()[1]) for line in read(f"/proc/{pid}/smaps_rollup").splitlines() if line.startswith("Pss:"))
+                shares = read(f"/proc/{pid}/smaps_rollup").splitlines()
+                total += next(int(line.split()[1]) for line in shares if line.startswith("Pss:"))
         except (OSError, StopIteration, IndexError):
             continue
     return total // 1024

@@ -5,6 +5,7 @@ import urllib.request
 
 from .settings import PASSWORD, Failure, url
 
+SERVERS = "/v2.1/servers/detail?all_tenants=1"
 VERSION = {"nova": "compute 2.90", "cinder": "volume 3.66"}
 
 
@@ -22,13 +23,13 @@ class API:
     def __init__(self, user=None, project=None, system=False, credential=None):
         domain = {"name": "Default"}
         if credential:
-            identity = {"methods": ["application_credential"], "application_credential": {"id": credential["id"], "secret": credential["secret"]}}
-            auth = {"identity": identity}
+            auth = {"identity": {"methods": ["application_credential"], "application_credential": credential}}
         else:
-            identity = {"methods": ["password"], "password": {"user": {"name": user, "domain": domain, "password": PASSWORD}}}
-            auth = {"identity": identity, "scope": {"system": {"all": True}} if system else {"project": {"name": project, "domain": domain}}}
-        headers, self.info = exchange("POST", url("keystone", "/v3/auth/tokens"), {"Content-Type": "application/json"}, json.dumps({"auth": auth}).encode(), 60)
-        self.token, self.info = headers["X-Subject-Token"], self.info["token"]
+            account = {"name": user, "domain": domain, "password": PASSWORD}
+            scope = {"system": {"all": True}} if system else {"project": {"name": project, "domain": domain}}
+            auth = {"identity": {"methods": ["password"], "password": {"user": account}}, "scope": scope}
+        headers, answer = exchange("POST", url("keystone", "/v3/auth/tokens"), {"Content-Type": "application/json"}, json.dumps({"auth": auth}).encode(), 60)
+        self.token, self.project, self.user = headers["X-Subject-Token"], answer["token"].get("project", {}).get("id"), answer["token"]["user"]["id"]
 
     def __call__(self, method, service, route, body=None, ok=(), headers=None, raw=None):
         """Ask; the codes in `ok` count as an empty answer."""
@@ -42,6 +43,14 @@ class API:
             if err.code in ok:
                 return {}
             raise
+
+    def list(self, service, route):
+        """The rows of a listing, whatever its key."""
+        return next(rows for rows in self("GET", service, route).values() if isinstance(rows, list))
+
+    def create(self, service, route, kind, /, **body):
+        """Make one of a kind, and return what the service says of it."""
+        return self("POST", service, route, {kind: body})[kind]
 
 
 def exchange(method, where, headers, data, timeout):

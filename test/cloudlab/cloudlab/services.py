@@ -30,8 +30,10 @@ def sync_nova():
 
 
 # Placement's comes with its first start. The slowest stand first.
-SCHEMAS = [lambda: manage("neutron.db.migration.cli", "upgrade", "heads"), sync_nova, lambda: manage("keystone.cmd.manage", "db_sync"),
-           lambda: manage("glance.cmd.manage", "db", "sync")] + ([lambda: manage("cinder.cmd.manage", "db", "sync")] if CINDER else [])
+SCHEMAS = [lambda: manage("neutron.db.migration.cli", "upgrade", "heads"), sync_nova,
+           lambda: manage("keystone.cmd.manage", "db_sync"), lambda: manage("glance.cmd.manage", "db", "sync")]
+if CINDER:
+    SCHEMAS.append(lambda: manage("cinder.cmd.manage", "db", "sync"))
 
 
 def discover_hosts():
@@ -57,7 +59,8 @@ def uwsgi_service(name, workers, variable):
     processes.spawn(name, ["uwsgi", "--plugins", "python3", "--http-socket", f"127.0.0.1:{PORT[name]}",
                            "--wsgi-file", os.path.join(processes.PLUGINS, f"wsgi_{name}.py"), "--master", "--processes", str(workers),
                            "--threads", "1", "--enable-threads", "--die-on-term", "--need-app", "--buffer-size", "65535",
-                           "--add-header", "Connection: close", "--disable-logging", "--thunder-lock", "--lazy-apps"], env={variable: directory})
+                           "--add-header", "Connection: close", "--disable-logging", "--thunder-lock", "--lazy-apps"],
+                    env={variable: directory})
 
 
 def start_keystone():

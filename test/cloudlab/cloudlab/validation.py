@@ -1,7 +1,9 @@
 """Whether a scenario's parts fit together: every name refers to something, every address lies where it should and is held once."""
 from . import daemons
-from .scenario import NAME, RESERVED
+from .document import NAME
 
+# Names that are taken: accounts and projects of the cloud itself and of the product, and our own namespaces.
+RESERVED = {"admin", "service", "security", "edge", "fabric", "auditor", "enforcer", "reader", "demarc"}
 LINK = 12  # a provider network and a vantage point are links and bridges too, whose names are short
 
 
@@ -39,15 +41,15 @@ class Check:
     def names(self):
         """Names that must be different because they share one space: namespaces and links, users, networks, subnets."""
         s = self.scenario
-        spaces = [("link", [("vantages", n) for n in s.vantages] + [("networks", n) for n in s.providers]),
-                  ("account", [(f"projects.{p.name}", p.name) for p in s.projects.values()] +
-                   [(f"projects.{p.name}.users", u) for p in s.projects.values() for u in p.users]),
-                  ("network", [("networks", n) for n in s.providers] + [(f"projects.{p.name}.networks", n) for p in s.projects.values() for n in p.networks])]
-        for what, found in spaces:
+        providers = [("networks", name) for name in s.providers]
+        spaces = {"link": [("vantages", name) for name in s.vantages] + providers,
+                  "account": [("projects", name) for name in s.projects] + [(f"projects.{p.name}.users", u) for p in s.projects.values() for u in p.users],
+                  "network": providers + [(f"projects.{p.name}.networks", n) for p in s.projects.values() for n in p.networks]}
+        for what, found in spaces.items():
             seen = set()
             for place, name in found:
                 if name in seen or name in RESERVED:
-                    self.wrong(f"{place}.{name}" if not place.endswith("." + name) else place, f"the {what} name is taken")
+                    self.wrong(f"{place}.{name}", f"the {what} name is taken")
                 if what == "link" and len(name) > LINK:
                     self.wrong(f"{place}.{name}", f"the name has more than {LINK} characters")
                 seen.add(name)

@@ -1,4 +1,4 @@
-"""The world outside the cloud: network namespaces for the vantage points, and one, `edge`, that routes between them and the cloud."""
+"""The world outside the cloud: a network namespace for each vantage point, and `edge`, which routes between them and the cloud."""
 import os
 import signal
 
@@ -48,7 +48,8 @@ def add_address(device, address, inside=None):
 
 def whole_checksums(name, device):
     """The userspace datapath reads frames from a packet socket and sees partial checksums unless the sender does them."""
-    run([*(["ip", "netns", "exec", namespace(name)] if name else []), "ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro", "off"], check=False)
+    there = ["ip", "netns", "exec", namespace(name)] if name else []
+    run([*there, "ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro", "off"], check=False)
 
 
 def join(*ends):
