@@ -199,11 +199,6 @@ func heard(q Ask, c casework.Case) error {
 	return nil
 }
 
-// find finds a case by its id or its short name.
-func (d *Desk) find(ctx context.Context, id string) (casework.Case, error) {
-	return FindCase(ctx, d.db, id)
-}
-
 // FindCase finds a case by its id or its short name.
 func FindCase(ctx context.Context, db *store.DB, id string) (casework.Case, error) {
 	if !strings.HasPrefix(strings.ToUpper(id), "DM-") {
