@@ -173,7 +173,16 @@ func (d Doctor) audit(ctx context.Context, k *chart) {
 	if err := unix.Access(target, unix.W_OK); err != nil {
 		k.fail(AuditUnwritable, "let the account that runs demarc write it, or name another under audit_heads", "the heads of the audit log cannot be appended to %s: %s", path, err)
 	}
+	heads, err := store.HeadFile(path).Heads()
+	if err != nil {
+		k.fault(AuditUnwritable, "let the account that runs demarc read it", err)
+		return
+	}
 	if _, err := os.Stat(d.Config.DatabasePath()); !store.IsURL(d.Config.Database) && errors.Is(err, os.ErrNotExist) {
+		if len(heads) > 0 {
+			k.fail(AuditTampered, "put the database back; to begin a new one, move this file away", "%s keeps %d heads of a log, and there is no database", path, len(heads))
+			return
+		}
 		k.skip(AuditHeads, "there is no log yet")
 		return
 	}
@@ -183,11 +192,6 @@ func (d Doctor) audit(ctx context.Context, k *chart) {
 		return
 	}
 	defer db.Close() //nolint:errcheck // it was only read
-	heads, err := store.HeadFile(path).Heads()
-	if err != nil {
-		k.fault(AuditUnwritable, "let the account that runs demarc read it", err)
-		return
-	}
 	log, err := db.AuditLog(ctx)
 	if err != nil {
 		k.skip(AuditUnread, "the log could not be read: %s", err)
