@@ -151,6 +151,9 @@ func TestABackup(t *testing.T) {
 	if !strings.Contains(e.auditText(), "the database: ") {
 		t.Error("why is not in the audit log")
 	}
+	if from, err := r.DB.ProofsFrom(t.Context()); err != nil || from == 0 {
+		t.Errorf("what was seen before still counts: %d, %v", from, err)
+	}
 	if told := e.ask(r, serve.Ask{Do: serve.Unpause}); told.Paused {
 		t.Error("a person who has looked cannot lift it")
 	}

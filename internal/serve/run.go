@@ -71,9 +71,9 @@ func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Serv
 	if err != nil {
 		return nil, err
 	}
-	for _, why := range doubts {
+	for why, ledger := range doubts {
 		d.log.Error("enforcement is held", "why", why)
-		if err := d.Line.Pause(ctx, true, "demarc", why); err != nil {
+		if err := d.Line.Distrust(ctx, why, ledger); err != nil {
 			return nil, err
 		}
 	}
@@ -89,8 +89,8 @@ func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Serv
 }
 
 // stand starts the clock and holds the ledger against what was published of it. What it returns is why nothing may be enforced
-// until a person has looked.
-func (s *Server) stand(ctx context.Context, late *lateClock) ([]string, error) {
+// until a person has looked, and whether it is about the ledger.
+func (s *Server) stand(ctx context.Context, late *lateClock) (map[string]bool, error) {
 	at, err := s.DB.Clock(ctx)
 	if err != nil {
 		return nil, err
@@ -101,13 +101,13 @@ func (s *Server) stand(ctx context.Context, late *lateClock) ([]string, error) {
 	}
 	clock, doubt := flow.StartTrusted(machineTime(), s.Config.Clock.Rate, at, left)
 	s.clock, late.Trusted = clock, clock
-	var doubts []string
+	doubts := map[string]bool{}
 	if doubt != "" {
-		doubts = append(doubts, "the clock: "+doubt)
+		doubts["the clock: "+doubt] = false
 	}
 	old, err := s.rewritten(ctx)
 	if old != "" {
-		doubts = append(doubts, "the database: "+old)
+		doubts["the database: "+old] = true
 	}
 	return doubts, err
 }
