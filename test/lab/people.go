@@ -268,8 +268,10 @@ func (e *exam) undo(ctx context.Context) {
 	}
 	_ = e.inside(ctx, "notebook", "nft", "delete table inet hide")
 	_ = e.owners["alice"].moveFloating(ctx, mover, e.portOf("mover1").ID)
-	p := e.portOf("cache1")
-	_ = e.admin.setGroups(ctx, p.ID, p.Groups)
+	for _, m := range append([]string{"cache1"}, farm...) { // where a story went wrong, a machine may be left in quarantine
+		p := e.portOf(m)
+		_ = e.admin.setGroups(ctx, p.ID, p.Groups)
+	}
 }
 
 // end stops the server as an operator does.
