@@ -160,7 +160,7 @@ func (e *exam) tell(ctx context.Context) error {
 		return err
 	}
 	return e.until(ctx, "every story has its end", 4*time.Minute, func() bool {
-		return e.saw("cache2", "case.verified") > 0 && e.saw("notebook", "finding.unverifiable") > 0 && e.refused() && e.mailed("bea@genomics.example", "Unverifiable")
+		return e.saw("cache2", "case.verified") > 0 && e.saw("notebook", "finding.unverifiable") > 0 && e.refused() && e.mailed("bea@genomics.example", "Unverifiable") && e.mailed("alice@astro.example", "network back")
 	})
 }
 
