@@ -31,6 +31,9 @@ func (l *Line) watchActs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if act.State != casework.ActDone {
+			continue // it was never certain that it is in force: only a person, or the gate, may put it there
+		}
 		if why := l.undone(c, act); why != "" {
 			if err := l.tampered(ctx, c.ID, act, why); err != nil {
 				return err
