@@ -23,10 +23,13 @@ func (l *Line) carryOut(ctx context.Context, act casework.Act) error {
 	}
 	for _, step := range steps {
 		err := step(ctx, &act)
+		if errors.Is(err, cloud.ErrUnknownOutcome) { // what left may arrive yet
+			return l.settleOne(ctx, act, false)
+		}
 		switch {
 		case errors.Is(err, cloud.ErrStale) && !begun(act):
 			return l.void(ctx, act) // the cloud says itself that nothing was done
-		case errors.Is(err, cloud.ErrStale), errors.Is(err, cloud.ErrNotFound), errors.Is(err, cloud.ErrUnknownOutcome), fault.Is(err, fault.Conflict):
+		case errors.Is(err, cloud.ErrStale), errors.Is(err, cloud.ErrNotFound), fault.Is(err, fault.Conflict):
 			return l.settleOne(ctx, act, false)
 		case err != nil:
 			return errors.Join(err, l.settleOne(ctx, act, false))
