@@ -168,6 +168,9 @@ func (l *Line) settleOne(ctx context.Context, act casework.Act, last lately) err
 		if err := l.fence(ctx, act); err != nil && (!late || errors.Is(err, cloud.ErrStale)) {
 			return fmt.Errorf("%w: %w", errUncertain, err)
 		}
+		if act.Machine != nil && !act.Kind.Restricts() && !late { // what is asked of the machine comes first, and has no revision
+			return errUncertain
+		}
 		return l.void(ctx, act)
 	case (fresh || !act.Kind.Restricts()) && last == nothingAsked:
 		return l.carryOut(ctx, act)

@@ -18,10 +18,11 @@ import (
 	"time"
 )
 
-// The kinds of mishap that only a proxy can make, beside Answer, AnswerAfter, CutBefore, CutAfter, Empty and Slow.
+// The kinds of mishap that a proxy can make beside Answer, AnswerAfter, CutBefore, CutAfter, Empty and Slow.
 const (
 	Expired FaultKind = "expired" // the request goes on with a token that is none: the service itself says 401
 	Stale   FaultKind = "stale"   // an earlier answer to the same reading is given once more
+	Late    FaultKind = "late"    // the connection ends, and the request arrives Delay later
 )
 
 // Mishap is one planned misbehaviour of a Proxy. It applies to requests whose method, where given, is Method and whose path, as the
@@ -30,11 +31,12 @@ type Mishap struct {
 	Kind       FaultKind
 	Method     string
 	Path       string
+	Body       string // a part of the request's body
 	Skip       int
 	Times      int
 	Status     int // of Answer (default 500) and AnswerAfter (default 504)
 	RetryAfter string
-	Delay      time.Duration // of Slow
+	Delay      time.Duration // of Slow and Late
 
 	path *regexp.Regexp
 }
@@ -146,11 +148,11 @@ func (p *Proxy) Close() {
 }
 
 // due takes the mishap that is due for a request, if any.
-func (p *Proxy) due(method, path string) Mishap {
+func (p *Proxy) due(method, path string, body []byte) Mishap {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, m := range p.plan {
-		if m.Method != "" && m.Method != method || !m.path.MatchString(path) {
+		if m.Method != "" && m.Method != method || !m.path.MatchString(path) || !bytes.Contains(body, []byte(m.Body)) {
 			continue
 		}
 		if m.Skip > 0 {
@@ -187,7 +189,7 @@ func (p *Proxy) handle(rw http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery != "" {
 		at += "?" + r.URL.RawQuery
 	}
-	m := p.due(r.Method, "/"+path)
+	m := p.due(r.Method, "/"+path, body)
 	note := Passage{Method: r.Method, Path: "/" + path, Mishap: m.Kind}
 	out, ok := p.answer(r, at, body, m, &note)
 	p.mu.Lock()
@@ -214,6 +216,15 @@ func (p *Proxy) answer(r *http.Request, at string, body []byte, m Mishap, note *
 	}
 	switch m.Kind {
 	case CutBefore:
+		return reply{}, false
+	case Late:
+		p.serving.Go(func() {
+			select {
+			case <-time.After(m.Delay):
+				_, _ = p.ask(r, at, body)
+			case <-p.release:
+			}
+		})
 		return reply{}, false
 	case Answer:
 		return said(orStatus(m.Status, 500))
