@@ -10,6 +10,7 @@ import (
 
 	"demarc/internal/asset"
 	"demarc/internal/cloud"
+	"demarc/internal/fault"
 )
 
 // Port implements cloud.Actor.
@@ -131,6 +132,18 @@ func (c *Cloud) holding(ctx context.Context, p asset.Port) (cloud.Holding, error
 	return h, err
 }
 
+// canSee tells an address that nobody holds from a Neutron that shows nothing, which answers in the same way.
+func (c *Cloud) canSee(ctx context.Context) error {
+	var body struct{ Ports []wirePort }
+	if err := c.get(ctx, c.network, c.network.ServiceURL("ports")+"?limit=1", &body); err != nil {
+		return err
+	}
+	if len(body.Ports) == 0 {
+		return fault.New(fault.Unavailable, "cloud %s: Neutron shows no port at all, so who holds an address cannot be told", c.conf.Cloud)
+	}
+	return nil
+}
+
 // fixedHolder finds the port that has an address as its own.
 func (c *Cloud) fixedHolder(ctx context.Context, at netip.Addr, scope string) (cloud.Holding, error) {
 	q := url.Values{"fixed_ips": {"ip_address=" + at.String()}}
@@ -140,6 +153,14 @@ func (c *Cloud) fixedHolder(ctx context.Context, at netip.Addr, scope string) (c
 	rows, err := walk(ctx, c, listing{client: c.network, path: "ports", key: "ports", query: q}, func(w wirePort) string { return w.ID })
 	if err != nil {
 		return cloud.Holding{}, err
+	}
+	if len(rows) == 0 {
+		if err := c.canSee(ctx); err != nil {
+			return cloud.Holding{}, err
+		}
+	}
+	if scope == asset.ExternalScope && slices.ContainsFunc(rows, func(w wirePort) bool { return w.DeviceOwner == floatingOwner }) {
+		return cloud.Holding{}, fault.New(fault.Unavailable, "cloud %s: a port belongs to the floating IP %s, which Neutron does not list", c.conf.Cloud, at)
 	}
 	rows = slices.DeleteFunc(rows, func(w wirePort) bool { return w.DeviceOwner == floatingOwner })
 	if scope == asset.ExternalScope {
