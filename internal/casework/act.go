@@ -113,6 +113,14 @@ func (m MachineOrder) since(actions []asset.ServerAction) []string {
 	return out
 }
 
+// Forgets tells whether the cloud's memory, as read, lacks what this order did to the machine's power: it is older than that.
+func (m MachineOrder) Forgets(actions []asset.ServerAction) bool {
+	since := m.since(actions)
+	return slices.ContainsFunc(m.Steps, func(t MachineStep) bool {
+		return t.Done && !t.Idle && (t.Do == DoStop || t.Do == DoStart) && !slices.Contains(since, string(t.Do))
+	})
+}
+
 // Resolve learns what became of a step from the machine and the cloud's memory of what was done to it since the intent: the
 // memory says whether it happened, the machine whether it still holds. Idle means that it is so without an act since.
 func (m MachineOrder) Resolve(do MachineDo, s asset.Server, actions []asset.ServerAction) (o Outcome, idle bool) {

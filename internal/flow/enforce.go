@@ -102,6 +102,9 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 		return f, err
 	}
 	f.Enabled = !paused
+	if f.ProofsFrom, err = l.Ledger.ProofsFrom(ctx); err != nil {
+		return f, err
+	}
 	ok, age, err := l.healthy(ctx)
 	if err != nil {
 		return f, err
@@ -350,8 +353,12 @@ func (l *Line) order(ctx context.Context, a attempt) (casework.Act, error) {
 	if err != nil {
 		return act, fmt.Errorf("preparing the quarantine group: %w", err)
 	}
+	earlier, err := l.Ledger.ActsOn(ctx, c.Cloud, c.Server)
+	if err != nil {
+		return act, err
+	}
 	for _, p := range a.ports {
-		act.Ports = append(act.Ports, casework.PortOrder{Port: p.ID, Before: p.Groups, After: []asset.GroupID{group}, Saved: p.Groups, Revision: p.Revision})
+		act.Ports = append(act.Ports, closing(p, []asset.GroupID{group}, earlier))
 	}
 	for _, x := range c.Approvals {
 		act.By = append(act.By, x.By)
@@ -365,6 +372,21 @@ func (l *Line) order(ctx context.Context, a attempt) (casework.Act, error) {
 		act.Machine = machineOrder(actions, lockReason(c), casework.DoLock, casework.DoStop) // locked first: nobody can start it in between
 	}
 	return act, nil
+}
+
+// closing is the order that takes one port off the network. A port that carries the group already, by an order that came to
+// nothing by our books, gets back what that one saved.
+func closing(p asset.Port, group []asset.GroupID, earlier []casework.Act) casework.PortOrder {
+	o := casework.PortOrder{Port: p.ID, Before: p.Groups, After: group, Saved: p.Groups, Revision: p.Revision, Done: casework.SameGroups(p.Groups, group)}
+	at := int64(-1)
+	for _, a := range earlier {
+		for _, was := range a.Ports {
+			if o.Done && was.Port == p.ID && a.Kind.Restricts() && a.IntendedAt > at && casework.SameGroups(was.After, group) && !casework.SameGroups(was.GivesBack(), group) {
+				o.Saved, at = was.GivesBack(), a.IntendedAt
+			}
+		}
+	}
+	return o
 }
 
 // newAct begins an order about a case's machine.

@@ -31,7 +31,16 @@ func (l *Line) watchActs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if why := l.undone(c, act); why != "" {
+		if act.State != casework.ActDone {
+			continue // it was never certain that it is in force: only a person, or the gate, may put it there
+		}
+		why := undone(c, act, l.x.PortsOf[c.Server], l.server(c.Server))
+		if why != "" && l.Actor != nil { // a listing may be older than our own act: nobody is accused by it alone
+			if why, err = l.stillUndone(ctx, c, act); err != nil {
+				return err
+			}
+		}
+		if why != "" {
 			if err := l.tampered(ctx, c.ID, act, why); err != nil {
 				return err
 			}
@@ -60,18 +69,40 @@ func (l *Line) toldOf(ctx context.Context) (map[string]bool, error) {
 	return known, nil
 }
 
-// undone tells what of an order in force does not hold any more, by the last inventory.
-func (l *Line) undone(c casework.Case, act casework.Act) string {
+// stillUndone asks the cloud about the one machine.
+func (l *Line) stillUndone(ctx context.Context, c casework.Case, act casework.Act) (string, error) {
+	ports, err := l.Actor.ServerPorts(ctx, c.Server)
+	if err != nil && !errors.Is(err, cloud.ErrNotFound) {
+		return "", fmt.Errorf("reading the ports of server %s: %w", c.Server, err)
+	}
+	s, _, err := l.Actor.Machine(ctx, c.Server)
+	if errors.Is(err, cloud.ErrNotFound) {
+		return "", nil // gone: the inventory buries it
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading server %s: %w", c.Server, err)
+	}
+	var at []*asset.Port
+	for i := range ports {
+		at = append(at, &ports[i])
+	}
+	return undone(c, act, at, &s), nil
+}
+
+// undone tells what of an order in force does not hold any more, by a reading of the machine. A port as it was before the order
+// shows an old reading.
+func undone(c casework.Case, act casework.Act, ports []*asset.Port, s *asset.Server) string {
 	group := quarantineOf(act)
-	for _, p := range l.x.PortsOf[c.Server] {
+	for _, p := range ports {
 		switch {
+		case slices.ContainsFunc(act.Ports, func(o casework.PortOrder) bool { return o.Port == p.ID && p.Revision <= o.Revision }):
 		case !p.PortSecurity:
 			return "port " + string(p.ID) + " has its port security off, so no group holds"
 		case !casework.SameGroups(p.Groups, group):
 			return "the groups of port " + string(p.ID) + " are not those of the quarantine"
 		}
 	}
-	if s := l.server(c.Server); c.Stopped && s != nil && (s.Active() || !s.Locked) {
+	if c.Stopped && s != nil && (s.Active() || !s.Locked) {
 		return fmt.Sprintf("the machine is %s, locked: %t", s.Status, s.Locked)
 	}
 	return ""

@@ -130,9 +130,13 @@ func (l *Line) wakeUp(ctx context.Context, c casework.Case, order casework.Act) 
 	if !c.Stopped {
 		return nil, nil //nolint:nilnil // nothing is to be done to the machine
 	}
-	did, saved, err := l.didTo(ctx, order)
-	if err != nil || len(did) == 0 {
+	orders, err := l.chain(ctx, order)
+	if err != nil {
 		return nil, err
+	}
+	did, saved := didTo(orders), orders[len(orders)-1].Saved
+	if len(did) == 0 {
+		return nil, nil //nolint:nilnil // nothing was done to the machine
 	}
 	s, actions, err := l.Actor.Machine(ctx, order.Server)
 	if errors.Is(err, cloud.ErrNotFound) {
@@ -140,6 +144,9 @@ func (l *Line) wakeUp(ctx context.Context, c casework.Case, order casework.Act) 
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the machine: %w", err)
+	}
+	if slices.ContainsFunc(orders, func(a casework.Act) bool { return a.Machine != nil && a.Machine.Forgets(actions) }) {
+		return nil, errOld // or what we did would be left as it is, and be called undone
 	}
 	var steps []casework.MachineDo
 	if did[casework.DoStop] && !s.Active() && saved != nil && (asset.Server{Status: saved.Status}).Active() {
@@ -151,23 +158,36 @@ func (l *Line) wakeUp(ctx context.Context, c casework.Case, order casework.Act) 
 	return machineOrder(actions, "", steps...), nil
 }
 
-// didTo gathers what was done to a machine by an order in force, and by those it stands for, and how it was found before.
-func (l *Line) didTo(ctx context.Context, order casework.Act) (map[casework.MachineDo]bool, *casework.Saved, error) {
-	did := map[casework.MachineDo]bool{}
-	for {
-		if order.Machine != nil {
-			for _, t := range order.Machine.Steps {
-				did[t.Do] = did[t.Do] || t.Done && !t.Idle
-			}
-		}
-		if order.Renews == "" {
-			return did, order.Saved, nil
-		}
+// errOld says that the cloud was read as it was before an act of ours.
+var errOld = errors.New("the cloud's memory of the machine is older than our own act")
+
+// chain is an order in force with those it stands for, the oldest last.
+func (l *Line) chain(ctx context.Context, order casework.Act) ([]casework.Act, error) {
+	out := []casework.Act{order}
+	for order.Renews != "" {
 		var err error
 		if order, err = l.Ledger.Act(ctx, order.Renews); err != nil {
-			return nil, nil, err
+			return nil, err
+		}
+		out = append(out, order)
+	}
+	return out, nil
+}
+
+// didTo gathers what was done to a machine by orders.
+func didTo(orders []casework.Act) map[casework.MachineDo]bool {
+	did := map[casework.MachineDo]bool{}
+	for _, o := range orders {
+		if o.Machine == nil {
+			continue
+		}
+		for _, t := range o.Machine.Steps {
+			if t.Done && !t.Idle {
+				did[t.Do] = true
+			}
 		}
 	}
+	return did
 }
 
 // backOf works out what one port gets back, from what was saved and what it holds now.

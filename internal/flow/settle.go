@@ -23,13 +23,20 @@ func (l *Line) carryOut(ctx context.Context, act casework.Act) error {
 	}
 	for _, step := range steps {
 		err := step(ctx, &act)
+		if errors.Is(err, cloud.ErrUnknownOutcome) { // what left may arrive yet
+			err := l.settleOne(ctx, act, answerLost)
+			if errors.Is(err, errUncertain) {
+				l.putOff("settle "+act.ID, err)
+			}
+			return err
+		}
 		switch {
 		case errors.Is(err, cloud.ErrStale) && !begun(act):
 			return l.void(ctx, act) // the cloud says itself that nothing was done
-		case errors.Is(err, cloud.ErrStale), errors.Is(err, cloud.ErrNotFound), errors.Is(err, cloud.ErrUnknownOutcome), fault.Is(err, fault.Conflict):
-			return l.settleOne(ctx, act, false)
+		case errors.Is(err, cloud.ErrStale), errors.Is(err, cloud.ErrNotFound), fault.Is(err, fault.Conflict):
+			return l.settleOne(ctx, act, saidNo)
 		case err != nil:
-			return errors.Join(err, l.settleOne(ctx, act, false))
+			return errors.Join(err, l.settleOne(ctx, act, saidNo))
 		}
 	}
 	return l.concluded(ctx, act)
@@ -89,6 +96,9 @@ func begun(act casework.Act) bool {
 // underWay bounds what is finished although the line was told to stop.
 const underWay = 3 * time.Minute
 
+// arrives is after how long a request is not under way any more, and a reading not so old.
+const arrives = 5 * time.Minute
+
 // aside lets what has begun outside come to its end and be written down, although the line was told to stop meanwhile.
 func aside(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), underWay)
@@ -110,7 +120,7 @@ func (l *Line) settle(ctx context.Context) (bool, error) {
 				return false, err
 			}
 		}
-		if err := l.settleOne(ctx, a, true); err != nil {
+		if err := l.settleOne(ctx, a, nothingAsked); err != nil {
 			l.putOff(key, err)
 			return true, fmt.Errorf("act %s: %w", a.ID, err)
 		}
@@ -123,10 +133,22 @@ func (l *Line) settle(ctx context.Context) (bool, error) {
 // errUnfinished says that an order is carried out in part, and that the rest is tried again.
 var errUnfinished = errors.New("the rest is tried again")
 
-// settleOne learns from the ports what became of an order. All as intended: done. None: void, and the gate must speak again.
+// lately is what the cloud made of the last request of an order.
+type lately int
+
+const (
+	nothingAsked lately = iota // none was sent just now
+	saidNo                     // it was not done, the cloud says
+	answerLost                 // it may arrive yet
+)
+
+// errUncertain says that an order seems not to have taken effect, and that this is not proven.
+var errUncertain = errors.New("whether it took effect is not certain yet")
+
+// settleOne learns from the ports what became of an order. All as intended: done. None, and certainly: void, and the gate must speak again.
 // Some: the rest is carried out while the gate's word is fresh, now or, where the cloud has just said no, at a later try.
 // Anything we did not make: a human decides.
-func (l *Line) settleOne(ctx context.Context, act casework.Act, now bool) error {
+func (l *Line) settleOne(ctx context.Context, act casework.Act, last lately) error {
 	n, err := l.ask(ctx, &act)
 	if err != nil {
 		return err
@@ -138,14 +160,38 @@ func (l *Line) settleOne(ctx context.Context, act casework.Act, now bool) error 
 	case n[casework.Never] == 0:
 		return l.concluded(ctx, act)
 	case n[casework.Happened] == 0:
+		if last == saidNo {
+			return l.void(ctx, act)
+		}
+		// Where a cloud takes no change at all, nothing can be made certain: after a while its readings are believed.
+		late := l.Clock.Age(act.IntendedAt, act.RealAt) > arrives.Microseconds()
+		if err := l.fence(ctx, act); err != nil && (!late || errors.Is(err, cloud.ErrStale)) {
+			return fmt.Errorf("%w: %w", errUncertain, err)
+		}
+		if act.Machine != nil && !act.Kind.Restricts() && !late { // what is asked of the machine comes first, and has no revision
+			return errUncertain
+		}
 		return l.void(ctx, act)
-	case (fresh || !act.Kind.Restricts()) && now:
+	case (fresh || !act.Kind.Restricts()) && last == nothingAsked:
 		return l.carryOut(ctx, act)
 	case fresh || !act.Kind.Restricts():
 		return fmt.Errorf("%d of %d parts are done: %w", n[casework.Happened], n[casework.Happened]+n[casework.Never], errUnfinished)
 	default:
 		return l.held(ctx, act)
 	}
+}
+
+// fence makes certain that an order did not take effect and cannot any more, for a reading may be older than it seems, and a
+// request whose answer was lost may still be under way. Each port is given the groups that it had, at the revision that it had:
+// where they are others by now the cloud refuses that, and where they are not its revision moves on, so that what
+// arrives later is refused.
+func (l *Line) fence(ctx context.Context, act casework.Act) error {
+	for _, o := range act.Ports {
+		if _, err := l.Actor.SetGroups(ctx, o.Port, o.Before, o.Revision); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ask holds every part of an order against the cloud, marks what is done, and counts the outcomes. What was so already by

@@ -106,6 +106,7 @@ func (w *World) newGroup(project, name, description string) *groupRow {
 
 func (w *World) newRule(g *groupRow, r Rule) *ruleRow {
 	row := &ruleRow{ID: w.uuidFor("rule", g.ID+"/"+w.next()), TenantID: g.ProjectID, ProjectID: g.ProjectID, GroupID: g.ID, Direction: "ingress", EtherType: "IPv4", stamp: born()}
+	row.Revision = 0 // as Neutron's rules begin
 	if r.Egress {
 		row.Direction = "egress"
 	}

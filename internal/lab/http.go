@@ -20,6 +20,7 @@ type call struct {
 	body    []byte
 	who     *account
 	fault   Fault
+	idle    bool // the request was well, and changed nothing
 }
 
 // answer is what a handler says. A nil body sends none.
@@ -94,6 +95,7 @@ func (w *World) serve(c *call) answer {
 			actor = c.who.user.Name
 		}
 		w.log(actor, m, c.r.URL.Path, string(c.body), strconv.Itoa(a.status))
+		w.actions[len(w.actions)-1].Done = a.status/100 == 2 && !c.idle
 	}
 	// Rendered under the lock, for the rows change as soon as it is gone.
 	if a.body != nil {

@@ -37,7 +37,7 @@ func (c *call) neutron() answer {
 		}
 		return neutronGet(c, "floatingip", c.w.floating, func(f *floatingRow) string { return f.ID }, func(f *floatingRow) bool { return who.sees(f.ProjectID) })
 	case "security-groups":
-		return neutronGet(c, "security_group", c.w.groups, func(g *groupRow) string { return g.ID }, func(g *groupRow) bool { return who.sees(g.ProjectID) })
+		return neutronGet(c, "security_group", c.w.groups, func(g *groupRow) string { return g.ID }, c.sees)
 	case "security-group-rules":
 		return neutronGet(c, "security_group_rule", c.w.allRules(), func(r *ruleRow) string { return r.ID }, func(r *ruleRow) bool { return who.sees(r.ProjectID) })
 	case "address-groups":
@@ -61,6 +61,9 @@ func neutronGet[T any](c *call, kind string, rows []T, id func(T) string, visibl
 			if id(r) == c.path[2] && visible(r) {
 				return answer{status: 200, body: map[string]any{kind: r}}
 			}
+		}
+		if kind == "security_group" {
+			return noGroup(c.path[2])
 		}
 		return notFound(camel(kind), c.path[2])
 	}

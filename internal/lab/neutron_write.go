@@ -34,38 +34,21 @@ func (c *call) updatePort() answer {
 	if p == nil || !c.who.sees(p.ProjectID) {
 		return notFound("Port", c.path[2])
 	}
+	want := *p
+	if a, wrong := c.wantedPort(&want); wrong {
+		return a
+	}
+	if same := slices.Equal(slices.Sorted(slices.Values(want.SecurityGroups)), slices.Sorted(slices.Values(p.SecurityGroups))); same && want.PortSecurity == p.PortSecurity && want.AdminStateUp == p.AdminStateUp {
+		// Neutron does not hold what changes nothing against If-Match; it answers, and then the revision moves on (seen in Zed).
+		c.idle = true
+		said := *p
+		p.touch()
+		return answer{status: 200, body: map[string]any{"port": &said}}
+	}
 	if a, stale := c.stale(p.Revision); stale {
 		return a
 	}
-	var q struct {
-		Port struct {
-			SecurityGroups *[]string `json:"security_groups"`
-			PortSecurity   *bool     `json:"port_security_enabled"`
-			AdminStateUp   *bool     `json:"admin_state_up"`
-		} `json:"port"`
-	}
-	if err := json.Unmarshal(c.body, &q); err != nil {
-		return badRequest("HTTPBadRequest", "%s", err)
-	}
-	secure, groups := p.PortSecurity, p.SecurityGroups
-	if q.Port.PortSecurity != nil {
-		secure = *q.Port.PortSecurity
-	}
-	if q.Port.SecurityGroups != nil {
-		groups = nonNil(*q.Port.SecurityGroups)
-		for _, id := range groups {
-			if g := c.w.groupByID(id); g == nil || !c.who.sees(g.ProjectID) {
-				return notFound("SecurityGroup", id)
-			}
-		}
-	}
-	if !secure && len(groups) > 0 {
-		return badRequest("PortSecurityAndIPRequiredForSecurityGroups", "Port security must be enabled and port must have an IP address in order to use security groups.")
-	}
-	p.PortSecurity, p.SecurityGroups = secure, groups
-	if q.Port.AdminStateUp != nil {
-		p.AdminStateUp = *q.Port.AdminStateUp
-	}
+	p.PortSecurity, p.SecurityGroups, p.AdminStateUp = want.PortSecurity, want.SecurityGroups, want.AdminStateUp
 	p.touch()
 	name := ""
 	if s := c.w.server1(p.DeviceID); s != nil {
@@ -73,6 +56,52 @@ func (c *call) updatePort() answer {
 	}
 	c.w.emit(Event{Kind: "groups", Server: name, Port: p.ID})
 	return answer{status: 200, body: map[string]any{"port": p}}
+}
+
+// wantedPort is what a request makes of a port. Null groups are none at all, as in Neutron.
+func (c *call) wantedPort(p *portRow) (answer, bool) {
+	var q struct {
+		Port struct {
+			SecurityGroups json.RawMessage `json:"security_groups"`
+			PortSecurity   *bool           `json:"port_security_enabled"`
+			AdminStateUp   *bool           `json:"admin_state_up"`
+		} `json:"port"`
+	}
+	if err := json.Unmarshal(c.body, &q); err != nil {
+		return badRequest("HTTPBadRequest", "%s", err), true
+	}
+	if q.Port.PortSecurity != nil {
+		p.PortSecurity = *q.Port.PortSecurity
+	}
+	if q.Port.AdminStateUp != nil {
+		p.AdminStateUp = *q.Port.AdminStateUp
+	}
+	if q.Port.SecurityGroups != nil {
+		p.SecurityGroups = []string{}
+		if err := json.Unmarshal(q.Port.SecurityGroups, &p.SecurityGroups); err != nil {
+			return badRequest("HTTPBadRequest", "%s", err), true
+		}
+		p.SecurityGroups = nonNil(p.SecurityGroups)
+		for i, id := range p.SecurityGroups {
+			if slices.Contains(p.SecurityGroups[:i], id) {
+				return badRequest("HTTPBadRequest", "Invalid input for security_groups. Reason: Duplicate items in the list: '%s'.", id), true
+			}
+			if g := c.w.groupByID(id); g == nil || !c.sees(g) {
+				return noGroup(id), true
+			}
+		}
+	}
+	if !p.PortSecurity && len(p.SecurityGroups) > 0 {
+		return badRequest("PortSecurityAndIPRequiredForSecurityGroups", "Port security must be enabled and port must have an IP address in order to use security groups."), true
+	}
+	return answer{}, false
+}
+
+// sees tells whether the account may see a group: its own, or one that is shared with all.
+func (c *call) sees(g *groupRow) bool { return g.Shared || c.who.sees(g.ProjectID) }
+
+func noGroup(id string) answer {
+	return answer{status: 404, body: neutronError("SecurityGroupNotFound", "Security group "+id+" does not exist")}
 }
 
 func (c *call) updateFloating() answer {
@@ -131,7 +160,7 @@ func (c *call) createGroup() answer {
 func (c *call) deleteGroup() answer {
 	g := c.w.groupByID(c.path[2])
 	if g == nil || !c.who.sees(g.ProjectID) {
-		return notFound("SecurityGroup", c.path[2])
+		return noGroup(c.path[2])
 	}
 	for _, p := range c.w.ports {
 		if slices.Contains(p.SecurityGroups, g.ID) {
@@ -163,13 +192,14 @@ func (c *call) createRule() answer {
 		return badRequest("HTTPBadRequest", "%s", err)
 	}
 	g := c.w.groupByID(q.Rule.GroupID)
-	if g == nil || !c.who.sees(g.ProjectID) {
-		return notFound("SecurityGroup", q.Rule.GroupID)
+	if g == nil || !c.sees(g) { // a group that is shared can be opened by those who see it
+		return noGroup(q.Rule.GroupID)
 	}
 	if q.Rule.Direction != "ingress" && q.Rule.Direction != "egress" {
-		return badRequest("HTTPBadRequest", "Invalid input for direction. Reason: '%s' is not in ['ingress', 'egress'].", q.Rule.Direction)
+		return badRequest("HTTPBadRequest", "Invalid input for direction. Reason: %s is not in valid_values.", q.Rule.Direction)
 	}
 	row := c.w.newRule(g, Rule{Egress: q.Rule.Direction == "egress", IPv6: q.Rule.EtherType == "IPv6"})
+	row.ProjectID, row.TenantID = c.who.project.ID, c.who.project.ID // whose hand it was, not whose group
 	row.Protocol, row.PortMin, row.PortMax = q.Rule.Protocol, q.Rule.PortMin, q.Rule.PortMax
 	row.RemotePrefix, row.RemoteGroup, row.RemoteAddresses, row.Description = q.Rule.RemotePrefix, q.Rule.RemoteGroup, q.Rule.RemoteAddresses, q.Rule.Description
 	if row.RemotePrefix != nil {
@@ -200,7 +230,7 @@ func (c *call) createRule() answer {
 func (c *call) deleteRule() answer {
 	for _, g := range c.w.groups {
 		i := slices.IndexFunc(g.Rules, func(r *ruleRow) bool { return r.ID == c.path[2] })
-		if i < 0 || !c.who.sees(g.ProjectID) {
+		if i < 0 || !c.who.sees(g.ProjectID) && !c.who.sees(g.Rules[i].ProjectID) {
 			continue
 		}
 		g.Rules = slices.Delete(g.Rules, i, i+1)
@@ -208,5 +238,5 @@ func (c *call) deleteRule() answer {
 		c.w.emit(Event{Kind: "rules", Detail: g.Name})
 		return answer{status: 204}
 	}
-	return notFound("SecurityGroupRule", c.path[2])
+	return answer{status: 404, body: neutronError("SecurityGroupRuleNotFound", "Security group rule "+c.path[2]+" does not exist")}
 }

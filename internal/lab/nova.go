@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // minor reads the microversion 2.x that the caller asked for, 1 by default.
@@ -41,7 +42,9 @@ func (c *call) nova() answer {
 		case c.is("POST", "v2.1", "servers", "*", "action"):
 			return c.serverAction(s)
 		case c.is("GET", "v2.1", "servers", "*", "os-instance-actions"):
-			return answer{status: 200, body: map[string]any{"instanceActions": nonNil(s.actions)}}
+			newest := slices.Clone(s.actions)
+			slices.Reverse(newest)
+			return answer{status: 200, body: map[string]any{"instanceActions": nonNil(newest)}}
 		}
 	}
 	return novaError(404, "itemNotFound", "The resource could not be found.")
@@ -158,10 +161,10 @@ func (c *call) serverAction(s *serverRow) answer {
 			return novaError(409, "conflictingRequest", fmt.Sprintf("Instance %s is locked", s.id))
 		}
 		a := c.actOn(s, name, args)
-		if a.status == 202 {
+		if a.status == 202 && !c.idle {
 			s.touch()
 			s.actions = append(s.actions, map[string]any{"action": strings.TrimPrefix(name, "os-"), "instance_uuid": s.id, "request_id": "req-" + c.w.uuidFor("request", c.w.next()),
-				"user_id": c.who.user.ID, "project_id": c.who.project.ID, "start_time": stampNow(), "message": nil})
+				"user_id": c.who.user.ID, "project_id": c.who.project.ID, "start_time": time.Now().UTC().Format("2006-01-02T15:04:05.000000"), "message": nil})
 			c.w.emit(Event{Kind: "status", Server: s.name, Detail: name})
 		}
 		return a
@@ -185,9 +188,14 @@ func (c *call) actOn(s *serverRow, name string, args json.RawMessage) answer {
 			Reason string `json:"locked_reason"`
 		}
 		_ = json.Unmarshal(args, &arg)
-		s.locked, s.lockedReason, s.lockedBy = true, "", "owner"
-		if c.who.admin() {
-			s.lockedBy = "admin"
+		owner := s.project == c.who.project.ID // by the token's project, whatever the role
+		if s.locked && owner {
+			c.idle = true // taken, and nothing is done: an owner locks nothing that is locked
+			break
+		}
+		s.locked, s.lockedReason, s.lockedBy = true, "", "admin"
+		if owner {
+			s.lockedBy = "owner"
 		}
 		if c.minor() >= 73 {
 			s.lockedReason = arg.Reason

@@ -166,6 +166,18 @@ func (w *World) BlockSource(server string, drop bool, from ...netip.Prefix) erro
 	})
 }
 
+// ShareGroup shows a group to all projects, as an RBAC policy of an administrator does, or no longer.
+func (w *World) ShareGroup(project, group string, shared bool) error {
+	return w.act("admin", "share group", group, func() error {
+		g := w.group(project, group)
+		if g == nil {
+			return fmt.Errorf("%w: group %q of %q", ErrUnknown, group, project)
+		}
+		g.Shared = shared
+		return nil
+	})
+}
+
 // StopServer and StartServer are the tenant's own power button.
 func (w *World) StopServer(server string) error { return w.power(server, "SHUTOFF") }
 

@@ -96,7 +96,7 @@ func TestAnUnknownOutcomeIsAskedFor(t *testing.T) {
 		"done, and 504":                 {town(), []lab.Fault{put(lab.AnswerAfter, 0)}, []string{"quarantine done"}},
 		"cut before":                    {town(), []lab.Fault{put(lab.CutBefore, 0)}, []string{"quarantine void", "quarantine done"}},
 		"500 before":                    {town(), []lab.Fault{put(lab.Answer, 0)}, []string{"quarantine void", "quarantine done"}},
-		"three times cut before":        {town(), []lab.Fault{put(lab.CutBefore, 0), put(lab.CutBefore, 0), put(lab.CutBefore, 0)}, []string{"quarantine void", "quarantine void", "quarantine void", "quarantine done"}},
+		"three times cut before":        {town(), []lab.Fault{put(lab.CutBefore, 0), put(lab.CutBefore, 0), put(lab.CutBefore, 0)}, []string{"quarantine void", "quarantine done"}}, // the second and third hit what makes certain
 		"done, cut, and unreadable":     {town(), []lab.Fault{put(lab.CutAfter, 0), readAgain}, []string{"quarantine done"}},
 		"two ports, second cut before":  {two(), []lab.Fault{put(lab.CutBefore, 1)}, []string{"quarantine done"}},
 		"two ports, second cut after":   {two(), []lab.Fault{put(lab.CutAfter, 1)}, []string{"quarantine done"}},
@@ -180,7 +180,7 @@ func TestACloudThatKeepsSayingNoIsNotHammered(t *testing.T) {
 			if n := len(e.changes("cache-1")); n != c.changes {
 				t.Errorf("%d changes", n)
 			}
-			if asked > 12 || asked < 2 {
+			if asked > 42 || asked < 2 { // one in four minutes, with what makes certain that an order whose answer was lost did not take effect
 				t.Errorf("%d requests in three hours", asked)
 			}
 			if s := e.theCase("cache-1").State; s != c.state {

@@ -100,6 +100,7 @@ type plot struct {
 	wrap     func(*exam, *flow.Config)
 	through  func(place string) string // the way to the database
 	heard    func(*exam, flow.Happening)
+	proxied  bool // Demarc reaches the cloud through exam.proxy
 }
 
 // exam is a world with a Demarc in it, wired from files as an operator would write them.
@@ -107,6 +108,7 @@ type exam struct {
 	t     *testing.T
 	plot  plot
 	w     *lab.World
+	proxy *lab.Proxy
 	d     *serve.Demarc
 	clock *flow.Leaping
 	dir   string
@@ -133,6 +135,11 @@ func open(t *testing.T, p plot) *exam {
 	}
 	t.Cleanup(w.Close)
 	e := &exam{t: t, plot: p, w: w, clock: flow.NewLeaping(begins.UnixMicro()), dir: t.TempDir()}
+	if p.proxied {
+		e.proxy, err = lab.NewProxy(w.AuthURL())
+		e.must(err)
+		t.Cleanup(e.proxy.Close)
+	}
 	e.place = storetest.Fresh(t, filepath.Join(e.dir, "demarc.db"))
 	e.way = strings.TrimPrefix(e.place, e.dir+"/")
 	if p.through != nil {
@@ -179,8 +186,11 @@ func (e *exam) write() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	w := e.w
-	config := fmt.Sprintf(configText, w.AuthURL(), lab.DemoUser, lab.DemoProject, w.AtPrefix(netip.MustParsePrefix("127.77.0.0/17")), w.Source("scanner"), host, port,
+	w, auth := e.w, e.w.AuthURL()
+	if e.proxy != nil {
+		auth = e.proxy.AuthURL()
+	}
+	config := fmt.Sprintf(configText, auth, lab.DemoUser, lab.DemoProject, w.AtPrefix(netip.MustParsePrefix("127.77.0.0/17")), w.Source("scanner"), host, port,
 		w.AtPrefix(netip.MustParsePrefix("127.77.200.0/24")), e.way)
 	for name, text := range map[string]string{
 		"demarc.yaml":  replaced(e.t, config, e.plot.config),

@@ -11,7 +11,6 @@ import (
 	"demarc/internal/asset"
 	"demarc/internal/cloud"
 	"demarc/internal/fault"
-	"demarc/internal/untrusted"
 )
 
 // Port implements cloud.Actor.
@@ -133,6 +132,18 @@ func (c *Cloud) holding(ctx context.Context, p asset.Port) (cloud.Holding, error
 	return h, err
 }
 
+// canSee tells an address that nobody holds from a Neutron that shows nothing, which answers in the same way.
+func (c *Cloud) canSee(ctx context.Context) error {
+	var body struct{ Ports []wirePort }
+	if err := c.get(ctx, c.network, c.network.ServiceURL("ports")+"?limit=1", &body); err != nil {
+		return err
+	}
+	if len(body.Ports) == 0 {
+		return fault.New(fault.Unavailable, "cloud %s: Neutron shows no port at all, so who holds an address cannot be told", c.conf.Cloud)
+	}
+	return nil
+}
+
 // fixedHolder finds the port that has an address as its own.
 func (c *Cloud) fixedHolder(ctx context.Context, at netip.Addr, scope string) (cloud.Holding, error) {
 	q := url.Values{"fixed_ips": {"ip_address=" + at.String()}}
@@ -143,13 +154,15 @@ func (c *Cloud) fixedHolder(ctx context.Context, at netip.Addr, scope string) (c
 	if err != nil {
 		return cloud.Holding{}, err
 	}
-	reserved := ""
-	rows = slices.DeleteFunc(rows, func(w wirePort) bool {
-		if w.DeviceOwner == floatingOwner {
-			reserved = w.DeviceID
+	if len(rows) == 0 {
+		if err := c.canSee(ctx); err != nil {
+			return cloud.Holding{}, err
 		}
-		return w.DeviceOwner == floatingOwner
-	})
+	}
+	if scope == asset.ExternalScope && slices.ContainsFunc(rows, func(w wirePort) bool { return w.DeviceOwner == floatingOwner }) {
+		return cloud.Holding{}, fault.New(fault.Unavailable, "cloud %s: a port belongs to the floating IP %s, which Neutron does not list", c.conf.Cloud, at)
+	}
+	rows = slices.DeleteFunc(rows, func(w wirePort) bool { return w.DeviceOwner == floatingOwner })
 	if scope == asset.ExternalScope {
 		nets, err := walk(ctx, c, listing{client: c.network, path: "networks", key: "networks", query: url.Values{"router:external": {"true"}}}, func(w wireNetwork) string { return w.ID })
 		if err != nil {
@@ -161,27 +174,11 @@ func (c *Cloud) fixedHolder(ctx context.Context, at netip.Addr, scope string) (c
 	}
 	switch len(rows) {
 	case 0:
-		return cloud.Holding{}, c.provenNobody(ctx, at, scope, reserved)
+		return cloud.Holding{}, cloud.ErrNobody
 	case 1:
 		h, err := c.holding(ctx, rows[0].asset())
 		h.Scope, h.Addr = scope, at
 		return h, err
 	}
 	return cloud.Holding{}, cloud.ErrAmbiguous
-}
-
-// provenNobody is ErrNobody only where Neutron is seen to show rows at all: to an account that sees too little it answers with HTTP
-// 200 and none. Reserved is the floating IP for which a port of Neutron's own holds the address, and which was not listed.
-func (c *Cloud) provenNobody(ctx context.Context, at netip.Addr, scope, reserved string) error {
-	if reserved != "" && scope == asset.ExternalScope {
-		return fault.New(fault.Unavailable, "cloud %s: %s is reserved for floating IP %s, which is not listed", c.conf.Cloud, at, untrusted.From(reserved).Cap(64).Terminal())
-	}
-	rows, err := first[wirePort](ctx, c, c.network, "ports", "ports", nil)
-	if err == nil && len(rows) == 0 {
-		err = fault.New(fault.Unavailable, "cloud %s: Neutron shows no port at all, so nobody can be said to hold %s", c.conf.Cloud, at)
-	}
-	if err != nil {
-		return err
-	}
-	return cloud.ErrNobody
 }

@@ -88,10 +88,11 @@ func retryAfter(err error, try int) (time.Duration, bool) {
 	return wait, true
 }
 
+// isReauth tells whether the token was refused and there is no other. What went wrong after a new token was had is another
+// matter: by then the request had been sent once more.
 func isReauth(err error) bool {
-	_, a := errors.AsType[*gophercloud.ErrUnableToReauthenticate](err)
-	_, b := errors.AsType[*gophercloud.ErrErrorAfterReauthentication](err)
-	return a || b
+	_, ok := errors.AsType[*gophercloud.ErrUnableToReauthenticate](err)
+	return ok
 }
 
 // explain makes an error ours. What the cloud wrote is a stranger's text; what we sent stays out of it.
@@ -135,7 +136,7 @@ func (c *Cloud) change(ctx context.Context, s *gophercloud.ServiceClient, method
 	switch {
 	case ok && answer.Actual == http.StatusPreconditionFailed:
 		return fmt.Errorf("%s: %w", pathOf(url), cloud.ErrStale)
-	case ok && answer.Actual < 500:
+	case ok && answer.Actual >= 400 && answer.Actual < 500: // neither a redirect nor another 2xx proves anything
 		return c.explain(ctx, err)
 	case !ok && neverLeft(err):
 		return c.explain(ctx, err)
