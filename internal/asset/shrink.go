@@ -13,7 +13,8 @@ const (
 type Missing map[string]map[string]bool
 
 // Lacking holds a reading against what is known. The gaps are the listings that lost too much since the last reading: what that
-// one lacked already counts as said twice.
+// one lacked already counts as said twice. A listing of which nothing is left is never believed: that is how a service answers an
+// account that may see nothing, however often it is asked.
 func Lacking(known, now *Snapshot, last Missing) (Missing, []Gap) {
 	out := Missing{}
 	var gaps []Gap
@@ -32,7 +33,10 @@ func Lacking(known, now *Snapshot, last Missing) (Missing, []Gap) {
 				lost++
 			}
 		}
-		if n := len(had[kind]); lost >= shrinkLeast && lost*shrinkShare > n {
+		switch n := len(had[kind]); {
+		case n >= shrinkLeast && len(has[kind]) == 0:
+			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("none is listed, and %d are known; no rows are no proof that all of them are gone", n)})
+		case lost >= shrinkLeast && lost*shrinkShare > n:
 			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("shrank in one reading: %d of %d known ones are not listed; the next reading decides", lost, n)})
 		}
 	}
