@@ -13,7 +13,7 @@ const (
 type Missing map[string]map[string]bool
 
 // Lacking holds a reading against what is known. The gaps are the listings that lost too much since the last reading: what that
-// one lacked already counts as said twice.
+// one lacked already counts as said twice; a listing with no row at all is never believed.
 func Lacking(known, now *Snapshot, last Missing) (Missing, []Gap) {
 	out := Missing{}
 	var gaps []Gap
@@ -32,7 +32,10 @@ func Lacking(known, now *Snapshot, last Missing) (Missing, []Gap) {
 				lost++
 			}
 		}
-		if n := len(had[kind]); lost >= shrinkLeast && lost*shrinkShare > n {
+		switch n := len(had[kind]); {
+		case n >= shrinkLeast && len(has[kind]) == 0: // however often: an account that may not see is answered the same
+			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("0 rows, and %d are known: that is never read as gone", n)})
+		case lost >= shrinkLeast && lost*shrinkShare > n:
 			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("shrank in one reading: %d of %d known ones are not listed; the next reading decides", lost, n)})
 		}
 	}
