@@ -37,7 +37,7 @@ func releaseCommand(r *reading) *cobra.Command {
 			return r.say(c, withdrawal, q)
 		},
 	}
-	c.Flags().StringVar(&q.By, "by", "", "who decides (a running server knows it by itself)")
+	c.Flags().StringVar(&q.By, "by", "", "who decides (a running server knows it by itself; else the login name)")
 	c.Flags().StringVar(&q.Why, "because", "", "the reason")
 	return c
 }

@@ -45,7 +45,7 @@ Without a terminal to confirm on, give --yes.`,
 		},
 	}
 	approve.Flags().BoolVar(&sure, "yes", false, "do not ask")
-	approve.Flags().StringVar(&q.By, "by", "", "who approves (a running server knows it by itself)")
+	approve.Flags().StringVar(&q.By, "by", "", "who approves (a running server knows it by itself; else the login name)")
 	c.AddCommand(approve, releaseCommand(&r), switchCommand(&r, true), switchCommand(&r, false), &cobra.Command{
 		Use: "pending", Short: "List the cases whose act waits for approval or the gate", Example: "  demarc enforce pending --config demarc.yaml\n  demarc enforce pending --db demarc.db",
 		Args: checkArgs(cobra.NoArgs),

@@ -21,6 +21,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -28,7 +29,7 @@ func main() {
 
 // commands make the commands, in the order in which help lists them.
 var commands = []func() *cobra.Command{
-	demoCommand, serveCommand, inventoryCommand, reachCommand, dutyCommand, findingCommand, caseCommand, mailCommand, coverageCommand, enforceCommand, auditCommand,
+	demoCommand, serveCommand, doctorCommand, inventoryCommand, reachCommand, dutyCommand, findingCommand, caseCommand, mailCommand, coverageCommand, enforceCommand, auditCommand,
 	probeCommand, checkCommand, versionCommand,
 }
 

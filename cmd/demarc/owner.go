@@ -96,7 +96,7 @@ func (r *reading) decide(ctx context.Context, q serve.Ask) (serve.Told, error) {
 	if err != nil {
 		return serve.Told{}, err
 	}
-	if (q.Do == serve.Pause || q.Do == serve.Unpause) && q.By == "" {
+	if q.By == "" && q.Do != serve.Acknowledge && q.Do != serve.Claim { // those are the word of an owner, who must be named
 		q.By = login()
 	}
 	return serve.DecideAlone(ctx, path, rules, q, opening(path, conf)...)

@@ -37,6 +37,7 @@ type Change struct {
 	Mails     []Mail // inserted once per message id; a known one is updated
 	Acts      []Act
 	Pause     *bool   // throws or lifts the kill switch
+	Anew      bool    // what was seen before At proves nothing any more: the ledger is not the one that was written last
 	Anchor    *Anchor // where the clock stands
 	Audit     []audit.Entry
 }
@@ -52,5 +53,5 @@ type Anchor struct {
 // Empty tells whether there is nothing to write.
 func (c Change) Empty() bool {
 	return c.Inventory == nil && len(c.Coverage)+len(c.Facts)+len(c.Exposures)+len(c.Cases)+len(c.Findings)+len(c.Sightings)+
-		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Audit) == 0 && c.Pause == nil && c.Anchor == nil
+		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Audit) == 0 && c.Pause == nil && c.Anchor == nil && !c.Anew
 }

@@ -20,6 +20,8 @@ var (
 	ErrNotFound = errors.New("the cloud does not know it")
 	// ErrStale says that somebody changed the port since the revision was read. Nothing was done.
 	ErrStale = errors.New("the port has changed since it was read")
+	// ErrCredential says that the cloud answered and does not take the credential.
+	ErrCredential = errors.New("the credential is refused")
 	// ErrUnknownOutcome says that the request left and no trustworthy answer came: it may or may not have
 	// been done. Read the port again; never repeat blindly.
 	ErrUnknownOutcome = errors.New("the outcome is unknown")

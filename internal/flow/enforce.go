@@ -102,6 +102,9 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 		return f, err
 	}
 	f.Enabled = !paused
+	if f.ProofsFrom, err = l.Ledger.ProofsFrom(ctx); err != nil {
+		return f, err
+	}
 	ok, age, err := l.healthy(ctx)
 	if err != nil {
 		return f, err

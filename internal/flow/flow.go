@@ -76,6 +76,7 @@ type Line struct {
 	xAt      int64                       // real time of it
 	holds    map[netip.Addr]asset.Holder // who holds which address, by x
 	sets     map[string]*reach.Set       // what each vantage point can reach, by x
+	lacked   asset.Missing               // what the last complete reading lacked of what is known
 }
 
 type failure struct {

@@ -31,6 +31,9 @@ func (l *Line) watchActs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if act.State != casework.ActDone {
+			continue // it was never certain that it is in force: only a person, or the gate, may put it there
+		}
 		why := undone(c, act, l.x.PortsOf[c.Server], l.server(c.Server))
 		if why != "" && l.Actor != nil { // a listing may be older than our own act: nobody is accused by it alone
 			if why, err = l.stillUndone(ctx, c, act); err != nil {

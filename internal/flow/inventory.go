@@ -35,6 +35,9 @@ func (l *Line) refresh(ctx context.Context) error {
 		l.putOff("inventory", err)
 		return fmt.Errorf("reading cloud %s: %w", l.Cloud, err)
 	}
+	if err := l.holdShrunk(ctx, s); err != nil {
+		return err
+	}
 	d := l.draft("inventory")
 	s.Cloud = l.Cloud
 	d.change.Inventory = &casework.Inventory{Snapshot: s, RealAt: l.Clock.Real()}
@@ -57,6 +60,20 @@ func (l *Line) refresh(ctx context.Context) error {
 		return err
 	}
 	return l.watchActs(ctx)
+}
+
+// holdShrunk makes a complete reading that suddenly lacks much of what is known a partial one, until the next says the same. A
+// restart forgets what the last one lacked, and asks once more.
+func (l *Line) holdShrunk(ctx context.Context, s *asset.Snapshot) error {
+	if !s.Complete() {
+		return nil
+	}
+	known, err := l.Ledger.Snapshot(ctx, l.Cloud, 0)
+	if err != nil {
+		return err
+	}
+	l.lacked, s.Gaps = asset.Lacking(known, s, l.lacked)
+	return nil
 }
 
 func (l *Line) loadInventory(ctx context.Context, readAt int64) error {

@@ -18,6 +18,7 @@ import (
 // change survives the loss of the process and of power.
 type Ledger interface {
 	Paused(ctx context.Context) (bool, error)
+	ProofsFrom(ctx context.Context) (int64, error)
 	Snapshot(ctx context.Context, cloud string, at int64) (*asset.Snapshot, error)
 	BindingsAt(ctx context.Context, s access.Scope, addr netip.Addr, at int64) ([]asset.Binding, error)
 	LastCoverage(ctx context.Context, kind, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, bool, error)

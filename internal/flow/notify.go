@@ -259,6 +259,16 @@ func (l *Line) Pause(ctx context.Context, paused bool, by, why string) error {
 	return d.commit(ctx)
 }
 
+// Distrust throws the kill switch because the ledger or the clock is not what it was. Where it is the ledger, what was seen until
+// now proves nothing any more.
+func (l *Line) Distrust(ctx context.Context, why string, ledger bool) error {
+	d := l.draft("people")
+	paused := true
+	d.change.Pause, d.change.Anew = &paused, ledger
+	d.say(Happening{Event: "enforcement.paused", Detail: "by demarc: " + why})
+	return d.commit(ctx)
+}
+
 // KeepTime writes down where the clock stands, so that a restart goes on from there.
 func (l *Line) KeepTime(ctx context.Context, a casework.Anchor) error {
 	d := l.draft("people")

@@ -58,6 +58,7 @@ func (w *World) handle(rw http.ResponseWriter, r *http.Request) {
 	}
 	w.mu.Lock()
 	f := w.faultFor(r)
+	rw.Header().Set("Date", time.Now().Add(w.clockOff).UTC().Format(http.TimeFormat))
 	w.mu.Unlock()
 	switch f.Kind {
 	case CutBefore:

@@ -3,6 +3,7 @@ package lab
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -86,10 +87,17 @@ func (c *call) issueToken() answer {
 		"project":    map[string]any{"id": project.ID, "name": project.Name, "domain": domain()},
 		"is_domain":  false,
 		"roles":      []any{map[string]any{"id": c.w.hexID("role", role), "name": role}},
-		"issued_at":  now.Format("2006-01-02T15:04:05.000000Z"),
-		"expires_at": acc.expires.Format("2006-01-02T15:04:05.000000Z"),
+		"issued_at":  now.Add(c.w.clockOff).Format("2006-01-02T15:04:05.000000Z"),
+		"expires_at": acc.expires.Add(c.w.clockOff).Format("2006-01-02T15:04:05.000000Z"),
 		"catalog":    c.w.catalog(),
 	}}
+	if k := c.w.appCred(q); k != nil {
+		body := map[string]any{"id": k.ID, "name": k.Name, "restricted": true}
+		if k.ReadOnly {
+			body["access_rules"] = []any{map[string]any{"id": c.w.hexID("rule", k.ID), "service": "compute", "path": "/v2.1/**", "method": "GET"}}
+		}
+		acc.body["token"].(map[string]any)["application_credential"] = body
+	}
 	token := randomToken()
 	c.w.tokens[token] = acc
 	return answer{status: 201, body: acc.body, header: http.Header{"X-Subject-Token": {token}}}
@@ -107,14 +115,27 @@ func (w *World) identify(q authRequest) (*userRow, *projectRow) {
 		p := q.Auth.Scope.Project
 		return user, find(w.projects, func(r *projectRow) bool { return r.ID == p.ID && p.ID != "" || r.Name == p.Name && p.Name != "" })
 	case "application_credential":
-		for _, a := range w.appCreds {
-			named := a.ID == id.AppCred.ID && a.ID != "" || a.Name == id.AppCred.Name && a.Name != "" && a.User == id.AppCred.User.Name
-			if named && a.Secret == id.AppCred.Secret {
-				return find(w.users, func(r *userRow) bool { return r.Name == a.User }), w.project(a.Project)
-			}
+		if a := w.appCred(q); a != nil {
+			return find(w.users, func(r *userRow) bool { return r.Name == a.User }), w.project(a.Project)
 		}
 	}
 	return nil, nil
+}
+
+// appCred finds the application credential that a request proves to hold.
+func (w *World) appCred(q authRequest) *AppCred {
+	id := q.Auth.Identity
+	if id.Methods[0] != "application_credential" {
+		return nil
+	}
+	for i := range w.appCreds {
+		a := &w.appCreds[i]
+		named := a.ID == id.AppCred.ID && a.ID != "" || a.Name == id.AppCred.Name && a.Name != "" && a.User == id.AppCred.User.Name
+		if named && a.Secret == id.AppCred.Secret && (a.Expires.IsZero() || time.Now().Before(a.Expires)) {
+			return a
+		}
+	}
+	return nil
 }
 
 func domain() map[string]any { return map[string]any{"id": "default", "name": "Default"} }
@@ -138,6 +159,20 @@ func keystoneError(code int, title, message string) answer {
 func (c *call) keystone() answer {
 	if c.is("GET", "v3", "auth", "tokens") {
 		return answer{status: 200, body: c.who.body, header: http.Header{"X-Subject-Token": {c.r.Header.Get("X-Subject-Token")}}}
+	}
+	if c.is("GET", "v3", "auth", "projects") {
+		return keystoneList(c, "projects", slices.DeleteFunc(slices.Clone(c.w.projects), func(p *projectRow) bool { return c.who.user.roles[p.ID] == "" }))
+	}
+	if c.is("GET", "v3", "users", "*", "application_credentials", "*") && c.path[2] == c.who.user.ID {
+		for _, a := range c.w.appCreds {
+			if a.ID == c.path[4] && a.User == c.who.user.Name {
+				body := map[string]any{"id": a.ID, "name": a.Name, "expires_at": nil}
+				if !a.Expires.IsZero() {
+					body["expires_at"] = a.Expires.UTC().Format("2006-01-02T15:04:05.000000")
+				}
+				return answer{status: 200, body: map[string]any{"application_credential": body}}
+			}
+		}
 	}
 	if !c.who.lists() {
 		return keystoneError(403, "Forbidden", "You are not authorized to perform the requested action.")

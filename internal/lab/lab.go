@@ -48,6 +48,8 @@ type World struct {
 	hooks         []func(Event)
 	pending       []Event
 
+	clockOff time.Duration // of the clock by which the cloud's services answer
+
 	perSource bool // packets are dropped source by source
 
 	octet   byte         // the world lives in 127.octet.0.0/16
@@ -195,6 +197,13 @@ func find[T any](rows []*T, is func(*T) bool) *T {
 		}
 	}
 	return nil
+}
+
+// SetClock has the cloud's services tell a time that is off by so much.
+func (w *World) SetClock(off time.Duration) {
+	w.mu.Lock()
+	w.clockOff = off
+	w.mu.Unlock()
 }
 
 func stampNow() string { return time.Now().UTC().Format("2006-01-02T15:04:05Z") }

@@ -31,6 +31,7 @@ type MailFaults struct {
 	DataTemporary int // answer 451 after DATA; the message is not kept
 	CutAfterData  int // keep the message, end the connection before the answer
 	RcptPermanent map[string]bool
+	FromPermanent bool // answer 550 to MAIL
 }
 
 // Mailbox is a real SMTP server that keeps what it receives.
@@ -146,6 +147,11 @@ func (s *mailSession) Reset()        { s.from, s.to = "", nil }
 func (s *mailSession) Logout() error { return nil }
 
 func (s *mailSession) Mail(from string, _ *smtp.MailOptions) error {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	if s.box.faults.FromPermanent {
+		return errNever
+	}
 	s.from = from
 	return nil
 }

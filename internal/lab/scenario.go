@@ -1,6 +1,9 @@
 package lab
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Scenario says what a world holds when it begins. Names are unique within their kind (groups: within
 // their project) and are what other parts of the scenario refer to.
@@ -47,6 +50,8 @@ type User struct {
 type AppCred struct {
 	ID, Name, Secret string
 	User, Project    string
+	ReadOnly         bool      // held by access rules to GET
+	Expires          time.Time // zero: never
 }
 
 // Image is a Glance image with the properties os_distro and os_version.

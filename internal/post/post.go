@@ -63,17 +63,9 @@ func (s *SMTP) Send(ctx context.Context, m casework.Mail) error {
 	if err != nil {
 		return fault.New(fault.Refused, "the message to %s cannot be made: %w", m.Recipient, err)
 	}
-	policy, err := tlsPolicy(s.c.TLS)
+	c, err := s.client()
 	if err != nil {
 		return err
-	}
-	opts := []mail.Option{mail.WithPort(s.c.Port), mail.WithTLSPolicy(policy), mail.WithTimeout(s.c.Timeout), mail.WithoutNoop()}
-	if s.c.User != "" {
-		opts = append(opts, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(s.c.User), mail.WithPassword(s.c.Password))
-	}
-	c, err := mail.NewClient(s.c.Host, opts...)
-	if err != nil {
-		return fmt.Errorf("mail client for %s: %w", s.c.Host, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.c.Timeout)
 	defer cancel()
@@ -91,6 +83,22 @@ func (s *SMTP) Send(ctx context.Context, m casework.Mail) error {
 		return fault.New(fault.Refused, "the next hop refuses mail to %s: %w", m.Recipient, err)
 	}
 	return fmt.Errorf("mail to %s: %w", m.Recipient, errors.Join(err, closeErr))
+}
+
+func (s *SMTP) client(more ...mail.Option) (*mail.Client, error) {
+	policy, err := tlsPolicy(s.c.TLS)
+	if err != nil {
+		return nil, err
+	}
+	opts := append([]mail.Option{mail.WithPort(s.c.Port), mail.WithTLSPolicy(policy), mail.WithTimeout(s.c.Timeout), mail.WithoutNoop()}, more...)
+	if s.c.User != "" {
+		opts = append(opts, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(s.c.User), mail.WithPassword(s.c.Password))
+	}
+	c, err := mail.NewClient(s.c.Host, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("mail client for %s: %w", s.c.Host, err)
+	}
+	return c, nil
 }
 
 // permanent tells whether the next hop said 5xx to this message. A connection that broke says nothing.

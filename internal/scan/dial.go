@@ -40,8 +40,8 @@ func newDialer(e *Engine) (*dialer, error) {
 	if e.Namespace == "" {
 		return d, nil
 	}
-	if strings.ContainsAny(e.Namespace, "/\x00") || e.Namespace == "." || e.Namespace == ".." {
-		return nil, fault.New(fault.Config, "%q is no name of a network namespace", e.Namespace)
+	if err := plainName(e.Namespace); err != nil {
+		return nil, err
 	}
 	d.sockets, d.family, d.done = make(chan chan made), make(chan int), make(chan struct{})
 	ready := make(chan error)
@@ -51,6 +51,13 @@ func newDialer(e *Engine) (*dialer, error) {
 			Hinted("it must exist (ip netns list), and entering needs root")
 	}
 	return d, nil
+}
+
+func plainName(namespace string) error {
+	if strings.ContainsAny(namespace, "/\x00") || namespace == "." || namespace == ".." {
+		return fault.New(fault.Config, "%q is no name of a network namespace", namespace)
+	}
+	return nil
 }
 
 func (d *dialer) inside(path string, ready chan<- error) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"demarc/internal/audit"
+	"demarc/internal/fault"
 	"demarc/internal/flow"
 	"demarc/internal/policy"
 	"demarc/internal/store"
@@ -39,6 +40,7 @@ func bootID() (string, error) {
 type Server struct {
 	*Demarc
 	clock   *flow.Trusted
+	lease   *store.Lease // only one server works on a database
 	wake    chan struct{}
 	socket  net.Listener
 	health  net.Listener
@@ -56,19 +58,22 @@ func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Serv
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Demarc: d, wake: make(chan struct{}, 1)}
+	s := &Server{Demarc: d, wake: make(chan struct{}, 1), stepped: time.Now()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	if s.lease, err = d.DB.Lease(ctx); err != nil {
+		return nil, err
+	}
 	doubts, err := s.stand(ctx, clock)
 	if err != nil {
 		return nil, err
 	}
-	for _, why := range doubts {
+	for why, ledger := range doubts {
 		d.log.Error("enforcement is held", "why", why)
-		if err := d.Line.Pause(ctx, true, "demarc", why); err != nil {
+		if err := d.Line.Distrust(ctx, why, ledger); err != nil {
 			return nil, err
 		}
 	}
@@ -84,8 +89,8 @@ func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Serv
 }
 
 // stand starts the clock and holds the ledger against what was published of it. What it returns is why nothing may be enforced
-// until a person has looked.
-func (s *Server) stand(ctx context.Context, late *lateClock) ([]string, error) {
+// until a person has looked, and whether it is about the ledger.
+func (s *Server) stand(ctx context.Context, late *lateClock) (map[string]bool, error) {
 	at, err := s.DB.Clock(ctx)
 	if err != nil {
 		return nil, err
@@ -96,13 +101,13 @@ func (s *Server) stand(ctx context.Context, late *lateClock) ([]string, error) {
 	}
 	clock, doubt := flow.StartTrusted(machineTime(), s.Config.Clock.Rate, at, left)
 	s.clock, late.Trusted = clock, clock
-	var doubts []string
+	doubts := map[string]bool{}
 	if doubt != "" {
-		doubts = append(doubts, "the clock: "+doubt)
+		doubts["the clock: "+doubt] = false
 	}
 	old, err := s.rewritten(ctx)
 	if old != "" {
-		doubts = append(doubts, "the database: "+old)
+		doubts["the database: "+old] = true
 	}
 	return doubts, err
 }
@@ -137,6 +142,9 @@ func (s *Server) Close() error {
 			}
 		}
 	}
+	if s.lease != nil {
+		errs = append(errs, s.lease.Release())
+	}
 	return errors.Join(append(errs, s.Demarc.Close())...)
 }
 
@@ -156,13 +164,16 @@ func (s *Server) Run(ctx context.Context) error {
 		others.Go(func() { _ = h.Serve(s.health) })
 		defer h.Close() //nolint:errcheck // nobody is served any more
 	}
-	s.work(ctx)
+	err = s.work(ctx)
 	_ = s.socket.Close()
 	if s.health != nil {
 		_ = s.health.Close()
 	}
 	stop()
 	others.Wait()
+	if err != nil {
+		return err // another works on the database: not a word is written into it
+	}
 	return s.keepTime(context.WithoutCancel(ctx))
 }
 
@@ -184,32 +195,63 @@ const (
 	keepEvery   = time.Minute
 )
 
-// work does what is due, one piece after the other, and waits for the next.
-func (s *Server) work(ctx context.Context) {
+// work does what is due, one piece after the other, and waits for the next. It comes back when ctx ends, or when another server
+// works on the database.
+func (s *Server) work(ctx context.Context) error {
 	var kept time.Time
 	for ctx.Err() == nil {
+		if err := s.stillOurs(ctx); err != nil {
+			if fault.Is(err, fault.Conflict) {
+				return err
+			}
+			s.note(err)
+			s.rest(ctx, afterError)
+			continue
+		}
 		if time.Since(kept) >= keepEvery {
-			if err := s.keepTime(ctx); err != nil {
+			if err := s.keepTime(ctx); err != nil && ctx.Err() == nil {
 				s.log.Error("the clock could not be kept", "err", err)
 			}
 			kept = time.Now()
 		}
 		worked, err := s.Line.Step(ctx)
 		if ctx.Err() != nil {
-			return
+			return nil
 		}
 		s.note(err)
-		wait := s.pause(ctx, worked, err)
-		if wait <= 0 {
-			continue
-		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-s.wake:
-		case <-t.C:
-		}
-		t.Stop()
+		s.rest(ctx, s.pause(ctx, worked, err))
+	}
+	return nil
+}
+
+// stillOurs makes sure that no other server works on the database. A lease that was lost, as when the database's server was
+// restarted, is taken anew; fault.Conflict: another has it.
+func (s *Server) stillOurs(ctx context.Context) error {
+	if s.lease.Held(ctx) == nil || ctx.Err() != nil {
+		return nil
+	}
+	lease, err := s.DB.Lease(ctx)
+	if err != nil {
+		return err
+	}
+	old := s.lease
+	s.lease = lease
+	s.log.Warn("the lease on the database was lost, and taken anew")
+	_ = old.Release() // its connection is gone
+	return nil
+}
+
+// rest waits, or is woken.
+func (s *Server) rest(ctx context.Context, wait time.Duration) {
+	if wait <= 0 {
+		return
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-s.wake:
+	case <-t.C:
 	}
 }
 

@@ -232,6 +232,11 @@ func (w *writer) mails() error {
 }
 
 func (w *writer) pause() error {
+	if w.c.Anew {
+		if err := w.setMeta("proofs_from", strconv.FormatInt(w.c.At, 10)); err != nil {
+			return err
+		}
+	}
 	if w.c.Pause == nil {
 		return nil
 	}
@@ -281,6 +286,19 @@ func (d *DB) Anchor(ctx context.Context) (*casework.Anchor, error) {
 	}
 	a, err := decode[casework.Anchor]("the clock", body)
 	return &a, err
+}
+
+// ProofsFrom is the policy time from which on looks prove anything, 0 in a ledger that was never restored.
+func (d *DB) ProofsFrom(ctx context.Context) (int64, error) {
+	var v string
+	err := d.read.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'proofs_from'`).Scan(&v)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(v, 10, 64)
 }
 
 // Paused tells whether the kill switch is thrown.

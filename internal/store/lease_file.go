@@ -52,6 +52,24 @@ func lockFile(path string) (holder, error) {
 	return l, nil
 }
 
+// lockedBy asks without taking the lock for longer than the question, and makes no file.
+func lockedBy(path string) (string, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		return (&fileLock{path, f}).who(), nil
+	} else if err != nil {
+		return "", err
+	}
+	return "", nil
+}
+
 func second(_ int, err error) error { return err }
 
 func (l *fileLock) who() string {

@@ -40,6 +40,18 @@ const lockRows = ` FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid =
 	WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 	AND l.classid = CAST(CAST($1 AS BIGINT) AS oid) AND l.objid = CAST(CAST($2 AS BIGINT) AS oid)`
 
+func runsOn(ctx context.Context, q querier) (string, error) {
+	var name sql.NullString
+	err := q.QueryRowContext(ctx, `SELECT a.application_name || COALESCE(', from ' || host(a.client_addr), '')`+lockRows, lockClass, lockInstance).Scan(&name)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return "", nil
+	case err == nil && name.String == "":
+		return "another session", nil
+	}
+	return name.String, err
+}
+
 func (l *sessionLock) who(ctx context.Context) string {
 	var name sql.NullString
 	err := l.conn.QueryRowContext(ctx, `SELECT a.application_name || COALESCE(', from ' || host(a.client_addr), '')`+lockRows, lockClass, lockInstance).Scan(&name)

@@ -57,6 +57,7 @@ func postgresEngine(c *pgx.ConnConfig, place string) engine {
 		settle: func(ctx context.Context, db *sql.DB, t ticket, err error) error {
 			return settle(ctx, db, place, t, err)
 		},
+		runs:  runsOn,
 		lease: func(ctx context.Context) (holder, error) { return lockSession(ctx, c, place) },
 	}
 }

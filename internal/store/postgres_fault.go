@@ -30,7 +30,9 @@ func connectFault(place string, err error) error {
 }
 
 func readOnly(place string) *fault.Fault {
-	return fault.New(fault.Unavailable, "%s can only be read", place).Hinted("name the primary, not a standby; see that default_transaction_read_only is off for this user and database")
+	f := fault.New(fault.Unavailable, "%s can only be read", place).Hinted("name the primary, not a standby; see that default_transaction_read_only is off for this user and database")
+	f.Cause = ErrReadOnly
+	return f
 }
 
 // refusal is what the server itself gave as its reason not to admit us, in words for those who can change it.
@@ -71,7 +73,7 @@ func postgresFault(place string, err error) error {
 		return err
 	}
 	if f := refusal(place, err); f != nil {
-		f.Cause = err
+		f.Cause = errors.Join(f.Cause, err)
 		return f
 	}
 	var n net.Error

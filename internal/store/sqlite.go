@@ -28,6 +28,7 @@ func sqliteEngine(path string) engine {
 		fault:  func(err error) error { return err },
 		settle: func(_ context.Context, _ *sql.DB, _ ticket, err error) error { return err },
 		lease:  func(context.Context) (holder, error) { return lockFile(path + ".lock") },
+		runs:   func(context.Context, querier) (string, error) { return lockedBy(path + ".lock") },
 	}
 }
 

@@ -36,8 +36,9 @@ type engine struct {
 	fault  func(error) error                                              // an error of the driver as one that a user can act on, where it is one
 	settle func(ctx context.Context, db *sql.DB, t ticket, e error) error // what became of a commit that ended in an error
 	lease  func(context.Context) (holder, error)
-	read   string // what to check when the database cannot be read
-	write  string // or written
+	runs   func(context.Context, querier) (string, error) // who holds the lease, "" for nobody; takes nothing
+	read   string                                         // what to check when the database cannot be read
+	write  string                                         // or written
 }
 
 // ticket is what the server calls a transaction, to ask for its outcome when its answer was lost; empty where no answer can be.

@@ -258,6 +258,7 @@ func (w *world) judge(cut bool) verdict {
 		lost("the groups of the port: %v, were %v", w.PortGroups(port), w.before)
 	}
 	puts, groups := 0, 0
+	done := map[string]int{} // to the machine itself
 	for _, a := range w.Actions() {
 		switch {
 		case a.Actor != lab.DemoUser || !a.Done:
@@ -267,7 +268,26 @@ func (w *world) judge(cut bool) verdict {
 			doubled("an act on another machine: %s", a.Path)
 		case a.Method == "POST" && a.Path == "/networking/v2.0/security-groups":
 			groups++
+		case a.Method == "POST" && a.Path == "/compute/v2.1/servers/"+w.ServerID("cache-1")+"/action":
+			for _, do := range []string{"os-stop", "os-start", "unlock", "lock"} {
+				if strings.Contains(a.Body, `{"`+do+`"`) {
+					done[do]++
+				}
+			}
+		case a.Method == "POST" && strings.HasSuffix(a.Path, "/action"):
+			doubled("an act on another machine: %s", a.Path)
 		}
+	}
+	for _, do := range []string{"lock", "os-stop", "os-start", "unlock"} {
+		switch n := done[do]; {
+		case n == 0:
+			lost("%s of the machine", do)
+		case n > 1:
+			doubled("%s of the machine, %d times", do, n)
+		}
+	}
+	if m := w.Machine("cache-1"); m.Status != "ACTIVE" || m.Locked {
+		lost("the machine: %+v", m)
 	}
 	if puts > 2 || groups > 1 {
 		doubled("%d changes of the port, %d quarantine groups", puts, groups)

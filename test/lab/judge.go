@@ -25,6 +25,7 @@ func (e *exam) judge(ctx context.Context) (int, error) {
 		e.must(e.saw(f, "act.intended") == 0, "%s was acted on", f)
 		e.must(strings.Contains(e.detail(f, "gate.refused"), "budget"), "%s was refused for %q", f, e.detail(f, "gate.refused"))
 	}
+	e.must(e.saw("mover1", "finding.opened") == 1, "mover1 was found %d times before its address moved", e.saw("mover1", "finding.opened"))
 	e.must(e.saw("notebook", "finding.fixed") == 0, "silence counted as a fix of notebook")
 	e.must(e.saw("cache2", "finding.fixed") == 1, "cache2 was proven fixed %d times", e.saw("cache2", "finding.fixed"))
 	for _, step := range []string{"notice", "final-warning", "restricted", "released"} {
@@ -98,7 +99,13 @@ func (e *exam) judgePorts(ctx context.Context, acts []act) error {
 		}
 	}
 	recorded[e.portOf("cache1").ID]++ // alice put her groups back once
-	e.must(len(acts) == 3, "the ledger knows %d acts, and there were three: quarantine, put back, restore", len(acts))
+	var done []string
+	for _, a := range acts {
+		if a.State == "done" { // the kill may have come before the act reached the cloud: that order is void
+			done = append(done, a.Kind)
+		}
+	}
+	e.must(slices.Equal(done, []string{"quarantine", "hold", "restore"}), "the ledger knows %v", done)
 	moved := []string{e.portOf("mover1").ID, e.portOf("mover2").ID}
 	for id, was := range e.before {
 		is, there := now[id]

@@ -160,13 +160,18 @@ func (e *exam) tell(ctx context.Context) error {
 		return err
 	}
 	return e.until(ctx, "every story has its end", 4*time.Minute, func() bool {
-		return e.saw("cache2", "case.verified") > 0 && e.saw("notebook", "finding.unverifiable") > 0 && e.refused() && e.mailed("bea@genomics.example", "Unverifiable")
+		return e.saw("cache2", "case.verified") > 0 && e.saw("notebook", "finding.unverifiable") > 0 && e.refused() && e.mailed("bea@genomics.example", "Unverifiable") && e.told("cache1", "released")
 	})
 }
 
 // refused tells whether the gate has said no to all of the farm.
 func (e *exam) refused() bool {
 	return !slices.ContainsFunc(farm, func(f string) bool { return e.saw(f, "gate.refused") == 0 })
+}
+
+// told tells whether the mail hop took a step's mail about a server.
+func (e *exam) told(server, step string) bool {
+	return slices.ContainsFunc(e.heard, func(ev event) bool { return ev.Server == server && ev.Msg == "mail.accepted" && ev.Detail == step })
 }
 
 // mailed tells whether somebody got a mail with a word in it.
@@ -268,8 +273,10 @@ func (e *exam) undo(ctx context.Context) {
 	}
 	_ = e.inside(ctx, "notebook", "nft", "delete table inet hide")
 	_ = e.owners["alice"].moveFloating(ctx, mover, e.portOf("mover1").ID)
-	p := e.portOf("cache1")
-	_ = e.admin.setGroups(ctx, p.ID, p.Groups)
+	for _, m := range append([]string{"cache1"}, farm...) { // where a story went wrong, a machine may be left in quarantine
+		p := e.portOf(m)
+		_ = e.admin.setGroups(ctx, p.ID, p.Groups)
+	}
 }
 
 // end stops the server as an operator does.

@@ -59,10 +59,11 @@ type Facts struct {
 	InventoryAge Age
 	Healthy      bool // the last inventory was complete and the cloud's API answers
 	Usage        Usage
-	Enabled      bool // the kill switch is not thrown
-	Clock        bool // the machine's clocks agree on how much time has passed
-	Loopback     bool // the cloud's auth_url is on 127.0.0.0/8
-	OwnerOfAct   bool // no other case of this server has an act in force or under way
+	Enabled      bool  // the kill switch is not thrown
+	ProofsFrom   int64 // policy time from which on looks count, after a ledger was restored; 0: all count
+	Clock        bool  // the machine's clocks agree on how much time has passed
+	Loopback     bool  // the cloud's auth_url is on 127.0.0.0/8
+	OwnerOfAct   bool  // no other case of this server has an act in force or under way
 }
 
 // Decision is the gate's word.
@@ -109,6 +110,7 @@ var Conditions = []Condition{
 	{"inventory", inventory},
 	{"repeated-scans", repeatedScans},
 	{"same-finding", sameFinding},
+	{"restored", restored},
 	{"notices", notices},
 	{"grace", grace},
 	{"owner-of-act", func(f Facts, _ *policy.Policy) string {
@@ -275,6 +277,26 @@ func persisted(looks []finding.Sighting, c casework.Case) string {
 		return "both looks are of one day"
 	}
 	return ""
+}
+
+// restored: after the ledger was restored from an older copy, a finding that is still there is seen twice anew.
+func restored(f Facts, p *policy.Policy) string {
+	if f.ProofsFrom == 0 {
+		return ""
+	}
+	for _, x := range acting(f) {
+		var first int64
+		for _, l := range x.Looks {
+			switch {
+			case l.At < f.ProofsFrom || l.Verdict != finding.Vulnerable:
+			case first == 0:
+				first = l.At
+			case l.At-first >= p.Proof.ConfirmGap.Micros():
+				return ""
+			}
+		}
+	}
+	return unless(len(acting(f)) == 0, "it was not seen twice since the database was restored")
 }
 
 func sameDay(a, b int64) bool {

@@ -117,6 +117,10 @@ var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 		f.Findings[0].ProbeAge = Age(p.Freshness.Probe.Micros() + 1) // persisted, and not confirmed
 		f.Findings = append(f.Findings, g)
 	}},
+	"restored": {
+		"never seen since": func(f *Facts, _ *policy.Policy) { f.ProofsFrom = f.Now },
+		"seen once since":  func(f *Facts, _ *policy.Policy) { f.ProofsFrom = f.Findings[0].Looks[1].At },
+	},
 	"notices": {
 		"no final":        func(f *Facts, _ *policy.Policy) { f.Case.Notices = f.Case.Notices[:1] },
 		"not accepted":    func(f *Facts, _ *policy.Policy) { f.Case.Notices[1].AcceptedAt = 0 },

@@ -266,7 +266,7 @@ func whatThen(l Letter) string {
 		}
 		return "Fix the weakness. Two clean looks at least ten minutes apart give the machine its network back, at any hour\nof any day, with exactly the security groups it had."
 	case casework.StepApproval:
-		return fmt.Sprintf("  demarc enforce approve %s --by NAME --config demarc.yaml\n\nRight before the act everything is proven again: the machine, the weakness, the notices, the budgets.", l.Case.Ref())
+		return fmt.Sprintf("  demarc enforce approve %s --config demarc.yaml\n\nRight before the act everything is proven again: the machine, the weakness, the notices, the budgets.", l.Case.Ref())
 	case casework.StepReleased:
 		return fmt.Sprintf("Until %s we watch whether it comes back.", Moment(l.Case.ProbationEnds, l.Zone))
 	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn:

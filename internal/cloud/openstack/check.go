@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -23,6 +24,35 @@ func (r *reading) crossCheck() {
 		f := &r.snap.FloatingIPs[i]
 		if f.Port != "" && x.Ports[f.Port] == nil {
 			r.exists("ports", "ports/"+string(f.Port), "floating IP "+string(f.ID)+" leads to it")
+		}
+		delete(r.reserved, string(f.ID))
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.reserved)) {
+		r.exists("floating_ips", "floatingips/"+id, "a port holds its address")
+	}
+	r.checkImages(x)
+}
+
+// checkImages looks for the images that servers were made from. An image that is hidden or a community's is left out of
+// listings by design.
+func (r *reading) checkImages(x *asset.Index) {
+	asked := map[asset.ImageID]bool{}
+	for i := range r.snap.Servers {
+		id := r.snap.Servers[i].Image
+		if id == "" || x.Images[id] != nil || asked[id] || r.overspent("images") {
+			continue
+		}
+		asked[id] = true
+		var image struct {
+			Hidden     bool `json:"os_hidden"`
+			Visibility string
+		}
+		err := r.c.get(r.ctx, r.c.image, r.c.image.ServiceURL("images", url.PathEscape(string(id))), &image)
+		switch {
+		case err == nil && !image.Hidden && image.Visibility != "community":
+			r.gap("images", string(id)+" exists and was not listed; a server was made from it")
+		case err != nil && !errors.Is(err, cloud.ErrNotFound):
+			r.gap("images", string(id)+" was not listed and can not be asked for: "+err.Error())
 		}
 	}
 }

@@ -33,6 +33,7 @@ func FromCloudsYAML(path, name string) (Config, error) {
 	return Config{
 		Cloud: name, AuthURL: text(auth, "auth_url"), Username: text(auth, "username"), Password: text(auth, "password"),
 		UserDomain: text(auth, "user_domain_name", "domain_name"), Project: text(auth, "project_name"), ProjectDomain: text(auth, "project_domain_name", "domain_name"),
+		System:    text(auth, "system_scope") != "",
 		AppCredID: text(auth, "application_credential_id"), AppCredSecret: text(auth, "application_credential_secret"),
 		Region: text(cloud, "region_name"), Interface: text(cloud, "interface"), CAFile: text(cloud, "cacert"),
 	}, nil

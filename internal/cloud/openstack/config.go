@@ -23,6 +23,7 @@ type Config struct {
 	UserDomain       string // name; default "Default"
 	Project          string // name; the scope of the token and the home of quarantine groups
 	ProjectDomain    string // name; default UserDomain
+	System           bool   // a token for the system instead: such an account is told what it cannot see, and serves for nothing else
 	AppCredID        string
 	AppCredSecret    string
 	Region           string                                    // default: the first that the catalog has
@@ -75,6 +76,9 @@ func (c Config) auth() (*gophercloud.AuthOptions, error) {
 		return nil, fault.New(fault.Config, "cloud %q has no auth_url", c.Cloud)
 	case c.AppCredID != "" && c.AppCredSecret != "":
 		o.ApplicationCredentialID, o.ApplicationCredentialSecret = c.AppCredID, c.AppCredSecret
+	case c.System && c.Username != "" && c.Password != "":
+		o.Username, o.Password, o.DomainName = c.Username, c.Password, c.UserDomain
+		o.Scope = &gophercloud.AuthScope{System: true}
 	case c.Username != "" && c.Password != "" && c.Project != "":
 		o.Username, o.Password, o.DomainName = c.Username, c.Password, c.UserDomain
 		o.Scope = &gophercloud.AuthScope{ProjectName: c.Project, DomainName: c.ProjectDomain}

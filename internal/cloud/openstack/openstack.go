@@ -81,8 +81,10 @@ func (c *Cloud) refused(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	if gophercloud.ResponseCodeIs(err, http.StatusUnauthorized) {
-		return fault.New(fault.Unavailable, "cloud %s: Keystone at %s refuses the credential", c.conf.Cloud, c.conf.AuthURL).
+		f := fault.New(fault.Unavailable, "cloud %s: Keystone at %s refuses the credential", c.conf.Cloud, c.conf.AuthURL).
 			Hinted("check name, secret, domain and project; an application credential may have expired")
+		f.Cause = cloud.ErrCredential
+		return f
 	}
 	return fault.New(fault.Unavailable, "cloud %s: no token from %s: %s", c.conf.Cloud, c.conf.AuthURL, c.conf.mask(untrusted.From(err.Error()).Cap(300).Terminal())).
 		Hinted("check that the auth_url answers from this machine")

@@ -21,6 +21,7 @@ type reading struct {
 	spent   int // targeted reads so far
 
 	relisted map[string]bool // servers that a second, late listing has
+	reserved map[string]bool // floating IPs whose address Neutron holds by a port of its own
 }
 
 func (r *reading) gap(kind, reason string) {
@@ -111,7 +112,16 @@ func (r *reading) network() {
 		s.AddressSets = append(s.AddressSets, w.asset())
 	}
 	_, s.Ports = list(r, listing{kind: "ports", client: n, path: "ports", key: "ports"}, func(w wirePort) string { return w.ID }, wirePort.asset)
-	s.Ports = slices.DeleteFunc(s.Ports, func(p asset.Port) bool { return p.DeviceOwner == floatingOwner })
+	r.reserved = map[string]bool{}
+	s.Ports = slices.DeleteFunc(s.Ports, func(p asset.Port) bool {
+		if p.DeviceOwner == floatingOwner {
+			r.reserved[p.Device] = true
+		}
+		return p.DeviceOwner == floatingOwner
+	})
+	if len(s.Groups) == 0 {
+		r.gap("groups", "none listed, though Neutron gives every project a group that asks for its groups")
+	}
 	floating, rows := list(r, listing{kind: "floating_ips", client: n, path: "floatingips", key: "floatingips"}, func(w wireFloating) string { return w.ID }, wireFloating.asset)
 	s.FloatingIPs = rows
 	for i, w := range floating {

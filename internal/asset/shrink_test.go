@@ -1,0 +1,78 @@
+package asset
+
+import (
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func serversOf(ids []int) *Snapshot {
+	s := &Snapshot{}
+	for _, i := range ids {
+		s.Servers = append(s.Servers, Server{ID: ServerID(fmt.Sprint(i))})
+	}
+	return s
+}
+
+// However a listing changes: what was not lost since the last reading is never held, a loss of many is held exactly once, and what
+// is there is never missing.
+func TestALossOfManyIsHeldOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		had := rapid.SliceOfNDistinct(rapid.IntRange(0, 99), 0, 60, rapid.ID).Draw(t, "had")
+		var now []int
+		for _, id := range had {
+			if rapid.IntRange(0, 9).Draw(t, "keep") > 0 {
+				now = append(now, id)
+			}
+		}
+		now = append(now, rapid.SliceOfNDistinct(rapid.IntRange(100, 199), 0, 20, rapid.ID).Draw(t, "new")...)
+		known, reading := serversOf(had), serversOf(now)
+		missing, gaps := Lacking(known, reading, nil)
+		lost := 0
+		for _, id := range had {
+			here := false
+			for _, n := range now {
+				here = here || n == id
+			}
+			if here == missing["servers"][fmt.Sprint(id)] {
+				t.Fatalf("%d: listed %v, missing %v", id, here, missing["servers"][fmt.Sprint(id)])
+			}
+			if !here {
+				lost++
+			}
+		}
+		if want := lost >= 3 && lost*10 > len(had); want != (len(gaps) == 1) {
+			t.Fatalf("lost %d of %d, gaps %v", lost, len(had), gaps)
+		}
+		if again, gaps := Lacking(known, reading, missing); len(gaps) > 0 || len(again["servers"]) != lost {
+			t.Fatalf("the second reading says the same and is held: %v", gaps)
+		}
+	})
+}
+
+// Every kind counts, and each for itself.
+func TestEveryListingIsHeldAgainstTheLast(t *testing.T) {
+	full := &Snapshot{}
+	for i := range 5 {
+		id := fmt.Sprint(i)
+		full.Projects, full.Users = append(full.Projects, Project{ID: ProjectID(id)}), append(full.Users, User{ID: UserID(id)})
+		full.Grants, full.Servers = append(full.Grants, Grant{User: UserID(id)}), append(full.Servers, Server{ID: ServerID(id)})
+		full.Images, full.Networks = append(full.Images, Image{ID: ImageID(id)}), append(full.Networks, Network{ID: NetworkID(id)})
+		full.Subnets, full.Routers = append(full.Subnets, Subnet{ID: SubnetID(id)}), append(full.Routers, Router{ID: RouterID(id)})
+		full.Groups, full.AddressSets = append(full.Groups, Group{ID: GroupID(id)}), append(full.AddressSets, AddressSet{ID: AddressGroup(id)})
+		full.Ports, full.FloatingIPs = append(full.Ports, Port{ID: PortID(id)}), append(full.FloatingIPs, FloatingIP{ID: FloatingIPID(id)})
+	}
+	_, gaps := Lacking(full, &Snapshot{}, nil)
+	if len(gaps) != len(listings) {
+		t.Fatalf("%v", gaps)
+	}
+	for i, g := range gaps {
+		if g.Kind != listings[i] {
+			t.Errorf("%d: %v", i, g)
+		}
+	}
+	if _, gaps := Lacking(full, full, nil); len(gaps) > 0 {
+		t.Errorf("nothing is lost: %v", gaps)
+	}
+}

@@ -1,0 +1,97 @@
+package post
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wneessen/go-mail"
+
+	"demarc/internal/untrusted"
+)
+
+// Stage is how far a trial of the next hop came.
+type Stage string
+
+// The stages.
+const (
+	Reached   Stage = "reach"   // no server answers there
+	Secured   Stage = "tls"     // it does not prove who it is, or does not encrypt
+	LoggedIn  Stage = "login"   // it refuses the user or the password
+	Sender    Stage = "sender"  // it refuses our address
+	Recipient Stage = "rcpt"    // it refuses a recipient
+	Done      Stage = "done"    // it would take mail
+	Later     Stage = "delayed" // it asks to come back: greylisting, most often
+)
+
+// Try goes as far as a message would, up to its recipients, and takes it all back: no DATA is sent. The stage is where it ended; what
+// the server said comes as text that is safe to show.
+func (s *SMTP) Try(ctx context.Context, recipients []string) (Stage, string) {
+	ctx, cancel := context.WithTimeout(ctx, s.c.Timeout)
+	defer cancel()
+	var conn net.Conn
+	dial := func(ctx context.Context, network, address string) (_ net.Conn, err error) {
+		conn, err = new(net.Dialer).DialContext(ctx, network, address)
+		return conn, err
+	}
+	c, err := s.client(mail.WithDialContextFunc(dial))
+	if err != nil {
+		return Reached, s.said(err)
+	}
+	session, err := c.DialToSMTPClientWithContext(ctx)
+	if conn != nil {
+		defer conn.Close() //nolint:errcheck // everything was said
+		_ = conn.SetDeadline(time.Now().Add(s.c.Timeout))
+	}
+	if err != nil {
+		return stageOf(conn != nil, err), s.said(err)
+	}
+	if err := session.Mail("<" + s.c.From + ">"); err != nil {
+		return orLater(Sender, err), "MAIL FROM " + s.c.From + ": " + s.said(err)
+	}
+	for _, r := range recipients {
+		if err := session.Rcpt("<" + r + ">"); err != nil {
+			return orLater(Recipient, err), "RCPT TO " + r + ": " + s.said(err)
+		}
+	}
+	if err := errors.Join(session.Reset(), session.Quit()); err != nil {
+		return Done, s.said(err)
+	}
+	return Done, ""
+}
+
+func stageOf(connected bool, err error) Stage {
+	text := strings.ToLower(err.Error())
+	switch {
+	case !connected:
+		return Reached
+	case strings.Contains(text, "auth"):
+		return LoggedIn
+	case strings.Contains(text, "tls") || strings.Contains(text, "x509"):
+		return Secured
+	}
+	return Reached
+}
+
+func orLater(s Stage, err error) Stage {
+	if e, ok := errors.AsType[*textproto.Error](err); ok && e.Code >= 400 && e.Code < 500 {
+		return Later
+	}
+	return s
+}
+
+// said is an error without our secret, as text that is safe to show.
+func (s *SMTP) said(err error) string {
+	text := err.Error()
+	if s.c.Password != "" {
+		text = strings.ReplaceAll(text, s.c.Password, "***")
+	}
+	return untrusted.From(text).Cap(300).Terminal()
+}
+
+// Hop names the next hop.
+func (s *SMTP) Hop() string { return net.JoinHostPort(s.c.Host, strconv.Itoa(s.c.Port)) }

@@ -1,0 +1,225 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"demarc/internal/audit"
+	"demarc/internal/fault"
+	"demarc/internal/post"
+	"demarc/internal/scan"
+	"demarc/internal/store"
+)
+
+// mostOff is how far the machine's clock may be from the cloud's: beyond it deadlines and tokens are wrong.
+const mostOff = 5 * time.Minute
+
+func (c *clouds) clock(ctx context.Context, k *chart) {
+	for _, done := range []chan struct{}{c.read, c.acted} {
+		select {
+		case <-done:
+		case <-ctx.Done(): // what was answered so far is enough
+		}
+	}
+	c.hours.mu.Lock()
+	known, off := c.hours.any, c.hours.off
+	c.hours.mu.Unlock()
+	const remedy = "let the time be kept by NTP: timedatectl set-ntp true; then start demarc again"
+	switch {
+	case !known:
+		k.warn(ClockAlone, "", "no answer of the cloud told a time to compare this machine's with")
+	case off > mostOff:
+		k.fail(ClockOff, remedy, "the clock of this machine is %s ahead of the cloud's", off.Round(time.Second))
+	case off < -mostOff:
+		k.fail(ClockOff, remedy, "the clock of this machine is %s behind the cloud's", (-off).Round(time.Second))
+	default:
+		k.fine(ClockRight, "the clock of this machine and the cloud's agree within %s", (max(off, -off) + time.Second).Round(time.Second))
+	}
+	if synchronised, ok := kept(); ok && !synchronised {
+		k.warn(ClockUnsync, remedy, "the kernel does not know its clock to be synchronised")
+	}
+}
+
+// vantage asks the kernel whether probes could leave.
+func (d Doctor) vantage(k *chart, v Vantage) {
+	_, visible := d.Config.blocks(v.Zone)
+	if len(visible) == 0 {
+		k.warn(VantageNothing, "declare a netblock with this zone", "no declared netblock is visible from zone %s: nothing is probed from here", v.Zone)
+		return
+	}
+	var source netip.Addr
+	if v.Bind {
+		source = v.Sources[0]
+	}
+	var to []netip.Addr
+	for _, b := range visible {
+		if !v.Bind || b.Addr().Is4() == source.Is4() {
+			to = append(to, inside(b))
+		}
+	}
+	roads, err := scan.Survey(v.Namespace, source, to)
+	if err != nil {
+		k.fault(VantageNamespace, "ip netns list; entering one needs root", err)
+		return
+	}
+	where := "on this machine"
+	if v.Namespace != "" {
+		where = "in network namespace " + v.Namespace
+	}
+	var missing, froms []string
+	for i, r := range roads {
+		switch {
+		case errors.Is(r.Err, scan.ErrNoSource):
+			k.fail(VantageNoSource, "ip address show, and add it, or name another under sources", "the source address %s is not %s", source, where)
+			return
+		case r.Err != nil:
+			missing = append(missing, to[i].String()+" ("+r.Err.Error()+")")
+		case !slices.Contains(v.Sources, r.From) && !slices.Contains(froms, r.From.String()):
+			froms = append(froms, r.From.String())
+		}
+	}
+	if len(missing) > 0 {
+		k.fail(VantageNoRoute, "ip route get ADDRESS there, and add a route", "there is no way %s to %s: every look from here would fail", where, list(missing))
+		return
+	}
+	if len(froms) > 0 {
+		k.warn(VantageOther, "publish it under sources, or set bind: true; behind address translation this is as it should be", "probes leave from %s, which is not a published source", list(froms))
+	}
+	k.fine(VantageRoad, "there is a way %s to %d declared netblocks", where, len(to))
+}
+
+// inside is an address of a block that some machine could have.
+func inside(b netip.Prefix) netip.Addr {
+	if a := b.Masked().Addr().Next(); b.Contains(a) {
+		return a
+	}
+	return b.Addr()
+}
+
+func (d Doctor) mail(ctx context.Context, k *chart) {
+	c := d.Config.Mail
+	s, err := post.NewSMTP(post.Config{Host: c.Host, Port: c.Port, TLS: c.TLS, From: c.From, ReplyTo: c.ReplyTo, User: c.User, Password: c.password, Timeout: d.Bound})
+	if err != nil {
+		k.fault(MailUnreachable, "", err)
+		return
+	}
+	to := slices.Compact([]string{c.Provider, c.Operators})
+	switch stage, said := s.Try(ctx, to); stage {
+	case post.Done:
+		k.fine(MailTaken, "%s would take mail from %s to %s; none was sent", s.Hop(), c.From, list(to))
+	case post.Later:
+		k.warn(MailLater, "try again in some minutes; greylisting is the usual reason", "%s asks to come back: %s", s.Hop(), said)
+	case post.Secured:
+		k.fail(MailTLS, "let the relay offer STARTTLS with a certificate for its name; on a trusted network set mail.tls: opportunistic", "%s cannot be spoken to encrypted: %s", s.Hop(), said)
+	case post.LoggedIn:
+		k.fail(MailLogin, "check mail.user and the file of mail.password_file", "%s does not log us in: %s", s.Hop(), said)
+	case post.Sender, post.Recipient:
+		k.fail(MailRefused, "let the relay take mail from this machine for these addresses, or correct them under mail", "%s refuses: %s", s.Hop(), said)
+	case post.Reached:
+		k.fail(MailUnreachable, "check mail.host and mail.port, and that the relay listens", "%s does not answer as a mail server: %s", s.Hop(), said)
+	}
+}
+
+func (d Doctor) database(ctx context.Context, k *chart) {
+	place := d.Config.DatabasePath()
+	const folder = "let the account that runs demarc own the file and its folder, on a file system with room that is mounted for writing"
+	if !store.IsURL(place) {
+		if err := unix.Access(filepath.Dir(place), unix.W_OK|unix.X_OK); err != nil {
+			k.fail(DatabaseReadOnly, folder, "the folder of %s cannot be written: %s", place, err)
+			return
+		}
+		if _, err := os.Stat(place); errors.Is(err, os.ErrNotExist) {
+			k.fine(DatabaseNew, "%s is not there: it will be made", place)
+			return
+		}
+		if err := unix.Access(place, unix.R_OK|unix.W_OK); err != nil {
+			k.fail(DatabaseReadOnly, folder, "%s cannot be written: %s", place, err)
+			return
+		}
+	}
+	s, err := store.Try(ctx, place, d.Config.Password())
+	switch {
+	case errors.Is(err, store.ErrReadOnly):
+		k.fault(DatabaseReadOnly, folder, err)
+	case fault.Is(err, fault.Config):
+		k.fault(DatabaseNotOurs, "name the database that demarc writes", err)
+	case err != nil:
+		k.fault(DatabaseUnreachable, "check that it is there, and that the user may use it", err)
+	case s.New:
+		k.fine(DatabaseNew, "the database is there and has no tables: they will be made")
+	default:
+		k.fine(DatabaseWritable, "the database can be written")
+	}
+	if err == nil && s.By != "" {
+		k.warn(DatabaseInUse, "nothing to do, unless another was to be started: one instance runs on a database", "an instance runs on it: %s", s.By)
+	}
+}
+
+// audit holds the log against the heads that are kept outside the database.
+func (d Doctor) audit(ctx context.Context, k *chart) {
+	path := d.Config.HeadsPath()
+	target := path
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		target = filepath.Dir(path)
+	}
+	if err := unix.Access(target, unix.W_OK); err != nil {
+		k.fail(AuditUnwritable, "let the account that runs demarc write it, or name another under audit_heads", "the heads of the audit log cannot be appended to %s: %s", path, err)
+	}
+	heads, err := store.HeadFile(path).Heads()
+	if err != nil {
+		k.fault(AuditUnwritable, "let the account that runs demarc read it", err)
+		return
+	}
+	if _, err := os.Stat(d.Config.DatabasePath()); !store.IsURL(d.Config.Database) && errors.Is(err, os.ErrNotExist) {
+		if len(heads) > 0 {
+			k.fail(AuditTampered, "put the database back; to begin a new one, move this file away", "%s keeps %d heads of a log, and there is no database", path, len(heads))
+			return
+		}
+		k.skip(AuditHeads, "there is no log yet")
+		return
+	}
+	db, err := store.OpenReader(ctx, d.Config.DatabasePath(), d.Config.Password())
+	if err != nil {
+		k.skip(AuditUnread, "the log could not be read: see the database")
+		return
+	}
+	defer db.Close() //nolint:errcheck // it was only read
+	log, err := db.AuditLog(ctx)
+	if err != nil {
+		k.skip(AuditUnread, "the log could not be read: %s", err)
+		return
+	}
+	log.Known = heads
+	if ps := audit.Verify(log); len(ps) > 0 {
+		k.fail(AuditTampered, "demarc audit verify tells more; enforcement stays held until a person has looked", "the audit log is not the one whose heads were kept: %s", ps[0].What)
+		return
+	}
+	k.fine(AuditHeads, "the audit log agrees with its heads in %s", path)
+}
+
+func (d Doctor) socket(ctx context.Context, k *chart) {
+	path := d.Config.SocketPath()
+	const remedy = "name another under socket, in a folder that the account that runs demarc can write"
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
+		k.fail(SocketTaken, remedy, "%s is in the way: it is no socket", path)
+		return
+	}
+	if err := unix.Access(filepath.Dir(path), unix.W_OK|unix.X_OK); err != nil {
+		k.fail(SocketTaken, remedy, "no socket can be made in %s: %s", filepath.Dir(path), err)
+		return
+	}
+	if c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
+		_ = c.Close()
+		k.fine(SocketFree, "a server answers at %s", path)
+		return
+	}
+	k.fine(SocketFree, "decisions will be heard at %s", path)
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package serve
+
+func kept() (synchronised, known bool) { return false, false }
