@@ -175,6 +175,9 @@ func (r *reading) unlisted(kind, path string, q url.Values) {
 
 // checkPorts looks for what ports refer to.
 func (r *reading) checkPorts(x *asset.Index) {
+	if len(r.snap.Ports) == 0 && len(r.snap.Networks) > 0 { // then nothing refers to anything, and nothing contradicts
+		r.gap("ports", "none listed, though there are networks: Neutron answers so to an account that may not see")
+	}
 	asked := map[string]bool{}
 	ask := func(known bool, kind, path, why string) {
 		if !known && !asked[path] {
