@@ -65,4 +65,4 @@ cloud-down: ## take the test cloud down (needs root)
 
 .PHONY: lab
 lab: ## the stories on a real OpenStack through demarc serve, with acts (needs what real needs; at most 10 minutes once packages are there)
-	@test/cloudlab/with-cloud stories go run ./test/lab
+	@test/cloudlab/with-cloud stories test/lab/run

@@ -58,6 +58,7 @@ var rooms = []room{
 	{hands, "wire", "is the road to every vantage point", "probe fault", ""},
 	{hands, "scan", "asks endpoints what they are, politely", "probe untrusted fault detect/service", "golang.org/x/sys golang.org/x/time"},
 	{hands, "cloud", "says what any cloud must tell or do for us", "asset reach casework fault untrusted", ""},
+	{hands, "cloud/cloudtest", "is the exam every cloud takes", "asset casework cloud fault", ""},
 	{hands, "cloud/openstack", "speaks to Keystone, Nova, Neutron and Glance", "asset finding reach casework fault untrusted cloud", "github.com/gophercloud/gophercloud/v2"},
 	{hands, "post", "carries messages out", "casework casework/notice untrusted fault", "github.com/wneessen/go-mail"},
 

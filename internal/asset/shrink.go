@@ -13,8 +13,7 @@ const (
 type Missing map[string]map[string]bool
 
 // Lacking holds a reading against what is known. The gaps are the listings that lost too much since the last reading: what that
-// one lacked already counts as said twice. A listing of which nothing is left is never believed: that is how a service answers an
-// account that may see nothing, however often it is asked.
+// one lacked already counts as said twice; a listing with no row at all is never believed.
 func Lacking(known, now *Snapshot, last Missing) (Missing, []Gap) {
 	out := Missing{}
 	var gaps []Gap
@@ -34,8 +33,8 @@ func Lacking(known, now *Snapshot, last Missing) (Missing, []Gap) {
 			}
 		}
 		switch n := len(had[kind]); {
-		case n >= shrinkLeast && len(has[kind]) == 0:
-			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("none is listed, and %d are known; no rows are no proof that all of them are gone", n)})
+		case n >= shrinkLeast && len(has[kind]) == 0: // however often: an account that may not see is answered the same
+			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("0 rows, and %d are known: that is never read as gone", n)})
 		case lost >= shrinkLeast && lost*shrinkShare > n:
 			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("shrank in one reading: %d of %d known ones are not listed; the next reading decides", lost, n)})
 		}

@@ -2,11 +2,13 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"demarc/internal/access"
 	"demarc/internal/asset"
 	"demarc/internal/casework"
+	"demarc/internal/cloud"
 	"demarc/internal/fault"
 	"demarc/internal/reach"
 )
@@ -96,6 +98,15 @@ func (l *Line) buryGone(ctx context.Context) error {
 	for _, c := range cases {
 		if c.Cloud != l.Cloud || c.Server == "" || l.x.Servers[c.Server] != nil {
 			continue
+		}
+		if l.Actor != nil { // no listing alone ends a case
+			switch _, _, err := l.Actor.Machine(ctx, c.Server); {
+			case err == nil:
+				l.Log.Warn("a server is not listed, and is there", "server", c.Server)
+				continue
+			case !errors.Is(err, cloud.ErrNotFound):
+				return fmt.Errorf("reading server %s: %w", c.Server, err)
+			}
 		}
 		ds, err := l.dossier(ctx, c.ID)
 		if err != nil {

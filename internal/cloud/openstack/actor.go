@@ -150,14 +150,17 @@ func (c *Cloud) fixedHolder(ctx context.Context, at netip.Addr, scope string) (c
 	if scope != asset.ExternalScope {
 		q.Set("network_id", scope)
 	}
-	rows, err := walk(ctx, c, listing{client: c.network, path: "ports", key: "ports", query: q}, func(w wirePort) string { return w.ID })
+	ask := func() ([]wirePort, error) {
+		return walk(ctx, c, listing{client: c.network, path: "ports", key: "ports", query: q}, func(w wirePort) string { return w.ID })
+	}
+	rows, err := ask()
+	if err == nil && len(rows) == 0 {
+		if err = c.canSee(ctx); err == nil {
+			rows, err = ask() // perhaps it had just begun to show
+		}
+	}
 	if err != nil {
 		return cloud.Holding{}, err
-	}
-	if len(rows) == 0 {
-		if err := c.canSee(ctx); err != nil {
-			return cloud.Holding{}, err
-		}
 	}
 	if scope == asset.ExternalScope && slices.ContainsFunc(rows, func(w wirePort) bool { return w.DeviceOwner == floatingOwner }) {
 		return cloud.Holding{}, fault.New(fault.Unavailable, "cloud %s: a port belongs to the floating IP %s, which Neutron does not list", c.conf.Cloud, at)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -331,92 +330,4 @@ func TestHolderFollowsTheFloatingIP(t *testing.T) {
 	if h, err := b.Cloud.Holder(t.Context(), b.At(netip.MustParseAddr("127.77.0.10")), asset.ExternalScope); err != nil || !h.Shared {
 		t.Errorf("a router's address: %+v %v", h, err)
 	}
-}
-
-// TestRealCloud reads a real cloud, where DEMARC_REAL_CLOUDS names a clouds.yaml and DEMARC_REAL_CLOUD, if
-// set, the cloud in it.
-func TestRealCloud(t *testing.T) {
-	path := os.Getenv("DEMARC_REAL_CLOUDS")
-	if path == "" {
-		t.Skip("DEMARC_REAL_CLOUDS is not set")
-	}
-	name := os.Getenv("DEMARC_REAL_CLOUD")
-	if name == "" {
-		name = "admin"
-	}
-	conf, err := openstack.FromCloudsYAML(path, name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf.PageSize = 3
-	c, err := openstack.Connect(t.Context(), conf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	s, err := c.Snapshot(t.Context(), now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%s in %s", counts(s), time.Duration(s.Ended-s.Began)*time.Microsecond)
-	for _, g := range s.Gaps {
-		t.Errorf("gap: %+v", g)
-	}
-	for _, h := range asset.NewIndex(s).Holders() {
-		if h.FloatingIP != "" || h.Scope == asset.ExternalScope {
-			got, err := c.Holder(t.Context(), h.Addr, h.Scope)
-			if err != nil || got.Port != h.Port || got.Server != h.Server {
-				t.Errorf("%s: %+v, snapshot says %+v: %v", h.Addr, got, h, err)
-			}
-		}
-	}
-}
-
-// TestRealQuarantine takes the server named by DEMARC_REAL_SERVER off a real cloud's network and gives it back.
-func TestRealQuarantine(t *testing.T) {
-	path, server := os.Getenv("DEMARC_REAL_CLOUDS"), os.Getenv("DEMARC_REAL_SERVER")
-	if path == "" || server == "" {
-		t.Skip("DEMARC_REAL_CLOUDS and DEMARC_REAL_SERVER are not set")
-	}
-	conf, err := openstack.FromCloudsYAML(path, "admin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx := t.Context()
-	c, err := openstack.Connect(ctx, conf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	spec := cloud.QuarantineSpec{Name: "demarc-quarantine-test",
-		Admit:  []cloud.Opening{{Prefix: netip.MustParsePrefix("198.51.100.10/32"), Purpose: "scanner"}, {Prefix: netip.MustParsePrefix("2001:db8:e::10/128"), Proto: "tcp", Purpose: "scanner"}},
-		Egress: []cloud.Opening{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Proto: "udp", PortMin: 53, PortMax: 53, Purpose: "names"}}}
-	id, err := c.EnsureQuarantine(ctx, spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if again, err := c.EnsureQuarantine(ctx, spec); err != nil || again != id {
-		t.Errorf("a second time: %s then %s, %v", id, again, err)
-	}
-	g, err := c.Group(ctx, id)
-	if err != nil || len(g.Rules) != 3 {
-		t.Errorf("rules: %+v %v", g.Rules, err)
-	}
-	ports, err := c.ServerPorts(ctx, asset.ServerID(server))
-	if err != nil || len(ports) == 0 {
-		t.Fatal(ports, err)
-	}
-	p := ports[0]
-	held, err := c.SetGroups(ctx, p.ID, []asset.GroupID{id}, p.Revision)
-	if err != nil || !slices.Equal(held.Groups, []asset.GroupID{id}) {
-		t.Fatal(held, err)
-	}
-	if _, err := c.SetGroups(ctx, p.ID, p.Groups, p.Revision); !errors.Is(err, cloud.ErrStale) {
-		t.Errorf("stale: %v", err)
-	}
-	back, err := c.SetGroups(ctx, p.ID, p.Groups, held.Revision)
-	if err != nil || !slices.Equal(back.Groups, p.Groups) {
-		t.Errorf("restored %+v, was %+v: %v", back, p, err)
-	}
-	t.Logf("revisions %d, %d, %d", p.Revision, held.Revision, back.Revision)
 }
