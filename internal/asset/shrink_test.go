@@ -15,8 +15,8 @@ func serversOf(ids []int) *Snapshot {
 	return s
 }
 
-// However a listing changes: what was not lost since the last reading is never held, a loss of many is held exactly once, a loss of all for ever, and what
-// is there is never missing.
+// However a listing changes: what was not lost since the last reading is never held, a loss of many is held exactly once and a loss
+// of all for ever, and what is there is never missing.
 func TestALossOfManyIsHeldOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		had := rapid.SliceOfNDistinct(rapid.IntRange(0, 99), 0, 60, rapid.ID).Draw(t, "had")
