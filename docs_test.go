@@ -14,6 +14,7 @@ import (
 	"demarc/internal/detect"
 	"demarc/internal/finding"
 	"demarc/internal/flow"
+	"demarc/internal/serve"
 )
 
 // pages are the texts that describe the program.
@@ -102,6 +103,11 @@ func TestDocsListWhatThereIs(t *testing.T) {
 			t.Errorf("docs/checks.md does not name %s", id)
 		}
 	}
+	var codes []string
+	for _, c := range serve.Codes {
+		codes = append(codes, string(c))
+	}
+	same(t, "docs/doctor.md", tableWords(t, p["docs/doctor.md"], "## Codes"), codes)
 	for _, s := range []casework.State{casework.New, casework.Notified, casework.Acknowledged, casework.Overdue, casework.FinalWarning, casework.Queued, casework.Restricted, casework.Verifying,
 		casework.Released, casework.Verified, casework.Closed, casework.OnHold, casework.Moot} {
 		if !bytes.Contains(p["docs/cases.md"], []byte(string(s))) {

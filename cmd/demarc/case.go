@@ -195,6 +195,7 @@ type actRow struct {
 	IntendedAt moment            `json:"intended_at"`
 	EndedAt    moment            `json:"ended_at,omitzero"`
 	Note       string            `json:"note,omitempty"`
+	Fenced     bool              `json:"fenced,omitempty"` // the ports were given their groups once more, and nothing else was done
 }
 
 func actRowOf(a casework.Act) actRow {
@@ -202,6 +203,7 @@ func actRowOf(a casework.Act) actRow {
 		EndedAt: moment(a.EndedAt), Note: a.Note}
 	for _, p := range a.Ports {
 		row.Ports = append(row.Ports, p.Port)
+		row.Fenced = row.Fenced || p.Fenced
 	}
 	return row
 }

@@ -38,6 +38,7 @@ type PortOrder struct {
 	Saved    []asset.GroupID `json:"saved"`  // the groups it is to get back: Before, but where a quarantine was put back
 	Revision int             `json:"revision"`
 	Done     bool            `json:"done,omitempty"`
+	Fenced   bool            `json:"fenced,omitempty"` // the port was given Before once more, so that what may still be under way is refused
 }
 
 // GivesBack is the groups that a restore starts from.
@@ -156,7 +157,7 @@ func (o PortOrder) Resolve(p asset.Port) Outcome {
 		return Happened
 	case SameGroups(p.Groups, o.After) && SameGroups(o.Before, o.After):
 		return Happened
-	case SameGroups(p.Groups, o.Before) && p.Revision == o.Revision:
+	case SameGroups(p.Groups, o.Before) && (p.Revision == o.Revision || o.Fenced && p.Revision > o.Revision):
 		return Never
 	default:
 		return Unclear

@@ -165,7 +165,7 @@ func (l *Line) settleOne(ctx context.Context, act casework.Act, last lately) err
 		}
 		// Where a cloud takes no change at all, nothing can be made certain: after a while its readings are believed.
 		late := l.Clock.Age(act.IntendedAt, act.RealAt) > arrives.Microseconds()
-		if err := l.fence(ctx, act); err != nil && (!late || errors.Is(err, cloud.ErrStale)) {
+		if err := l.fence(ctx, &act); err != nil && (!late || errors.Is(err, cloud.ErrStale)) {
 			return fmt.Errorf("%w: %w", errUncertain, err)
 		}
 		if act.Machine != nil && !act.Kind.Restricts() && !late { // what is asked of the machine comes first, and has no revision
@@ -184,13 +184,43 @@ func (l *Line) settleOne(ctx context.Context, act casework.Act, last lately) err
 // fence makes certain that an order did not take effect and cannot any more, for a reading may be older than it seems, and a
 // request whose answer was lost may still be under way. Each port is given the groups that it had, at the revision that it had:
 // where they are others by now the cloud refuses that, and where they are not its revision moves on, so that what
-// arrives later is refused.
-func (l *Line) fence(ctx context.Context, act casework.Act) error {
+// arrives later is refused. It is written down first, for it shows on the port.
+func (l *Line) fence(ctx context.Context, act *casework.Act) error {
+	if slices.ContainsFunc(act.Ports, func(o casework.PortOrder) bool { return !o.Fenced }) {
+		if err := l.announceFence(ctx, act); err != nil {
+			return err
+		}
+	}
 	for _, o := range act.Ports {
+		p, err := l.Actor.Port(ctx, o.Port)
+		if err != nil {
+			return err
+		}
+		if p.Revision > o.Revision && casework.SameGroups(p.Groups, o.Before) {
+			continue // a fence of ours, or somebody's change: what is under way is refused either way
+		}
 		if _, err := l.Actor.SetGroups(ctx, o.Port, o.Before, o.Revision); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func (l *Line) announceFence(ctx context.Context, act *casework.Act) error {
+	ds, err := l.dossier(ctx, act.Case)
+	if err != nil {
+		return err
+	}
+	for i := range act.Ports {
+		act.Ports[i].Fenced = true
+	}
+	d := l.draft(stepOf(act.Kind))
+	d.change.Acts = append(d.change.Acts, *act)
+	d.acted(ds.Case, *act, "act.fenced", "the ports are given the groups they have, so that a request still under way is refused")
+	if err := d.commit(ctx); err != nil {
+		return err
+	}
+	act.Version++
 	return nil
 }
 

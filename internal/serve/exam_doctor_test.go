@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"demarc/internal/audit"
 	"demarc/internal/casework"
 	"demarc/internal/lab"
 	"demarc/internal/serve"
@@ -216,7 +217,9 @@ func otherHeads(e *exam) {
 	e.must(d.Close())
 	c, _, err := serve.Load(filepath.Join(e.dir, "demarc.yaml"))
 	e.must(err)
-	e.must(os.WriteFile(c.HeadsPath(), []byte("7 "+strings.Repeat("ab", 32)+"\n"), 0o600))
+	b, err := json.Marshal(audit.Head{Size: 7})
+	e.must(err)
+	e.must(os.WriteFile(c.HeadsPath(), append(b, '\n'), 0o600))
 }
 
 // Each thing that can be wrong has its own code, is told with a remedy and without a secret, and hides nothing else.

@@ -85,14 +85,20 @@ func child(ctx context.Context, dir string) error {
 	return nil
 }
 
+// mostTroubles is how often a piece of work may be put off in one story.
+const mostTroubles = 10
+
 // story drives the line. Its people act on what they see, so that a restart finds them where they were.
 func story(ctx context.Context, d *serve.Demarc, clock *flow.Leaping) error {
+	troubles := 0
 	for range 10_000 {
 		worked, err := d.Line.Step(ctx)
-		if err != nil {
-			return err
+		if err != nil { // a piece of work may be put off: an act whose outcome is not certain yet is asked for again later
+			if troubles++; troubles > mostTroubles {
+				return err
+			}
 		}
-		if worked {
+		if worked && err == nil {
 			continue
 		}
 		acted, over, err := people(ctx, d)
