@@ -83,18 +83,6 @@ func (w *World) TenantSetGroups(server string, groups ...string) error {
 	})
 }
 
-// TenantShareGroup lets every project see and use a group.
-func (w *World) TenantShareGroup(project, group string) error {
-	return w.act("tenant:"+project, "share group", group, func() error {
-		g := w.group(project, group)
-		if g == nil {
-			return fmt.Errorf("%w: group %q", ErrUnknown, group)
-		}
-		g.Shared = true
-		return nil
-	})
-}
-
 // MoveFloatingIP leads a floating IP to the first port of a server, or to nothing where server is "". The
 // address changes its project too, for that is what reuse by another tenant looks like from outside.
 func (w *World) MoveFloatingIP(addr netip.Addr, server string) error {

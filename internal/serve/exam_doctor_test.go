@@ -186,7 +186,7 @@ func ailments() map[string]ailment {
 
 func shareQuarantine(e *exam) {
 	e.must(os.WriteFile(filepath.Join(e.dir, "x"), nil, 0o600))
-	e.must(e.w.TenantShareGroup(lab.DemoProject, "default"))
+	e.must(e.w.ShareGroup(lab.DemoProject, "default", true))
 	c, err := os.ReadFile(filepath.Join(e.dir, "demarc.yaml"))
 	e.must(err)
 	e.must(os.WriteFile(filepath.Join(e.dir, "demarc.yaml"), []byte(strings.Replace(string(c), "name: demarc-quarantine", "name: default", 1)), 0o600))
