@@ -67,8 +67,9 @@ type exam struct {
 	heard                []event
 	asserted             int
 	wrong                []string
-	ids                  map[string]string // of servers, by name
-	before               map[string]port   // every port as it was when the stories began
+	ids                  map[string]string   // of servers, by name
+	before               map[string]port     // every port as it was when the stories began
+	actions              map[string][]string // and what Nova remembered of each server, by name
 	began                time.Time
 	restarts             int
 }

@@ -39,6 +39,12 @@ func (e *exam) meet(ctx context.Context, clouds string) error {
 	if e.before, err = e.admin.ports(ctx); err != nil {
 		return err
 	}
+	e.actions = map[string][]string{}
+	for name, id := range e.ids {
+		if e.actions[name], err = e.admin.actions(ctx, id); err != nil {
+			return err
+		}
+	}
 	if len(e.ids) != 11 {
 		return fmt.Errorf("the cloud has %d servers, the scenario stories 11", len(e.ids))
 	}
