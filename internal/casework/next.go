@@ -401,8 +401,8 @@ func (m *mover) acted(e Acted) {
 // unless a person holds the case or the machine is on its way back.
 func (m *mover) tampered() {
 	c := &m.d.Case
-	if c.Act == "" {
-		return
+	if c.Act == "" || c.TamperedAt == m.now {
+		return // the same moment is told once
 	}
 	c.Tampers++
 	c.TamperedAt = m.now

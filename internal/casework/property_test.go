@@ -67,6 +67,9 @@ func play(t *rapid.T, party duty.Party, looks []finding.Verdict, watch func(befo
 		}
 		h.remember(before, ev)
 		watch(before, after, ev, effects, h, now)
+		if after.Case.Stopped && after.Case.Act == "" {
+			t.Fatalf("stopped without an order, by %T", ev)
+		}
 		again, _ := casework.Next(after, ev, p, now)
 		if !reflect.DeepEqual(again, after) {
 			t.Fatalf("%T %+v twice is not once:\n%+v\n%+v", ev, ev, after, again)
@@ -94,7 +97,7 @@ func event(t *rapid.T, d casework.Dossier, p *policy.Policy, looks []finding.Ver
 		case casework.Notified, casework.Acknowledged, casework.FinalWarning:
 			return look(finding.Vulnerable, now)
 		case casework.Queued:
-			return casework.Acted{Act: fmt.Sprint("act-", n)}
+			return casework.Acted{Act: fmt.Sprint("act-", n), Stopped: rapid.Bool().Draw(t, "stopped")}
 		case casework.Restricted:
 			return look(looks[rapid.IntRange(0, len(looks)-1).Draw(t, "verdict")], now)
 		case casework.Verifying:
@@ -116,7 +119,7 @@ func event(t *rapid.T, d casework.Dossier, p *policy.Policy, looks []finding.Ver
 	case 11:
 		return casework.Approve{By: rapid.SampledFrom([]string{"", "olga", "otto"}).Draw(t, "who")}
 	case 12:
-		return casework.Acted{Act: fmt.Sprint("act-", n)}
+		return casework.Acted{Act: fmt.Sprint("act-", n), Stopped: rapid.Bool().Draw(t, "stopped")}
 	case 13:
 		return casework.Restored{}
 	case 14:
@@ -129,6 +132,14 @@ func event(t *rapid.T, d casework.Dossier, p *policy.Policy, looks []finding.Ver
 		return casework.Discarded{Finding: rapid.SampledFrom([]string{"f", "g", "x"}).Draw(t, "finding"), Why: "moved"}
 	case 2:
 		return casework.Gone{}
+	case 3, 4:
+		return casework.Tampered{}
+	case 5, 6:
+		return casework.Held{Act: fmt.Sprint("act-", n)}
+	case 7, 8:
+		return casework.Started{}
+	case 9:
+		return casework.Hold{Why: "unclear", Act: fmt.Sprint("act-", n), Stopped: rapid.Bool().Draw(t, "stopped")}
 	}
 	return casework.Refused{Blocks: []string{"budget: spent"}}
 }
