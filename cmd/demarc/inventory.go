@@ -191,7 +191,7 @@ func holders(ctx context.Context, db *store.DB, addr netip.Addr, at moment) ([]h
 	return out, nil
 }
 
-// ownersOf lists the server's creator, and who administers its project.
+// ownersOf lists the server's creator and who administers its project; where there is nobody, its members, who hear of it then.
 func ownersOf(x *asset.Index, b asset.Binding) []owner {
 	out := []owner{}
 	add := func(id asset.UserID, as string) {
@@ -204,9 +204,14 @@ func ownersOf(x *asset.Index, b asset.Binding) []owner {
 	if s := x.Servers[b.Server]; s != nil {
 		add(s.Creator, "creator")
 	}
-	for _, g := range x.Snapshot.Grants {
-		if g.Project == b.Project && (g.Role == "admin" || g.Role == "manager") {
-			add(g.User, g.Role)
+	for _, roles := range [][]string{{"admin", "manager"}, {"member"}} {
+		for _, g := range x.Snapshot.Grants {
+			if g.Project == b.Project && slices.Contains(roles, g.Role) {
+				add(g.User, g.Role)
+			}
+		}
+		if len(out) > 0 {
+			break
 		}
 	}
 	return out

@@ -141,7 +141,7 @@ func (m MachineOrder) Resolve(do MachineDo, s asset.Server, actions []asset.Serv
 }
 
 // Outcome says what the cloud shows of one port's order: group list as intended and the revision moved on means
-// done; as before at the same revision means it never happened; anything else is for a human.
+// done; as before at the same revision, or at a later one where the order was fenced, means it never happened; anything else is for a human.
 type Outcome string
 
 const (

@@ -378,10 +378,13 @@ func (l *Line) order(ctx context.Context, a attempt) (casework.Act, error) {
 // nothing by our books, gets back what that one saved.
 func closing(p asset.Port, group []asset.GroupID, earlier []casework.Act) casework.PortOrder {
 	o := casework.PortOrder{Port: p.ID, Before: p.Groups, After: group, Saved: p.Groups, Revision: p.Revision, Done: casework.SameGroups(p.Groups, group)}
+	if !o.Done {
+		return o
+	}
 	at := int64(-1)
 	for _, a := range earlier {
 		for _, was := range a.Ports {
-			if o.Done && was.Port == p.ID && a.Kind.Restricts() && a.IntendedAt > at && casework.SameGroups(was.After, group) && !casework.SameGroups(was.GivesBack(), group) {
+			if was.Port == p.ID && a.Kind.Restricts() && a.IntendedAt > at && casework.SameGroups(was.After, group) && !casework.SameGroups(was.GivesBack(), group) {
 				o.Saved, at = was.GivesBack(), a.IntendedAt
 			}
 		}

@@ -46,7 +46,7 @@ type Config struct {
 	Cloud      string
 	Reader     cloud.Reader
 	Actor      cloud.Actor // nil: the line never acts
-	Loopback   bool        // the cloud's auth_url is on 127.0.0.0/8
+	Loopback   bool        // every endpoint of the cloud, for each account, is on 127.0.0.0/8
 	Vantages   []Vantage
 	Policy     *policy.Policy
 	Model      *duty.Model

@@ -116,6 +116,9 @@ func (l *Line) start(ctx context.Context, id string) error {
 	if act.Machine, err = l.wakeUp(ctx, ds.Case, order); err != nil {
 		return err
 	}
+	if act.Machine == nil {
+		return d.commit(ctx) // gone: the inventory buries it
+	}
 	d.intend(ds.Case, act, "its release was asked for")
 	if err := d.commit(ctx); err != nil {
 		return err

@@ -2,6 +2,7 @@ package post
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/textproto"
@@ -66,13 +67,14 @@ func (s *SMTP) Try(ctx context.Context, recipients []string) (Stage, string) {
 
 func stageOf(connected bool, err error) Stage {
 	text := strings.ToLower(err.Error())
+	_, unproven := errors.AsType[*tls.CertificateVerificationError](err) // "unknown authority" is no login
 	switch {
 	case !connected:
 		return Reached
+	case unproven || strings.Contains(text, "tls") || strings.Contains(text, "x509"):
+		return Secured
 	case strings.Contains(text, "auth"):
 		return LoggedIn
-	case strings.Contains(text, "tls") || strings.Contains(text, "x509"):
-		return Secured
 	}
 	return Reached
 }

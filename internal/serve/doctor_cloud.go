@@ -80,6 +80,7 @@ func (c *clouds) reader(ctx context.Context, k *chart) {
 	c.account = &a
 	c.whoReads(k, a)
 	c.ends(k, a)
+	c.mayBeHere(k, append(driver.Endpoints(), conf.AuthURL))
 	if a.Changes && (a.Admin() || slices.Contains(a.Roles, "member") || slices.Contains(a.Roles, "manager")) && c.Config.Enforce.Given() {
 		k.warn(CloudCanChange, "make its credential anew with access rules that allow GET alone: openstack application credential create --access-rules FILE",
 			"the account that only has to read may also change: no access rule keeps it from that")
@@ -251,8 +252,14 @@ func (c *clouds) mayAct(ctx context.Context, k *chart, driver *openstack.Cloud) 
 	default:
 		k.fine(EnforceGroup, "the group %s will be made in project %s by the first act", name, a.Project.Terminal())
 	}
-	if !c.Policy.DryRun && slices.ContainsFunc(slices.Concat(c.endings, driver.Endpoints()), func(u string) bool { return !loopback(u) }) {
-		k.fail(EnforceNotHere, "set dry_run: true: this release acts on clouds on 127.0.0.0/8 only", "the policy leaves the dry run, and a service of the cloud is not on this machine")
+	c.mayBeHere(k, driver.Endpoints())
+}
+
+// mayBeHere asks what serve asks before it starts.
+func (c *clouds) mayBeHere(k *chart, endpoints []string) {
+	if c.Config.mustBeHere(c.Policy) && slices.ContainsFunc(endpoints, func(u string) bool { return !loopback(u) }) {
+		k.fail(EnforceNotHere, "set dry_run: true and leave clock.rate out: this release acts on clouds on 127.0.0.0/8 only",
+			"the policy leaves the dry run or policy time is compressed, and a service of the cloud is not on this machine")
 	}
 }
 

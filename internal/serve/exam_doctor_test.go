@@ -237,8 +237,8 @@ func TestTheDoctorNamesWhatIsWrong(t *testing.T) {
 				e.w.Mail.Fault(lab.MailFaults{RcptPermanent: map[string]bool{operators: true}}) // a second fault, elsewhere
 			}
 			all, bad := e.doctor(func(d *serve.Doctor) { d.Bound, d.Whole = 4*time.Second, 10*time.Second })
-			if _, told := bad[a.code]; !told {
-				t.Errorf("%s is not told: %+v", a.code, bad)
+			if r, told := bad[a.code]; !told || !a.fine && r.State != serve.Broken {
+				t.Errorf("%s is not told as broken: %+v", a.code, bad)
 			}
 			if _, told := bad[serve.MailRefused]; !told && !mailed {
 				t.Errorf("the second fault is hidden: %+v", bad)

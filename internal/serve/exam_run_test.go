@@ -198,6 +198,23 @@ func TestTheSocket(t *testing.T) {
 	e.must(r.end())
 }
 
+// Who connects and says nothing keeps no server from stopping.
+func TestASilentCaller(t *testing.T) {
+	t.Parallel()
+	e := serving(t, "")
+	r, err := e.serve()
+	e.must(err)
+	c, err := net.Dial("unix", r.sock)
+	e.must(err)
+	defer c.Close() //nolint:errcheck // a test's end
+	time.Sleep(200 * time.Millisecond)
+	began := time.Now()
+	e.must(r.end())
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the server stopped after %s", took)
+	}
+}
+
 // An account that the configuration does not name decides nothing.
 func TestNobody(t *testing.T) {
 	t.Parallel()

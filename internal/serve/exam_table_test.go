@@ -213,7 +213,7 @@ func (o *ordeal) atRest(act string, inForce bool) {
 	if got := o.effects(); !maps.Equal(got, o.did) {
 		o.t.Errorf("%s: took effect %v, want %v", act, got, o.did)
 	}
-	if n := o.count("cache-1", "case.gone"); n != 0 || c.State == casework.Closed && act != "restore" && act != "start + unlock" {
+	if n := o.count("cache-1", "case.moot"); n != 0 || c.State == casework.Closed && act != "restore" && act != "start + unlock" {
 		o.t.Errorf("%s: the machine was taken for gone", act)
 	}
 }

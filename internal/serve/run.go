@@ -39,7 +39,7 @@ func bootID() (string, error) {
 // Server is a Demarc that works until it is told to stop.
 type Server struct {
 	*Demarc
-	clock   *flow.Trusted
+	trusted *flow.Trusted
 	lease   *store.Lease // only one server works on a database
 	wake    chan struct{}
 	socket  net.Listener
@@ -71,9 +71,9 @@ func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Serv
 	if err != nil {
 		return nil, err
 	}
-	for why, ledger := range doubts {
-		d.log.Error("enforcement is held", "why", why)
-		if err := d.Line.Distrust(ctx, why, ledger); err != nil {
+	for _, x := range doubts {
+		d.log.Error("enforcement is held", "why", x.why)
+		if err := d.Line.Distrust(ctx, x.why, x.ledger); err != nil {
 			return nil, err
 		}
 	}
@@ -88,9 +88,15 @@ func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Serv
 	return s, nil
 }
 
+// doubt is why enforcement is held at the start, and whether it is the ledger that is not what it was.
+type doubt struct {
+	why    string
+	ledger bool
+}
+
 // stand starts the clock and holds the ledger against what was published of it. What it returns is why nothing may be enforced
-// until a person has looked, and whether it is about the ledger.
-func (s *Server) stand(ctx context.Context, late *lateClock) (map[string]bool, error) {
+// until a person has looked.
+func (s *Server) stand(ctx context.Context, late *lateClock) ([]doubt, error) {
 	at, err := s.DB.Clock(ctx)
 	if err != nil {
 		return nil, err
@@ -99,15 +105,15 @@ func (s *Server) stand(ctx context.Context, late *lateClock) (map[string]bool, e
 	if err != nil {
 		return nil, err
 	}
-	clock, doubt := flow.StartTrusted(machineTime(), s.Config.Clock.Rate, at, left)
-	s.clock, late.Trusted = clock, clock
-	doubts := map[string]bool{}
-	if doubt != "" {
-		doubts["the clock: "+doubt] = false
+	clock, unsure := flow.StartTrusted(machineTime(), s.Config.Clock.Rate, at, left)
+	s.trusted, late.Trusted = clock, clock
+	var doubts []doubt
+	if unsure != "" {
+		doubts = append(doubts, doubt{why: "the clock: " + unsure})
 	}
 	old, err := s.rewritten(ctx)
 	if old != "" {
-		doubts["the database: "+old] = true
+		doubts = append(doubts, doubt{"the database: " + old, true})
 	}
 	return doubts, err
 }
@@ -156,9 +162,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	side, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var others sync.WaitGroup
-	k := &counter{desk: deskAt(s.DB, s.Policy, s.clock), may: may, slots: make(chan struct{}, atOnce), decided: s.decided}
+	k := &counter{desk: deskAt(s.DB, s.Policy, s.trusted), may: may, slots: make(chan struct{}, atOnce), decided: s.decided}
 	others.Go(func() { k.serve(side, s.socket) })
-	others.Go(func() { s.clock.Tick(side) })
+	others.Go(func() { s.trusted.Tick(side) })
 	if s.health != nil {
 		h := &http.Server{Handler: http.HandlerFunc(s.tellHealth), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10}
 		others.Go(func() { _ = h.Serve(s.health) })
@@ -180,7 +186,7 @@ func (s *Server) Run(ctx context.Context) error {
 // decided wakes the line after a person decided. Who lifts the kill switch has looked at the clock too.
 func (s *Server) decided(q Ask) {
 	if q.Do == Unpause {
-		s.clock.Adopt()
+		s.trusted.Adopt()
 	}
 	select {
 	case s.wake <- struct{}{}:
@@ -267,10 +273,10 @@ func (s *Server) pause(ctx context.Context, worked bool, err error) time.Duratio
 	if err != nil {
 		return afterError
 	}
-	return min(max(s.clock.RealUntil(due), 5*time.Millisecond), longestWait)
+	return min(max(s.trusted.RealUntil(due), 5*time.Millisecond), longestWait)
 }
 
-func (s *Server) keepTime(ctx context.Context) error { return s.Line.KeepTime(ctx, s.clock.Anchor()) }
+func (s *Server) keepTime(ctx context.Context) error { return s.Line.KeepTime(ctx, s.trusted.Anchor()) }
 
 func (s *Server) note(err error) {
 	s.mu.Lock()
@@ -301,7 +307,7 @@ func (s *Server) tellHealth(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mu.Lock()
-	body := map[string]any{"status": "ok", "version": Version, "clock_trusted": s.clock.Doubt() == "", "last_step_ok": s.trouble == ""}
+	body := map[string]any{"status": "ok", "version": Version, "clock_trusted": s.trusted.Doubt() == "", "last_step_ok": s.trouble == ""}
 	stuck := time.Since(s.stepped) > wellFor
 	s.mu.Unlock()
 	status := http.StatusOK

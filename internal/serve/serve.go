@@ -68,7 +68,7 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	if err != nil {
 		return nil, err
 	}
-	if !local && (c.Clock.Rate > 1 || !p.DryRun) {
+	if !local && c.mustBeHere(p) {
 		return nil, errors.Join(fault.New(fault.Refused, "the policy leaves the dry run or policy time is compressed, and not every service of the cloud is on this machine").
 			Hinted("this release acts on clouds on 127.0.0.0/8 only; set dry_run: true and leave clock.rate out"), closeAll(hands))
 	}
@@ -91,6 +91,9 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	d.Line = flow.New(fc)
 	return d, nil
 }
+
+// mustBeHere tells whether what is configured is allowed on a cloud of this machine alone.
+func (c *Config) mustBeHere(p *policy.Policy) bool { return c.Clock.Rate > 1 || !p.DryRun }
 
 func closeAll(clouds []*openstack.Cloud) error {
 	for _, c := range clouds {

@@ -148,9 +148,10 @@ func (k *counter) admit(c *net.UnixConn) (int, error) {
 
 // hear answers one question.
 func (k *counter) hear(ctx context.Context, c *net.UnixConn, uid int) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
 	_ = c.SetDeadline(time.Now().Add(askTime))
+	defer context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Now()) })() // who has asked nothing yet keeps no server from stopping
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)      // and what was asked is written down
+	defer cancel()
 	told, err := k.decide(ctx, c, nameOf(uid))
 	reply(c, told, err)
 }
@@ -212,12 +213,10 @@ func AskServer(ctx context.Context, path string, q Ask) (Told, error) {
 	}
 	defer c.Close() //nolint:errcheck // the answer was read
 	_ = c.SetDeadline(time.Now().Add(askTime + time.Second))
-	if err := json.NewEncoder(c).Encode(q); err != nil {
-		return Told{}, fault.New(fault.Unavailable, "the server at %s hung up: %w", path, err)
-	}
+	asked := json.NewEncoder(c).Encode(q) // whoever may not decide is answered before the question; what was answered can still be read
 	var a answer
 	if err := json.NewDecoder(io.LimitReader(c, longestTold)).Decode(&a); err != nil {
-		return Told{}, fault.New(fault.Unavailable, "the server at %s gave no answer: %w", path, err).Hinted("it may have decided all the same: see demarc enforce pending")
+		return Told{}, fault.New(fault.Unavailable, "the server at %s gave no answer: %w", path, errors.Join(asked, err)).Hinted("it may have decided all the same: see demarc enforce pending")
 	}
 	if a.Fault != nil {
 		return a.Told, a.Fault

@@ -33,9 +33,7 @@ func lockFile(path string) (holder, error) {
 	l := &fileLock{path, f}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		who := l.who()
-		if err := f.Close(); err != nil {
-			return nil, err
-		}
+		_ = f.Close() // nothing was written
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, taken(path, who)
 		}

@@ -115,6 +115,7 @@ type port struct {
 	Up       bool     `json:"admin_state_up"`
 	Security bool     `json:"port_security_enabled"`
 	Project  string   `json:"project_id"`
+	Network  string   `json:"network_id"`
 }
 
 func (a *api) ports(ctx context.Context) (map[string]port, error) {

@@ -21,6 +21,7 @@ func (e *exam) judge(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	e.judgeMover(ctx)
+	e.judgeFilter()
 	for _, f := range farm {
 		e.must(e.saw(f, "act.intended") == 0, "%s was acted on", f)
 		e.must(strings.Contains(e.detail(f, "gate.refused"), "budget"), "%s was refused for %q", f, e.detail(f, "gate.refused"))
@@ -40,6 +41,16 @@ func (e *exam) judge(ctx context.Context) (int, error) {
 	_, err = e.demarc(ctx, "audit", "verify")
 	e.must(err == nil, "the audit log: %v", err)
 	return len(acts), nil
+}
+
+// judgeFilter: what answers although it is denied is the provider's, and who lets only our scanner in has done nothing wrong.
+func (e *exam) judgeFilter() {
+	e.must(e.saw("leaky", "finding.opened") == 1 && e.mailed("platform@cloud.example", "leaky"), "leaky: %d findings, and the provider was told: %t", e.saw("leaky", "finding.opened"), e.mailed("platform@cloud.example", "leaky"))
+	e.must(!e.mailed("bea@genomics.example", "leaky"), "bea was told of the provider's leak as if it were hers")
+	e.must(e.saw("obedient", "endpoint.scanner_only") > 0 && e.saw("obedient", "finding.opened") == 0, "obedient: %d findings", e.saw("obedient", "finding.opened"))
+	for _, s := range []string{"leaky", "obedient"} {
+		e.must(e.saw(s, "act.intended") == 0, "%s was acted on", s)
+	}
 }
 
 func (e *exam) detail(server, msg string) string {

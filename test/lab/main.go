@@ -45,6 +45,10 @@ func main() {
 	}
 }
 
+// stories are those of the demo that the scenario has the machines for; each is asserted in judge.go or on its way.
+var stories = []string{"a: quarantined, killed in the act, put back, released", "b: fixed after the first mail", "d: hides from the scanner", "e: a filter that leaks, a group that obeys",
+	"f: an address that moves", "g: a batch over budget"}
+
 // tally is the last line.
 type tally struct {
 	Stories    int     `json:"stories"`
@@ -130,5 +134,5 @@ func run(ctx context.Context) (t tally, err error) {
 		return t, err
 	}
 	acts, err := e.judge(ctx)
-	return tally{Stories: 5, Assertions: e.asserted, Wrong: len(e.wrong), Mails: len(e.box.Messages()), Acts: acts, Restarts: e.restarts, Seconds: time.Since(e.began).Round(100 * time.Millisecond).Seconds()}, err
+	return tally{Stories: len(stories), Assertions: e.asserted, Wrong: len(e.wrong), Mails: len(e.box.Messages()), Acts: acts, Restarts: e.restarts, Seconds: time.Since(e.began).Round(100 * time.Millisecond).Seconds()}, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -45,8 +46,18 @@ func (e *exam) meet(ctx context.Context, clouds string) error {
 			return err
 		}
 	}
-	if len(e.ids) != 11 {
-		return fmt.Errorf("the cloud has %d servers, the scenario stories 11", len(e.ids))
+	if len(e.ids) != 13 {
+		return fmt.Errorf("the cloud has %d servers, the scenario stories 13", len(e.ids))
+	}
+	return e.leak(ctx, "leak")
+}
+
+// leak opens leaky's Redis beneath Neutron, or mends it.
+func (e *exam) leak(ctx context.Context, verb string) error {
+	p := e.portOf("leaky")
+	out, err := exec.CommandContext(ctx, e.testbed, verb, p.Network, p.ID, "6379").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", verb, err, out)
 	}
 	return nil
 }
@@ -166,7 +177,7 @@ func (e *exam) tell(ctx context.Context) error {
 		return err
 	}
 	return e.until(ctx, "every story has its end", 4*time.Minute, func() bool {
-		return e.saw("cache2", "case.verified") > 0 && e.saw("notebook", "finding.unverifiable") > 0 && e.refused() && e.mailed("bea@genomics.example", "Unverifiable") && e.told("cache1", "released")
+		return e.saw("cache2", "case.verified") > 0 && e.saw("notebook", "finding.unverifiable") > 0 && e.refused() && e.mailed("bea@genomics.example", "Unverifiable") && e.told("cache1", "released") && e.told("leaky", "notice")
 	})
 }
 
@@ -278,6 +289,7 @@ func (e *exam) undo(ctx context.Context) {
 		_ = e.inside(ctx, m, "redis-cli", "-a", "a-password", "--no-auth-warning", "config", "set", "requirepass", "")
 	}
 	_ = e.inside(ctx, "notebook", "nft", "delete table inet hide")
+	_ = e.leak(ctx, "mend")
 	_ = e.owners["alice"].moveFloating(ctx, mover, e.portOf("mover1").ID)
 	for _, m := range append([]string{"cache1"}, farm...) { // where a story went wrong, a machine may be left in quarantine
 		p := e.portOf(m)

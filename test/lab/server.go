@@ -118,7 +118,7 @@ mail: {host: %[3]s, port: %[4]s, tls: none, from: demarc@cloud.example, provider
 quarantine:
   name: demarc-quarantine
   admit: [{cidr: 172.28.5.5/32, proto: tcp, port: 22, purpose: "repair path: the operators' bastion"}]
-sample: {wide: 16, control: 12}
+sample: {wide: 16, control: 800}
 health: 127.0.0.1:%[5]d
 clock: {rate: %[6]d}
 `

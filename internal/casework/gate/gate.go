@@ -62,7 +62,7 @@ type Facts struct {
 	Enabled      bool  // the kill switch is not thrown
 	ProofsFrom   int64 // policy time from which on looks count, after a ledger was restored; 0: all count
 	Clock        bool  // the machine's clocks agree on how much time has passed
-	Loopback     bool  // the cloud's auth_url is on 127.0.0.0/8
+	Loopback     bool  // every endpoint of the cloud, for each account, is on 127.0.0.0/8
 	OwnerOfAct   bool  // no other case of this server has an act in force or under way
 }
 

@@ -195,7 +195,7 @@ func opening(l Letter) string {
 	case casework.StepRefused:
 		return "An act was approved and not carried out. Nothing was changed. The reasons:\n\n" + indent(strings.Join(blocks(l.Case.Blocks), "\n")) + "\n\nIt is not tried again unless an operator approves it again."
 	case casework.StepTampered:
-		return "The machine is off the network by an approved act, and somebody has put other groups on its ports.\nNothing is put back by itself: look at it, then talk to its owner, or take the case back."
+		return "The machine is off the network by an approved act, and somebody has undone that in part or\nwhole. It is put back by itself, each time; you hear of the first two. Talk to its owner, or take the case back."
 	case casework.StepWithdrawn:
 		return "The operators of the cloud have taken this case back. What was done to the machine's network is undone.\nWe are sorry for the trouble. Should the weakness be there, you will hear of it in a new case, with its full time."
 	case casework.StepHeld:

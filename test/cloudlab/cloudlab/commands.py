@@ -51,6 +51,8 @@ def in_turn(command):
         if os.geteuid():
             raise Failure("needs root (network namespaces, Open vSwitch)")
         os.makedirs(RUN, exist_ok=True)
+        if os.stat(RUN).st_uid != os.geteuid():  # what it holds says which processes are ours
+            raise Failure(f"{RUN} belongs to another account: set CLOUDLAB_DIR")
         with open(path("turn"), "w") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             return command(*arguments)
@@ -236,7 +238,7 @@ def execute(where, program, *arguments):
 
 VERBS = {"install": packages.install, "up": in_turn(up), "down": in_turn(down), "reset": in_turn(reset),
          "env": env, "hosts": show_hosts, "status": status, "examine": examination.examine, "left": left, "validate": validate,
-         "bulk": bulk.add, "exec": execute,
+         "bulk": bulk.add, "exec": execute, "leak": fabric.leak, "mend": fabric.mend,
          # For the cloud's own use: the Nova driver's, the servers', the examination's.
          "_host_up": hosts.up, "_host_down": hosts.down,
          "_tarpit": listeners.tarpit, "_telnet": listeners.telnet, "_probe": listeners.probe}

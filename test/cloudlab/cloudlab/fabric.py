@@ -26,6 +26,24 @@ def sbctl(*arguments):
     return run(["ovn-sbctl", "--timeout=5", "--db=unix:" + path("ovn/sb.sock"), *arguments], env=dict(os.environ, **environment()))
 
 
+def nbctl(*arguments):
+    return run(["ovn-nbctl", "--timeout=10", "--db=unix:" + path("ovn/nb.sock"), *arguments], env=dict(os.environ, **environment()))
+
+
+def leak(network, port, tcp):
+    """Opens a TCP port beneath Neutron, as a filter does that does not filter: Neutron's own rules still deny it."""
+    nbctl("--may-exist", "acl-add", f"neutron-{network}", "to-lport", "3000", leaking(port, tcp), "allow-related")
+
+
+def mend(network, port, tcp):
+    """Takes a leak away."""
+    nbctl("acl-del", f"neutron-{network}", "to-lport", "3000", leaking(port, tcp))
+
+
+def leaking(port, tcp):
+    return f'outport == "{port}" && ip4 && tcp.dst == {int(tcp)}'
+
+
 def start(scenario):
     providers = list(scenario.providers)
     mappings = ",".join(f"{name}:br-{name}" for name in providers)

@@ -1,5 +1,6 @@
 """Where the test cloud lives: its run directory, prefix, ports, and the names made from them."""
 import os
+import re
 import subprocess
 import textwrap
 import time
@@ -11,6 +12,8 @@ PYTHON = "/usr/bin/python3"  # Debian's interpreter: the OpenStack packages live
 
 RUN = os.path.abspath(os.environ.get("CLOUDLAB_DIR") or os.path.join(os.environ.get("TMPDIR") or "/tmp", "cloudlab"))
 PREFIX = os.environ.get("CLOUDLAB_PREFIX", "cloudlab")
+if not re.fullmatch(r"[a-z0-9]{1,9}", PREFIX):  # no prefix may begin another's names, and links have 15 letters
+    raise SystemExit("testbed: CLOUDLAB_PREFIX is 1 to 9 letters and digits")
 FIRST_PORT = int(os.environ.get("CLOUDLAB_PORT", "25000"))
 SRBAC = os.environ.get("CLOUDLAB_SRBAC", "0") == "1"
 CINDER = os.environ.get("CLOUDLAB_CINDER", "1") == "1"
