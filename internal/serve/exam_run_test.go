@@ -162,6 +162,12 @@ func TestABackup(t *testing.T) {
 		t.Error("a person who has looked cannot lift it")
 	}
 	e.must(r.end())
+	r, err = e.serve()
+	e.must(err)
+	if told := e.ask(r, serve.Ask{Do: serve.Pending}); told.Paused {
+		t.Error("what a person has looked at is held again at the next start")
+	}
+	e.must(r.end())
 }
 
 // What the socket hears is bounded, and whoever may not decide is told so at once.

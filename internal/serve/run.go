@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"demarc/internal/audit"
@@ -18,6 +19,7 @@ import (
 	"demarc/internal/flow"
 	"demarc/internal/policy"
 	"demarc/internal/store"
+	"demarc/internal/untrusted"
 )
 
 // machineTime is where a server takes time from.
@@ -44,6 +46,7 @@ type Server struct {
 	wake    chan struct{}
 	socket  net.Listener
 	health  net.Listener
+	odd     atomic.Bool // the audit log is not the one whose heads were kept, and nobody has looked yet
 	mu      sync.Mutex
 	stepped time.Time // when the line last came back from a step
 	trouble string    // what kept the last step from being done
@@ -76,6 +79,11 @@ func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Serv
 		if err := d.Line.Distrust(ctx, x.why, x.ledger); err != nil {
 			return nil, err
 		}
+	}
+	if paused, err := d.DB.Paused(ctx); err != nil {
+		return nil, err
+	} else if paused {
+		d.log.Warn("the kill switch is thrown: no act on any machine begins; demarc enforce resume lifts it")
 	}
 	if s.socket, err = listen(c.SocketPath()); err != nil {
 		return nil, err
@@ -114,6 +122,7 @@ func (s *Server) stand(ctx context.Context, late *lateClock) ([]doubt, error) {
 	old, err := s.rewritten(ctx)
 	if old != "" {
 		doubts = append(doubts, doubt{"the database: " + old, true})
+		s.odd.Store(true)
 	}
 	return doubts, err
 }
@@ -183,10 +192,17 @@ func (s *Server) Run(ctx context.Context) error {
 	return s.keepTime(context.WithoutCancel(ctx))
 }
 
-// decided wakes the line after a person decided. Who lifts the kill switch has looked at the clock too.
+// decided wakes the line after a person decided. Who lifts the kill switch has looked at the clock too, and at the database: heads
+// that it does not fit are set aside for an auditor, and new ones begin.
 func (s *Server) decided(q Ask) {
+	s.log.Info("decided", "do", string(q.Do), "by", q.By, "cases", q.Cases, "why", untrusted.From(q.Why))
 	if q.Do == Unpause {
 		s.trusted.Adopt()
+		if s.odd.CompareAndSwap(true, false) {
+			if err := store.HeadFile(s.Config.HeadsPath()).SetAside(time.Now()); err != nil {
+				s.log.Error("the old audit heads could not be set aside", "err", err)
+			}
+		}
 	}
 	select {
 	case s.wake <- struct{}{}:

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"demarc/internal/access"
 	"demarc/internal/audit"
@@ -205,6 +206,15 @@ func (f HeadFile) Append(head []byte) (err error) {
 		return err
 	}
 	return h.Sync()
+}
+
+// SetAside keeps the heads so far beside the file, under a name with the time, and lets new ones begin.
+func (f HeadFile) SetAside(at time.Time) error {
+	err := os.Rename(string(f), string(f)+"."+at.UTC().Format("20060102T150405Z"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // Heads reads the heads back, to be held against a log; a file that is not there has none. A line that a crash cut off is

@@ -163,7 +163,7 @@ func (e *exam) tell(ctx context.Context) error {
 		return err
 	}
 	defer talk.close()
-	e.must(strings.HasPrefix(talk.ping(), "+PONG"), "the session does not talk")
+	e.must(strings.HasPrefix(talk.say("PING"), "+PONG"), "the session does not talk")
 	if err := e.until(ctx, "cache1 is queued", 4*time.Minute, func() bool { return e.saw("cache1", "case.queued") > 0 }); err != nil {
 		return err
 	}
@@ -228,8 +228,10 @@ func (e *exam) quarantine(ctx context.Context, talk *session) error {
 	e.must(!e.reaches(ctx, "institution", campus, cache1+":22"), "the institution reaches ssh in quarantine beside the repair path")
 	e.must(e.reaches(ctx, "internet", scanner, cache1+":6379"), "the scanner is not admitted")
 	e.must(e.reaches(ctx, "institution", bastion, cache1+":22"), "the repair path is closed")
-	got := talk.ping()
-	e.must(strings.HasPrefix(got, "silence"), "a session from before the quarantine still talks: %s", got)
+	got := talk.say("SET late word")
+	e.must(strings.HasPrefix(got, "silence"), "a session from before the quarantine still hears: %s", got)
+	heard, err := e.output(ctx, "cache1", "redis-cli", "get", "late")
+	e.must(err == nil && strings.TrimSpace(heard) == "", "a session from before the quarantine still speaks: %q, %v", heard, err)
 	return e.groupHolds(ctx)
 }
 

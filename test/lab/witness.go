@@ -17,8 +17,7 @@ import (
 const patience = 3 * time.Second
 
 // witness is what this program does inside a vantage point's namespace: dial SOURCE ADDRESS tells by its exit status whether a
-// connection is made; talk SOURCE ADDRESS keeps one open, sends PING for each line it reads, and prints what comes back, or
-// "silence".
+// connection is made; talk SOURCE ADDRESS keeps one open, sends each line it reads, and prints what comes back, or "silence".
 func witness(args []string) int {
 	d := net.Dialer{Timeout: patience, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(args[1]), 0))}
 	c, err := d.DialContext(context.Background(), "tcp", args[2])
@@ -34,7 +33,7 @@ func witness(args []string) int {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		_ = c.SetDeadline(time.Now().Add(patience))
-		_, _ = fmt.Fprint(c, "PING\r\n")
+		_, _ = fmt.Fprint(c, lines.Text()+"\r\n")
 		b := make([]byte, 64)
 		n, err := c.Read(b)
 		if n > 0 {
@@ -85,9 +84,9 @@ func (e *exam) talk(ctx context.Context, vantage, source, addr string) (*session
 	return s, nil
 }
 
-// ping asks through the session.
-func (s *session) ping() string {
-	if _, err := fmt.Fprintln(s.in, "ping"); err != nil {
+// say sends one line through the session, and gives what comes back.
+func (s *session) say(line string) string {
+	if _, err := fmt.Fprintln(s.in, line); err != nil {
 		return err.Error()
 	}
 	if !s.out.Scan() {
@@ -103,9 +102,15 @@ func (s *session) close() {
 
 // inside runs a command on a machine, as its owner would.
 func (e *exam) inside(ctx context.Context, server string, command ...string) error {
+	_, err := e.output(ctx, server, command...)
+	return err
+}
+
+// output is what a command prints on a machine.
+func (e *exam) output(ctx context.Context, server string, command ...string) (string, error) {
 	out, err := exec.CommandContext(ctx, e.testbed, append([]string{"exec", "h-" + server}, command...)...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("on %s: %v: %w: %s", server, command, err, out)
+		return "", fmt.Errorf("on %s: %v: %w: %s", server, command, err, out)
 	}
-	return nil
+	return string(out), nil
 }
