@@ -86,7 +86,8 @@ type ServerAction struct {
 	Request string `json:"request"` // the request id, which tells two entries apart
 	Action  string `json:"action"`  // stop, start, lock, unlock, …
 	User    UserID `json:"user"`
-	At      int64  `json:"at"` // µs, by the cloud's clock
+	Ours    bool   `json:"ours"` // by the account that asks
+	At      int64  `json:"at"`   // µs, by the cloud's clock
 }
 
 // FixedIP is one address of a port.

@@ -9,11 +9,15 @@ const (
 	shrinkLeast = 3
 )
 
+// mayEmpty are the kinds of which a cloud may truly hold none, for tenants make and delete them: where ports are still listed, the
+// second reading without any is believed. Else one tenant could keep every reading partial for ever.
+var mayEmpty = map[string]bool{"address_sets": true, "floating_ips": true, "routers": true, "images": true}
+
 // Missing is what a reading lacked of what was known, by kind and identity.
 type Missing map[string]map[string]bool
 
 // Lacking holds a reading against what is known. The gaps are the listings that lost too much since the last reading: what that
-// one lacked already counts as said twice; a listing with no row at all is never believed.
+// one lacked already counts as said twice; a listing with no row at all is never believed, but for kinds that may be empty.
 func Lacking(known, now *Snapshot, last Missing) (Missing, []Gap) {
 	out := Missing{}
 	var gaps []Gap
@@ -33,7 +37,7 @@ func Lacking(known, now *Snapshot, last Missing) (Missing, []Gap) {
 			}
 		}
 		switch n := len(had[kind]); {
-		case n >= shrinkLeast && len(has[kind]) == 0: // however often: an account that may not see is answered the same
+		case n >= shrinkLeast && len(has[kind]) == 0 && (!mayEmpty[kind] || lost > 0 || len(has["ports"]) == 0): // however often: an account that may not see is answered the same
 			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("0 rows, and %d are known: that is never read as gone", n)})
 		case lost >= shrinkLeast && lost*shrinkShare > n:
 			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("shrank in one reading: %d of %d known ones are not listed; the next reading decides", lost, n)})

@@ -103,11 +103,11 @@ type MachineOrder struct {
 	Seen   []string      `json:"seen"`             // requests in the cloud's memory at the intent: others are since
 }
 
-// since lists the actions that the cloud remembers from after the intent.
+// since lists our own actions that the cloud remembers from after the intent.
 func (m MachineOrder) since(actions []asset.ServerAction) []string {
 	var out []string
 	for _, a := range actions {
-		if !slices.Contains(m.Seen, a.Request) {
+		if a.Ours && !slices.Contains(m.Seen, a.Request) { // what its tenant does meanwhile is no outcome of ours
 			out = append(out, a.Action)
 		}
 	}
@@ -134,7 +134,7 @@ func (m MachineOrder) Resolve(do MachineDo, s asset.Server, actions []asset.Serv
 		return Unclear, false // both were done since: whose came last is not for us to guess
 	case did:
 		return Happened, false // it may still be under way
-	case holds:
+	case holds && do != DoLock: // a lock of somebody else's is not ours: it can be undone by whoever set it
 		return Happened, true
 	}
 	return Never, false

@@ -2,6 +2,7 @@ package casework_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"demarc/internal/asset"
@@ -15,7 +16,8 @@ func TestAMachineTellsWhatBecameOfAnOrder(t *testing.T) {
 	log := func(actions ...string) []asset.ServerAction {
 		out := []asset.ServerAction{seen}
 		for i, a := range actions {
-			out = append(out, asset.ServerAction{Request: string(rune('a' + i)), Action: a})
+			who, ours := strings.CutPrefix(a, "our ")
+			out = append(out, asset.ServerAction{Request: string(rune('a' + i)), Action: who, Ours: ours})
 		}
 		return out
 	}
@@ -29,21 +31,23 @@ func TestAMachineTellsWhatBecameOfAnOrder(t *testing.T) {
 		want    casework.Outcome
 		idle    bool
 	}{
-		"never reached the cloud":            {casework.DoStop, running, log(), casework.Never, false},
-		"an old stop is not ours":            {casework.DoStop, running, log("lock"), casework.Never, false},
-		"stopped":                            {casework.DoStop, off, log("stop"), casework.Happened, false},
-		"still stopping":                     {casework.DoStop, running, log("stop"), casework.Happened, false},
-		"off before, by its owner":           {casework.DoStop, off, log(), casework.Happened, true},
-		"stopped and started since":          {casework.DoStop, running, log("start", "stop"), casework.Unclear, false},
-		"locked":                             {casework.DoLock, locked, log("lock"), casework.Happened, false},
-		"not locked":                         {casework.DoLock, running, log(), casework.Never, false},
-		"locked by somebody else":            {casework.DoLock, locked, log(), casework.Happened, true},
-		"locked and unlocked":                {casework.DoLock, running, log("unlock", "lock"), casework.Unclear, false},
-		"started":                            {casework.DoStart, running, log("start"), casework.Happened, false},
-		"not started":                        {casework.DoStart, off, log(), casework.Never, false},
-		"unlocked":                           {casework.DoUnlock, running, log("unlock"), casework.Happened, false},
-		"still locked":                       {casework.DoUnlock, locked, log(), casework.Never, false},
-		"running although nobody started it": {casework.DoStart, running, log(), casework.Happened, true},
+		"never reached the cloud":              {casework.DoStop, running, log(), casework.Never, false},
+		"an old stop is not since":             {casework.DoStop, running, log("our lock"), casework.Never, false},
+		"stopped":                              {casework.DoStop, off, log("our stop"), casework.Happened, false},
+		"still stopping":                       {casework.DoStop, running, log("our stop"), casework.Happened, false},
+		"off before, by its owner":             {casework.DoStop, off, log("stop"), casework.Happened, true},
+		"stopped, and started by its owner":    {casework.DoStop, running, log("start", "our stop"), casework.Happened, false},
+		"its owner stopped and started it":     {casework.DoStop, running, log("start", "stop"), casework.Never, false},
+		"stopped and started by us":            {casework.DoStop, running, log("our start", "our stop"), casework.Unclear, false},
+		"locked":                               {casework.DoLock, locked, log("our lock"), casework.Happened, false},
+		"not locked":                           {casework.DoLock, running, log(), casework.Never, false},
+		"its owner's lock is not ours":         {casework.DoLock, locked, log("lock"), casework.Never, false},
+		"locked, and unlocked by its owner":    {casework.DoLock, running, log("unlock", "our lock"), casework.Happened, false},
+		"started":                              {casework.DoStart, running, log("our start"), casework.Happened, false},
+		"not started":                          {casework.DoStart, off, log(), casework.Never, false},
+		"unlocked":                             {casework.DoUnlock, running, log("our unlock"), casework.Happened, false},
+		"still locked":                         {casework.DoUnlock, locked, log(), casework.Never, false},
+		"running although we did not start it": {casework.DoStart, running, log("start"), casework.Happened, true},
 	} {
 		if got, idle := m.Resolve(x.do, x.s, x.actions); got != x.want || idle != x.idle {
 			t.Errorf("%s: %s, idle %t; want %s, %t", name, got, idle, x.want, x.idle)

@@ -174,6 +174,10 @@ func (m *mover) resumed() {
 	}
 	c.State, c.Hold, c.Approvals = c.HeldFrom, "", nil
 	switch {
+	case c.Act != "" && c.HeldFrom == Verifying && !slices.ContainsFunc(m.d.Findings, func(f finding.Finding) bool { return !LiftProven(f, m.p) }):
+		c.State = Verifying // it was being given back, and still is
+		m.want(Set{TimerRelease, m.now})
+		return
 	case c.Act != "":
 		c.State = Restricted
 	case c.State == Queued || c.State == FinalWarning:

@@ -74,6 +74,9 @@ func (l *Line) prepare(ctx context.Context, id string) (attempt, error) {
 	if err := l.recheck(ctx, id); err != nil {
 		return attempt{}, err
 	}
+	if err := l.refresh(ctx); err != nil { // who may answer for the address is asked after the answer too
+		return attempt{}, err
+	}
 	ds, err := l.dossier(ctx, id)
 	if err != nil {
 		return attempt{}, err
@@ -85,12 +88,19 @@ func (l *Line) prepare(ctx context.Context, id string) (attempt, error) {
 	if l.Actor == nil || !a.facts.Target.ServerExists {
 		return a, nil
 	}
-	a.ports, err = l.Actor.ServerPorts(ctx, ds.Case.Server)
+	a.ports, err = l.portsOf(ctx, ds.Case)
 	if errors.Is(err, cloud.ErrNotFound) {
 		a.facts.Target.ServerExists = false
 		return a, nil
 	}
 	return a, err
+}
+
+// portsOf reads a machine's ports anew. A port of another project that says that it is the machine's, and is plugged in nowhere, is
+// only words: anybody can make one.
+func (l *Line) portsOf(ctx context.Context, c casework.Case) ([]asset.Port, error) {
+	ports, err := l.Actor.ServerPorts(ctx, c.Server)
+	return slices.DeleteFunc(ports, func(p asset.Port) bool { return p.Project != c.Project && p.Status != "ACTIVE" }), err
 }
 
 // facts gathers what the gate decides on, at this moment.

@@ -31,8 +31,8 @@ func (l *Line) watchActs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if act.State != casework.ActDone {
-			continue // it was never certain that it is in force: only a person, or the gate, may put it there
+		if act.State != casework.ActDone && (act.State != casework.ActHeld || c.State != casework.Restricted) {
+			continue // it is not certain to be in force, and no person has said so yet
 		}
 		why := undone(c, act, l.x.PortsOf[c.Server], l.server(c.Server))
 		if why != "" && l.Actor != nil { // a listing may be older than our own act: nobody is accused by it alone
@@ -71,7 +71,7 @@ func (l *Line) toldOf(ctx context.Context) (map[string]bool, error) {
 
 // stillUndone asks the cloud about the one machine.
 func (l *Line) stillUndone(ctx context.Context, c casework.Case, act casework.Act) (string, error) {
-	ports, err := l.Actor.ServerPorts(ctx, c.Server)
+	ports, err := l.portsOf(ctx, c)
 	if err != nil && !errors.Is(err, cloud.ErrNotFound) {
 		return "", fmt.Errorf("reading the ports of server %s: %w", c.Server, err)
 	}
@@ -179,7 +179,7 @@ func (l *Line) putBack(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	ports, err := l.Actor.ServerPorts(ctx, c.Server)
+	ports, err := l.portsOf(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -196,8 +196,13 @@ func (l *Line) putBack(ctx context.Context, id string) error {
 	for _, p := range ports {
 		act.Ports = append(act.Ports, renewed(p, order, []asset.GroupID{group}))
 	}
+	away, err := l.unplugged(ctx, order, ports, group)
+	if err != nil {
+		return err
+	}
+	act.Ports = append(act.Ports, away...)
 	if c.Stopped {
-		act.Machine = machineOrder(actions, lockReason(c), missing(s)...)
+		act.Machine = machineOrder(actions, lockReason(c), missing(s, c)...)
 	}
 	d.intend(c, act, "the quarantine was undone")
 	if err := d.commit(ctx); err != nil {
@@ -205,6 +210,28 @@ func (l *Line) putBack(ctx context.Context, id string) error {
 	}
 	act.Version++
 	return l.carryOut(ctx, act)
+}
+
+// unplugged are the orders for ports that an order in force put on the group and that the machine does not have now: plugged in
+// again, they must get back what was saved.
+func (l *Line) unplugged(ctx context.Context, order casework.Act, has []asset.Port, group asset.GroupID) ([]casework.PortOrder, error) {
+	var out []casework.PortOrder
+	for _, was := range order.Ports {
+		if slices.ContainsFunc(has, func(p asset.Port) bool { return p.ID == was.Port }) {
+			continue
+		}
+		p, err := l.Actor.Port(ctx, was.Port)
+		if errors.Is(err, cloud.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if casework.SameGroups(p.Groups, []asset.GroupID{group}) {
+			out = append(out, renewed(p, order, []asset.GroupID{group}))
+		}
+	}
+	return out, nil
 }
 
 // strange tells why a machine whose quarantine was undone is a person's matter.
@@ -236,9 +263,9 @@ func renewed(p asset.Port, order casework.Act, group []asset.GroupID) casework.P
 }
 
 // missing lists what keeps a stopped machine from being stopped and locked.
-func missing(s asset.Server) []casework.MachineDo {
+func missing(s asset.Server, c casework.Case) []casework.MachineDo {
 	var out []casework.MachineDo
-	if !s.Locked {
+	if !s.Locked || s.LockedReason.Raw() != lockReason(c) { // an owner's own lock is the owner's to undo
 		out = append(out, casework.DoLock)
 	}
 	if s.Active() {

@@ -53,13 +53,12 @@ func (l *Line) refresh(ctx context.Context) error {
 	}
 	l.xAt = l.Clock.Real()
 	l.mention("inventory", "inventory.read", "%d servers, %d ports, %d floating IPs, %d groups", len(s.Servers), len(s.Ports), len(s.FloatingIPs), len(s.Groups))
-	if !s.Complete() {
-		return nil
+	if s.Complete() {
+		if err := l.buryGone(ctx); err != nil {
+			return err
+		}
 	}
-	if err := l.buryGone(ctx); err != nil {
-		return err
-	}
-	return l.watchActs(ctx)
+	return l.watchActs(ctx) // on a partial reading too: it asks for each machine that seems free, and nobody may shut its eyes
 }
 
 // holdShrunk makes a complete reading that suddenly lacks much of what is known a partial one, until the next says the same. A

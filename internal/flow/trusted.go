@@ -20,7 +20,7 @@ type Source struct {
 // What a trusted clock makes of the machine's.
 const (
 	longestTick  = 30 * second // more time between two readings than this is a stopped process: it counts for this much
-	longestAway  = day         // more time away than this, by a wall clock that nothing vouches for, counts for this much
+	longestAway  = 2 * hour    // more time away than this, by a wall clock that nothing vouches for, counts for this much
 	tolerance    = 5 * minute  // a wall clock further off than this is not followed, and holds enforcement
 	slewPerMille = 10          // a wall clock less far off is followed by this much of the time that passes
 )

@@ -97,6 +97,8 @@ func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Fi
 		switch {
 		case err != nil:
 			return ds, err
+		case ds.Case.Act != "" && (!g.held || g.moved): // unplugging it, or plugging its port in elsewhere, proves nothing of a machine that we took off the network
+			return d.draw(ds, f, sight{}, finding.Inconclusive), nil
 		case !g.held:
 			return d.notHeld(ds, f), nil
 		case g.moved:
@@ -224,7 +226,7 @@ func (d *draft) discard(ds casework.Dossier, f finding.Finding, why string) case
 func (l *Line) whereNow(f finding.Finding) (probe.Endpoint, bool) {
 	var other netip.Addr
 	for addr, h := range l.holds {
-		if h.Port != f.Key.Port || h.Shared {
+		if h.Port != f.Key.Port || h.Server != f.Key.Server || h.Shared {
 			continue
 		}
 		if addr == f.Endpoint.Addr {

@@ -85,7 +85,7 @@ func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Serv
 	} else if paused {
 		d.log.Warn("the kill switch is thrown: no act on any machine begins; demarc enforce resume lifts it")
 	}
-	if s.socket, err = listen(c.SocketPath()); err != nil {
+	if s.socket, err = listen(c.SocketPath(), len(c.Approvers) > 0); err != nil {
 		return nil, err
 	}
 	if c.Health != "" {
@@ -175,7 +175,8 @@ func (s *Server) Run(ctx context.Context) error {
 	others.Go(func() { k.serve(side, s.socket) })
 	others.Go(func() { s.trusted.Tick(side) })
 	if s.health != nil {
-		h := &http.Server{Handler: http.HandlerFunc(s.tellHealth), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10}
+		h := &http.Server{Handler: http.HandlerFunc(s.tellHealth), ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10}
+		h.SetKeepAlivesEnabled(false) // nobody holds a descriptor here for longer than an answer takes
 		others.Go(func() { _ = h.Serve(s.health) })
 		defer h.Close() //nolint:errcheck // nobody is served any more
 	}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"demarc/internal/fault"
@@ -87,8 +88,8 @@ type counter struct {
 }
 
 // listen makes the socket. One that a dead server left behind is replaced; one that answers is another server's. It stands in a
-// folder of its owner's: who may speak is decided by uid, so any account may connect.
-func listen(path string) (net.Listener, error) {
+// folder of its owner's. Where other accounts may decide, any may connect, and who is heard is decided by uid.
+func listen(path string, all bool) (net.Listener, error) {
 	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		_ = c.Close()
 		return nil, fault.New(fault.Conflict, "another server answers at %s", path).Hinted("stop it first, or give this one a socket of its own")
@@ -105,7 +106,11 @@ func listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fault.New(fault.Config, "cannot listen on the socket: %w", err).Hinted("the folder %s must exist and be writable", filepath.Dir(path))
 	}
-	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // who may decide is the peer's uid, not the file's mode
+	mode := os.FileMode(0o600)
+	if all {
+		mode = 0o666
+	}
+	if err := os.Chmod(path, mode); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
@@ -204,12 +209,28 @@ func (k *counter) decide(ctx context.Context, c *net.UnixConn, me string) (Told,
 // ErrNoServer says that no server answers at a socket.
 var ErrNoServer = errors.New("no server answers")
 
+// dial connects to a server. One that is only busy is a server all the same: what it would decide is not decided beside it.
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	var d net.Dialer
+	for try := 0; ; try++ {
+		c, err := d.DialContext(ctx, "unix", path)
+		switch {
+		case err == nil:
+			return c, nil
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+			return nil, fmt.Errorf("%w at %s: %w", ErrNoServer, path, err)
+		case try >= 20 || ctx.Err() != nil:
+			return nil, fault.New(fault.Unavailable, "the server at %s does not take the question: %w", path, err).Hinted("it is busy, or this account may not open the socket; try again")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // AskServer puts one question to the server that listens on a socket. ErrNoServer: there is none.
 func AskServer(ctx context.Context, path string, q Ask) (Told, error) {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "unix", path)
+	c, err := dial(ctx, path)
 	if err != nil {
-		return Told{}, fmt.Errorf("%w at %s: %w", ErrNoServer, path, err)
+		return Told{}, err
 	}
 	defer c.Close() //nolint:errcheck // the answer was read
 	_ = c.SetDeadline(time.Now().Add(askTime + time.Second))

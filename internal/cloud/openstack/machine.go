@@ -38,7 +38,9 @@ func (c *Cloud) Machine(ctx context.Context, id asset.ServerID) (asset.Server, [
 	}
 	var out []asset.ServerAction
 	for _, w := range body.Actions {
-		out = append(out, w.asset())
+		a := w.asset()
+		a.Ours = c.user != "" && w.UserID == c.user
+		out = append(out, a)
 	}
 	return s, out, nil
 }

@@ -21,6 +21,7 @@ type Cloud struct {
 	conf     Config
 	http     http.Client
 	project  string // id of the account's own project
+	user     string // id of the account
 	roles    []string
 	identity *gophercloud.ServiceClient
 	compute  *gophercloud.ServiceClient
@@ -112,6 +113,9 @@ func (c *Cloud) knowMyself(p *gophercloud.ProviderClient) {
 	}
 	if project, err := res.ExtractProject(); err == nil && project != nil {
 		c.project = project.ID
+	}
+	if user, err := res.ExtractUser(); err == nil && user != nil {
+		c.user = user.ID
 	}
 	if roles, err := res.ExtractRoles(); err == nil {
 		for _, r := range roles {

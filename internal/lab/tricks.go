@@ -1,0 +1,100 @@
+package lab
+
+import (
+	"fmt"
+	"slices"
+)
+
+// What a tenant may do to a machine of theirs that somebody wants to keep off the network. Each is a thing that the real APIs
+// let a member of the project do.
+
+func (w *World) trick(do func()) {
+	w.mu.Lock()
+	do()
+	_ = w.unlock()
+}
+
+// TenantAddressGroups gives a project so many address groups, and the cloud no others.
+func (w *World) TenantAddressGroups(project string, n int) {
+	w.trick(func() {
+		w.addressGroups = nil
+		for i := range n {
+			p := w.projectID(project)
+			w.addressGroups = append(w.addressGroups, &addressGroupRow{ID: w.uuidFor("address group", fmt.Sprint(i)), Name: fmt.Sprint("hosts-", i), TenantID: p, ProjectID: p, Addresses: []string{}, stamp: born()})
+		}
+	})
+}
+
+func (w *World) projectID(name string) string {
+	for _, p := range w.projects {
+		if p.Name == name {
+			return p.ID
+		}
+	}
+	return ""
+}
+
+// TenantLock is a lock by a machine's owner.
+func (w *World) TenantLock(server, reason string) {
+	w.trick(func() {
+		if s := w.serverNamed(server); !s.locked {
+			s.locked, s.lockedBy, s.lockedReason = true, "owner", reason
+			w.remember(s, "lock")
+		}
+	})
+}
+
+// TenantUnlock takes the owner's lock away; one of an administrator's stays, and then it is false.
+func (w *World) TenantUnlock(server string) (done bool) {
+	w.trick(func() {
+		if s := w.serverNamed(server); s.locked && s.lockedBy != "admin" {
+			s.locked, s.lockedBy, s.lockedReason = false, "", ""
+			w.remember(s, "unlock")
+			done = true
+		}
+	})
+	return done
+}
+
+// remember is the cloud's memory of what a tenant did to a machine.
+func (w *World) remember(s *serverRow, what string) {
+	s.actions = append(s.actions, map[string]any{"action": what, "instance_uuid": s.id, "request_id": "req-" + w.uuidFor("request", w.next()), "user_id": "a-tenant", "project_id": s.project,
+		"start_time": stampNow(), "message": nil})
+}
+
+// TenantPlug plugs a port into a server, or, without one, unplugs it.
+func (w *World) TenantPlug(port, server string) {
+	w.trick(func() {
+		p := w.port(port)
+		p.DeviceID, p.DeviceOwner = "", ""
+		if server != "" {
+			p.DeviceID, p.DeviceOwner = w.serverNamed(server).id, "compute:nova"
+		}
+		p.touch()
+	})
+}
+
+// TenantClaims makes a port of a project that says that it is a server's, and is plugged in nowhere.
+func (w *World) TenantClaims(project, like, server string) {
+	w.trick(func() {
+		p := w.newPort("claim"+w.next(), w.projectID(project), w.port(like).NetworkID, []fixedRow{{w.port(like).FixedIPs[0].SubnetID, "10.0.0.99"}})
+		p.DeviceID, p.DeviceOwner, p.Status = w.serverNamed(server).id, "compute:nova", "DOWN"
+	})
+}
+
+// TenantTouch alters a port in nothing that matters.
+func (w *World) TenantTouch(port string) { w.trick(func() { w.port(port).touch() }) }
+
+// TenantPortGroups puts groups of the port's project, by name, on one port.
+func (w *World) TenantPortGroups(port string, groups ...string) {
+	w.trick(func() {
+		p := w.port(port)
+		p.SecurityGroups = []string{}
+		for _, g := range w.groups {
+			if g.ProjectID == p.ProjectID && slices.Contains(groups, g.Name) {
+				p.SecurityGroups = append(p.SecurityGroups, g.ID)
+			}
+		}
+		p.touch()
+	})
+}
