@@ -57,7 +57,7 @@ type Actor interface {
 	// gives an empty list; one that does not exist gives ErrNotFound.
 	ServerPorts(ctx context.Context, id asset.ServerID) ([]asset.Port, error)
 
-	// SetGroups replaces the whole group list of a port, if its revision is still the given one, and gives the port
+	// SetGroups replaces the whole group list of a port and switches its port security on, without which no group holds, if its revision is still the given one, and gives the port
 	// as it is afterwards. ErrStale, ErrNotFound: nothing was done. ErrUnknownOutcome: see there. A fault: the cloud
 	// refused or was not reached, and nothing was done.
 	SetGroups(ctx context.Context, id asset.PortID, groups []asset.GroupID, revision int) (asset.Port, error)

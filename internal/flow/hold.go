@@ -240,11 +240,8 @@ func strange(c casework.Case, s asset.Server, ports []asset.Port) string {
 		return "the machine is in another project than when it was taken off the network"
 	}
 	for _, p := range ports {
-		switch {
-		case p.Project != c.Project:
-			return "port " + string(p.ID) + " says that it is the machine's, and belongs to another project"
-		case !p.PortSecurity:
-			return "port " + string(p.ID) + " has its port security off since the machine was taken off the network, so no group holds"
+		if p.Project != c.Project {
+			return "port " + string(p.ID) + " is plugged into the machine, and belongs to another project"
 		}
 	}
 	return ""

@@ -98,3 +98,20 @@ func (w *World) TenantPortGroups(port string, groups ...string) {
 		p.touch()
 	})
 }
+
+// TenantPortSecurity switches the port security of a port, as the owner of its network may.
+func (w *World) TenantPortSecurity(port string, on bool) {
+	w.trick(func() {
+		p := w.port(port)
+		p.PortSecurity = on
+		p.touch()
+	})
+}
+
+// PortSecurity tells whether a port's traffic is filtered.
+func (w *World) PortSecurity(port string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.port(port)
+	return p != nil && p.PortSecurity
+}

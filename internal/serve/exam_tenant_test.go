@@ -160,6 +160,29 @@ func TestAClaimShieldsNoMachine(t *testing.T) {
 	}
 }
 
+// Port security that is switched off is switched on again with the group.
+func TestPortSecuritySwitchedOffIsPutBack(t *testing.T) {
+	t.Parallel()
+	e := open(t, plot{})
+	before := e.groups("cache-1")
+	e.restrict()
+	port := e.w.PortIDs("cache-1")[0]
+	e.w.TenantPortGroups(port)
+	e.w.TenantPortSecurity(port, false)
+	e.after(2 * day)
+	e.stillWeak()
+	e.quarantined("cache-1")
+	if !e.w.PortSecurity(port) {
+		t.Error("port security is still off, so no group holds")
+	}
+	e.setPassword("cache-1")
+	e.claim("cache-1")
+	e.until("released", 4, e.inState("cache-1", casework.Released))
+	if got := e.groups("cache-1"); !slices.EqualFunc(got, before, slices.Equal) {
+		t.Errorf("groups %v, before %v", got, before)
+	}
+}
+
 // An owner's own lock is no hindrance and no help: ours stands over it, and the owner cannot take it away.
 func TestAnOwnersLockStandsForNothing(t *testing.T) {
 	t.Parallel()

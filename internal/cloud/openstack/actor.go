@@ -51,7 +51,7 @@ func (c *Cloud) SetGroups(ctx context.Context, id asset.PortID, groups []asset.G
 	}
 	var body struct{ Port wirePort }
 	err := c.change(ctx, c.network, "PUT", c.network.ServiceURL("ports", url.PathEscape(string(id))), &gophercloud.RequestOpts{
-		JSONBody:     map[string]any{"port": map[string]any{"security_groups": groups}},
+		JSONBody:     map[string]any{"port": map[string]any{"security_groups": groups, "port_security_enabled": true}},
 		JSONResponse: &body, OkCodes: []int{200},
 		MoreHeaders: map[string]string{"If-Match": "revision_number=" + itoa(revision)},
 	})
