@@ -11,6 +11,8 @@
   testbed bulk N            add N servers with a port each, rows only (Nova's and Neutron's tables), to test listings at scale
   testbed down              stop what `up` started, remove its network namespaces
   testbed reset [SCENARIO]  down, then up from the cached empty databases
+  testbed leak NETWORK PORT TCP   open a TCP port of a Neutron port beneath Neutron, as a filter does that does not filter
+  testbed mend NETWORK PORT TCP   take that away
   testbed exec NS CMD...    run CMD at a vantage point, in the edge or the fabric, or in a server (h-<server>)
 
 Exit status: 0 fine, 1 the answer is no, 2 no such command, 3 could not look.
