@@ -18,7 +18,7 @@ demo: ## the whole story on this machine, with a page on 127.0.0.1:8600 (needs G
 
 .PHONY: test
 test: ## every test that needs no privilege and no network (needs Go; RACE=-race with the race detector and a C compiler)
-	go test $(RACE) ./...
+	go test $(RACE) -timeout 20m ./...
 
 .PHONY: build
 build: ## bin/demarc, one static binary (needs Go)
