@@ -49,49 +49,28 @@ func Lacking(known, now *Snapshot, last Missing) (Missing, []Gap) {
 // listings are the kinds of gaps, in the order in which a cloud is read.
 var listings = []string{"projects", "users", "grants", "servers", "images", "networks", "subnets", "routers", "groups", "address_sets", "ports", "floating_ips"}
 
+// rows are the identities that a snapshot holds, by kind.
 func rows(s *Snapshot) map[string]map[string]bool {
-	out := map[string]map[string]bool{}
-	put := func(kind, id string) {
-		if out[kind] == nil {
-			out[kind] = map[string]bool{}
-		}
-		out[kind][id] = true
+	return map[string]map[string]bool{
+		"projects":     ids(s.Projects, func(v Project) string { return string(v.ID) }),
+		"users":        ids(s.Users, func(v User) string { return string(v.ID) }),
+		"grants":       ids(s.Grants, func(v Grant) string { return string(v.User) + " " + string(v.Project) + " " + v.Role }),
+		"servers":      ids(s.Servers, func(v Server) string { return string(v.ID) }),
+		"images":       ids(s.Images, func(v Image) string { return string(v.ID) }),
+		"networks":     ids(s.Networks, func(v Network) string { return string(v.ID) }),
+		"subnets":      ids(s.Subnets, func(v Subnet) string { return string(v.ID) }),
+		"routers":      ids(s.Routers, func(v Router) string { return string(v.ID) }),
+		"groups":       ids(s.Groups, func(v Group) string { return string(v.ID) }),
+		"address_sets": ids(s.AddressSets, func(v AddressSet) string { return string(v.ID) }),
+		"ports":        ids(s.Ports, func(v Port) string { return string(v.ID) }),
+		"floating_ips": ids(s.FloatingIPs, func(v FloatingIP) string { return string(v.ID) }),
 	}
-	for _, v := range s.Projects {
-		put("projects", string(v.ID))
-	}
-	for _, v := range s.Users {
-		put("users", string(v.ID))
-	}
-	for _, v := range s.Grants {
-		put("grants", string(v.User)+" "+string(v.Project)+" "+v.Role)
-	}
-	for _, v := range s.Servers {
-		put("servers", string(v.ID))
-	}
-	for _, v := range s.Images {
-		put("images", string(v.ID))
-	}
-	for _, v := range s.Networks {
-		put("networks", string(v.ID))
-	}
-	for _, v := range s.Subnets {
-		put("subnets", string(v.ID))
-	}
-	for _, v := range s.Routers {
-		put("routers", string(v.ID))
-	}
-	for _, v := range s.Groups {
-		put("groups", string(v.ID))
-	}
-	for _, v := range s.AddressSets {
-		put("address_sets", string(v.ID))
-	}
-	for _, v := range s.Ports {
-		put("ports", string(v.ID))
-	}
-	for _, v := range s.FloatingIPs {
-		put("floating_ips", string(v.ID))
+}
+
+func ids[T any](vs []T, id func(T) string) map[string]bool {
+	out := make(map[string]bool, len(vs))
+	for _, v := range vs {
+		out[id(v)] = true
 	}
 	return out
 }
