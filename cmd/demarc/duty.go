@@ -26,7 +26,7 @@ func dutyCommand() *cobra.Command {
 		Args:    checkArgs(cobra.NoArgs),
 		RunE:    func(c *cobra.Command, _ []string) error { return dutyTable(c, &r, service) },
 	}
-	choice(table, &service, "service-type", "iaas or paas", duty.ServiceTypes)
+	choice(table, &service, "service-type", "iaas or paas", []string{"iaas", "paas"})
 	resource := duty.Resource{Service: "iaas", Architecture: "vm", Contract: "standard"}
 	var layer, aspect string
 	resolve := &cobra.Command{
@@ -39,9 +39,9 @@ func dutyCommand() *cobra.Command {
 	}
 	choice(resolve, &layer, "layer", "part of the stack, such as guest-os", words(duty.Layers))
 	choice(resolve, &aspect, "aspect", "side of the layer, such as maintain", words(duty.Aspects))
-	choice(resolve, &resource.Service, "service", "iaas or paas", duty.ServiceTypes)
-	choice(resolve, &resource.Architecture, "architecture", "vm or container", duty.Architectures)
-	choice(resolve, &resource.Contract, "contract", "standard or extended", duty.ContractTypes)
+	choice(resolve, &resource.Service, "service", "iaas or paas", []string{"iaas", "paas"})
+	choice(resolve, &resource.Architecture, "architecture", "vm or container", []string{"vm", "container"})
+	choice(resolve, &resource.Contract, "contract", "standard or extended", []string{"standard", "extended"})
 	c.AddCommand(table, resolve,
 		&cobra.Command{
 			Use: "list", Short: "The assignments of the model", Example: "  demarc duty list\n  demarc duty list --output csv",
@@ -95,19 +95,16 @@ type dutyRow struct {
 }
 
 func dutyTable(c *cobra.Command, r *reading, service string) error {
-	if err := oneOf("--service-type", service, duty.ServiceTypes); err != nil {
-		return err
-	}
 	m, err := duty.Default()
 	if err != nil {
 		return err
 	}
+	if err := oneOf("--service-type", service, m.ServiceTypes); err != nil {
+		return err
+	}
 	rows := make([]dutyRow, len(m.Table))
 	for i, t := range m.Table {
-		rows[i] = dutyRow{t.Area, t.Title, t.Group, t.IaaS}
-		if service == "paas" {
-			rows[i].Ownership = t.PaaS
-		}
+		rows[i] = dutyRow{t.Area, t.Title, t.Group, t.Ownership[service]}
 	}
 	return list(c, r, "The model has no table.", rows,
 		col("area", func(t dutyRow) string { return t.Area }),
@@ -127,18 +124,18 @@ func oneOf(flag, value string, of []string) error {
 }
 
 func resolveDuty(c *cobra.Command, r *reading, l duty.Layer, a duty.Aspect, res duty.Resource) error {
-	for _, q := range []struct {
-		flag, value string
-		of          []string
-	}{{"--layer", string(l), words(duty.Layers)}, {"--aspect", string(a), words(duty.Aspects)}, {"--service", res.Service, duty.ServiceTypes},
-		{"--architecture", res.Architecture, duty.Architectures}, {"--contract", res.Contract, duty.ContractTypes}} {
-		if err := oneOf(q.flag, q.value, q.of); err != nil {
-			return err
-		}
-	}
 	m, err := duty.Default()
 	if err != nil {
 		return err
+	}
+	for _, q := range []struct {
+		flag, value string
+		of          []string
+	}{{"--layer", string(l), words(duty.Layers)}, {"--aspect", string(a), words(duty.Aspects)}, {"--service", res.Service, m.ServiceTypes},
+		{"--architecture", res.Architecture, m.Architectures}, {"--contract", res.Contract, m.ContractTypes}} {
+		if err := oneOf(q.flag, q.value, q.of); err != nil {
+			return err
+		}
 	}
 	return explainDuty(c, r, m.Resolve(l, a, res))
 }
@@ -178,21 +175,8 @@ func listDuties(c *cobra.Command, r *reading) error {
 			}
 			return strings.Join(words(a.Aspects), " ")
 		}),
-		col("when", func(a duty.Assignment) string { return selector(a.When) }),
+		col("when", func(a duty.Assignment) string { return a.When.String() }),
 		col("ownership", func(a duty.Assignment) string { return string(a.Ownership) }),
 		col("duty", func(a duty.Assignment) string { return a.Duty }),
 		col("reason", func(a duty.Assignment) string { return a.Reason }))
-}
-
-func selector(s duty.Selector) string {
-	out := []string{}
-	for _, w := range []string{s.Service, s.Architecture, s.Contract} {
-		if w != "" {
-			out = append(out, w)
-		}
-	}
-	if len(out) == 0 {
-		return "always"
-	}
-	return strings.Join(out, " ")
 }

@@ -21,8 +21,8 @@ func TestTheDefaultModelGivesEachLayerToItsHolder(t *testing.T) {
 	m := model(t)
 	vm := Resource{Service: "iaas", Architecture: "vm", Contract: "standard"}
 	vmExt := Resource{Service: "iaas", Architecture: "vm", Contract: "extended"}
-	box := Resource{Service: "iaas", Architecture: "container", Contract: "standard"}
-	boxExt := Resource{Service: "iaas", Architecture: "container", Contract: "extended"}
+	box := Resource{Service: "paas", Architecture: "container", Contract: "standard"}
+	boxExt := Resource{Service: "paas", Architecture: "container", Contract: "extended"}
 	paas := Resource{Service: "paas", Architecture: "vm", Contract: "standard"}
 	for _, c := range []struct {
 		layer  Layer
@@ -40,7 +40,7 @@ func TestTheDefaultModelGivesEachLayerToItsHolder(t *testing.T) {
 		{"network-controls", "secure-default", vm, CSPOwned}, {"network-controls", "provide-capability", vm, CSPOwned},
 		{"network-controls", "configure", vm, CSCOwned}, {"network-controls", "configure", paas, SharedCSPCSC},
 		{"accounts", "secure", vm, CSCOwned}, {"data", "maintain", vm, CSCOwned}, {"data", "provide-capability", vm, CSPOwned},
-		{"guest-os", "maintain", paas, CSPOwned}, {"identity-directory", "provide-capability", vm, CSPOwned},
+		{"guest-os", "maintain", paas, CSPOwned}, {"identity-directory", "provide-capability", vm, CSCOwned}, {"access", "provide-capability", vm, CSPOwned},
 	} {
 		got := m.Resolve(c.layer, c.aspect, c.res)
 		if got.Ownership != c.want || got.Reason == "" || got.Assignment == "" {
@@ -55,11 +55,11 @@ func TestTheDefaultModelGivesEachLayerToItsHolder(t *testing.T) {
 func TestAModelThatDoesNotDecideIsRefused(t *testing.T) {
 	good := string(defaultModel)
 	for name, c := range map[string]struct{ old, new, want string }{
-		"hole":         {"  - {id: devices, layer: devices, ownership: csc-owned, reason: devices stay with the customer}\n", "", "nobody holds devices"},
-		"tie":          {"{id: guest-os-paas, layer: guest-os, when: {service: paas}", "{id: guest-os-paas, layer: guest-os, when: {service: iaas}", "both hold guest-os"},
+		"hole":         {"  - {id: devices, layer: devices,", "  - {id: devices, layer: devices, when: {service: paas},", "nobody holds devices"},
+		"tie":          {"{id: guest-os-paas, layer: guest-os, when: {service: paas,", "{id: guest-os-paas, layer: guest-os, when: {service: iaas,", "both hold guest-os"},
 		"half shared":  {"    provider: operate the platform's own filters\n", "", "does not say both parts"},
 		"layer":        {"layer: devices", "layer: devises", "unknown layer"},
-		"aspect":       {"aspects: [maintain]", "aspects: [mend]", "unknown aspect"},
+		"aspect":       {"    layer: guest-os\n    aspects: [maintain]", "    layer: guest-os\n    aspects: [mend]", "unknown aspect"},
 		"repeated id":  {"id: accounts,", "id: access,", "used twice"},
 		"unknown key":  {"version: 1", "version: 1\ncolour: red", "default.yaml"},
 		"no ownership": {"ownership: csp-owned, duty: S0-10", "duty: S0-10", "unknown ownership"},
@@ -78,13 +78,16 @@ func TestAModelThatDoesNotDecideIsRefused(t *testing.T) {
 }
 
 func TestAContractStandsFromItsFirstToItsLastInstant(t *testing.T) {
-	cs := []Contract{{ID: "c1", Type: "extended", Projects: []asset.ProjectID{"p"}, From: 10, To: 20}}
+	m, err := model(t).With([]Contract{{ID: "c1", Type: "extended", Scope: Scope{Projects: []asset.ProjectID{"p"}}, From: 10, To: 20}}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for at, want := range map[int64]string{9: "standard", 10: "extended", 19: "extended", 20: "standard"} {
-		if got, _ := ContractOf(cs, "p", at); got != want {
-			t.Errorf("at %d: %s, want %s", at, got, want)
+		if got := m.Describe(Resource{Project: "p"}, at); got.Contract != want {
+			t.Errorf("at %d: %s, want %s", at, got.Contract, want)
 		}
 	}
-	if got, _ := ContractOf(cs, "q", 15); got != "standard" {
-		t.Errorf("another project: %s", got)
+	if got := m.Describe(Resource{Project: "q"}, 15); got.Contract != "standard" {
+		t.Errorf("another project: %s", got.Contract)
 	}
 }

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"errors"
+	"io"
 	"os"
 	"reflect"
 	"regexp"
@@ -69,11 +70,32 @@ func whereQuoted(at Position, data []byte, msg string) Position {
 	return found
 }
 
+// ReadFile reads a file of settings, MaxFile bytes at most: a larger one is refused without being read whole.
+func ReadFile(path string) ([]byte, error) {
+	at := Position{File: path}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, New(Config, "cannot read the file: %w", err).In(at)
+	}
+	defer func() { _ = f.Close() }()
+	if i, err := f.Stat(); err == nil && i.IsDir() {
+		return nil, New(Config, "this is a directory").In(at).Hinted("name the file in it")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	switch {
+	case err != nil:
+		return nil, New(Config, "cannot read the file: %w", err).In(at)
+	case len(data) > MaxFile:
+		return nil, New(Config, "the file is larger than settings may be").In(at).Hinted("at most %d bytes", MaxFile)
+	}
+	return data, nil
+}
+
 // ReadYAML reads a strict YAML file.
 func ReadYAML(path string, v any, opts ...yaml.DecodeOption) error {
-	data, err := os.ReadFile(path)
+	data, err := ReadFile(path)
 	if err != nil {
-		return New(Config, "cannot read the file: %w", err).In(Position{File: path})
+		return err
 	}
 	return DecodeYAML(path, data, v, opts...)
 }

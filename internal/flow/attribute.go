@@ -16,14 +16,13 @@ const (
 )
 
 // charge says who must act on a weakness: the assignment of the model for its layer and aspect, for this machine, under the
-// contract that stands today.
-func (l *Line) charge(layer, aspect string, s asset.ServerID, p asset.ProjectID) duty.Resolution {
-	contract, id := duty.ContractOf(l.Contracts, p, l.Clock.Now())
-	r := l.Model.Resolve(duty.Layer(layer), duty.Aspect(aspect), duty.Resource{Service: "iaas", Architecture: "vm", Contract: contract, Project: p})
-	if id != "" {
-		r.Reason += " (contract " + id + ")"
+// contract that stands now.
+func (l *Line) charge(layer duty.Layer, aspect duty.Aspect, s asset.ServerID, p asset.ProjectID) duty.Resolution {
+	r := duty.Resource{Cloud: l.Cloud, Region: l.Region, Project: p, Server: s}
+	if v := l.x.Projects[p]; v != nil {
+		r.Domain, r.Tags = v.Domain, v.Tags
 	}
-	return r
+	return l.Model.Resolve(layer, aspect, l.Model.Describe(r, l.Clock.Now()))
 }
 
 // leak is the claim that an endpoint answers although the rules let nobody in. Whose it is follows from the cause: what the

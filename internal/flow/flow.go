@@ -44,13 +44,13 @@ type Vantage struct {
 // Config wires a line. Everything is required but Actor and Tell.
 type Config struct {
 	Cloud      string
+	Region     string
 	Reader     cloud.Reader
 	Actor      cloud.Actor // nil: the line never acts
 	Loopback   bool        // every endpoint of the cloud, for each account, is on 127.0.0.0/8
 	Vantages   []Vantage
 	Policy     *policy.Policy
-	Model      *duty.Model
-	Contracts  []duty.Contract
+	Model      *duty.Model // with its contracts and offerings
 	Checks     []detect.Check
 	Contacts   notice.Contacts
 	PolicyURL  string

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"demarc/internal/casework"
+	"demarc/internal/duty"
 	"demarc/internal/finding"
 )
 
@@ -28,7 +29,7 @@ func (d *draft) open(ctx context.Context, c claim) (string, error) {
 	f = finding.Finding{
 		ID: id, Key: c.key, Project: c.sight.holder.Project, State: finding.Suspicion, Grade: finding.Grade(v.Grade), Severity: string(v.Severity), Class: string(v.Class),
 		Title: title(c), Revision: v.Revision, Endpoint: c.sight.Endpoint, Vantage: c.sight.Vantage, Facts: c.sight.Facts.Hash(), Evidence: v.Evidence,
-		Cause: c.cause, Duty: d.l.charge(v.Layer, v.Aspect, c.sight.holder.Server, c.sight.holder.Project), FirstSeen: at, LastSeen: at, Version: version,
+		Cause: c.cause, Duty: d.l.charge(duty.Layer(v.Layer), duty.Aspect(v.Aspect), c.sight.holder.Server, c.sight.holder.Project), FirstSeen: at, LastSeen: at, Version: version,
 	}
 	sighting := finding.Sighting{Finding: id, At: at, RealAt: d.l.Clock.Real(), Verdict: finding.Vulnerable, Vantage: f.Vantage, Facts: f.Facts}
 	f = casework.See(f, sighting, d.l.Policy)

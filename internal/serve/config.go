@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"demarc/internal/asset"
 	"demarc/internal/casework/notice"
@@ -31,7 +30,9 @@ type Config struct {
 	Enforce    Enforcement       `yaml:"enforcement"`
 	Netblocks  []policy.Netblock `yaml:"netblocks"`
 	Vantages   []Vantage         `yaml:"vantages"`
-	Contracts  []Contract        `yaml:"contracts"`
+	Duties     string            `yaml:"duties"`    // path of a responsibility model of one's own; empty: the default model
+	Contracts  []duty.Contract   `yaml:"contracts"` // beside those of the model
+	Offerings  []duty.Offering   `yaml:"offerings"` // beside those of the model: what is not a plain virtual machine under IaaS
 	Mail       Mail              `yaml:"mail"`
 	Quarantine Quarantine        `yaml:"quarantine"`
 	Protected  []asset.ServerID  `yaml:"protected"` // servers that are never acted on
@@ -43,6 +44,7 @@ type Config struct {
 
 	dir        string // of the file: relative paths count from there
 	dbPassword string
+	model      *duty.Model
 }
 
 // Cloud says which cloud, and as whom.
@@ -96,15 +98,6 @@ type Vantage struct {
 	QuietTime      policy.Duration `yaml:"quiet_time"`      // an answer that pauses this long is over; default 200ms
 	HostRate       int             `yaml:"host_rate"`       // connects a second and host; default 20
 	Rate           int             `yaml:"rate"`            // connects a second in all; default 500
-}
-
-// Contract puts projects under a contract type for a time.
-type Contract struct {
-	ID       string            `yaml:"id"`
-	Type     string            `yaml:"type"`
-	Projects []asset.ProjectID `yaml:"projects"`
-	From     time.Time         `yaml:"from"`
-	To       time.Time         `yaml:"to"`
 }
 
 // Mail says where mail goes and who the provider's own people are.
@@ -230,14 +223,8 @@ func (c *Config) check(file string, data []byte) error {
 	if err := c.enums(file, data); err != nil {
 		return err
 	}
-	for i, k := range c.Contracts {
-		here := fmt.Sprintf("$.contracts[%d]", i)
-		if !slices.Contains(duty.ContractTypes, k.Type) {
-			return at(here+".type", fault.New(fault.Config, "unknown contract type %q", k.Type).Hinted("one of %v", duty.ContractTypes))
-		}
-		if k.ID == "" || !k.To.IsZero() && !k.To.After(k.From) {
-			return at(here, fault.New(fault.Config, "contract %q has no id, or ends before it starts", k.ID))
-		}
+	if err := c.readModel(file, data); err != nil {
+		return err
 	}
 	return c.secrets(file, data)
 }
@@ -338,15 +325,17 @@ func (c *Config) secrets(file string, data []byte) error {
 	return nil
 }
 
-func (c *Config) contracts() []duty.Contract {
-	out := make([]duty.Contract, len(c.Contracts))
-	for i, k := range c.Contracts {
-		out[i] = duty.Contract{ID: k.ID, Type: k.Type, Projects: k.Projects, From: k.From.UnixMicro()}
-		if !k.To.IsZero() {
-			out[i].To = k.To.UnixMicro()
-		}
+// readModel reads the responsibility model, and holds the contracts and offerings of the configuration against it.
+func (c *Config) readModel(file string, data []byte) error {
+	m, err := duty.Default()
+	if c.Duties != "" {
+		m, err = duty.ReadFile(c.path(c.Duties))
 	}
-	return out
+	if err != nil {
+		return err
+	}
+	c.model, err = m.With(c.Contracts, c.Offerings, func(path string) fault.Position { return fault.Nearest(file, data, path) })
+	return err
 }
 
 func (c *Config) quarantine() cloud.QuarantineSpec {

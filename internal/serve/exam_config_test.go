@@ -16,7 +16,7 @@ import (
 func TestAMistakeInTheConfigurationIsToldWithItsPlace(t *testing.T) {
 	t.Parallel()
 	base := fmt.Sprintf(configText, "http://127.0.0.1:5000/v3", "demarc", "security", "127.77.0.0/17", "127.77.255.10", "127.0.0.1", "2525", "127.77.200.0/24", "demarc.db") +
-		"contracts:\n  - {id: K1, type: extended, from: 2026-01-01T00:00:00Z}\n"
+		"contracts:\n  - {id: K1, type: extended, projects: [p], from: 2026-01-01T00:00:00Z}\n"
 	for name, c := range map[string]struct {
 		old, wrong string // in the configuration, or in the policy
 		policy     bool

@@ -16,7 +16,6 @@ import (
 	"demarc/internal/cloud/openstack"
 	"demarc/internal/detect"
 	"demarc/internal/detect/service"
-	"demarc/internal/duty"
 	"demarc/internal/fault"
 	"demarc/internal/flow"
 	"demarc/internal/policy"
@@ -56,10 +55,6 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	if err != nil {
 		return nil, err
 	}
-	model, err := duty.Default()
-	if err != nil {
-		return nil, err
-	}
 	sender, err := post.NewSMTP(post.Config{Host: c.Mail.Host, Port: c.Mail.Port, TLS: c.Mail.TLS, From: c.Mail.From, ReplyTo: c.Mail.ReplyTo, User: c.Mail.User, Password: c.Mail.password})
 	if err != nil {
 		return nil, err
@@ -78,7 +73,7 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	}
 	d := &Demarc{Config: c, Policy: p, DB: db, clock: o.Clock, clouds: hands, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}
 	fc := flow.Config{
-		Cloud: c.Cloud.Name, Reader: hands[0], Loopback: local, Vantages: c.vantages(o.Clock), Policy: p, Model: model, Contracts: c.contracts(), Checks: checks,
+		Cloud: c.Cloud.Name, Reader: hands[0], Loopback: local, Vantages: c.vantages(o.Clock), Policy: p, Model: c.model, Region: c.Cloud.Region, Checks: checks,
 		Contacts: c.contacts(), PolicyURL: c.PolicyURL, Sender: sender, Ledger: db, Clock: o.Clock, Limits: c.limits(), Quarantine: c.quarantine(),
 		Protected: func(s asset.Server) bool { return slices.Contains(c.Protected, s.ID) }, Remedy: openstack.Remedy, Tell: o.Tell, Log: o.Log,
 	}

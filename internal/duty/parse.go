@@ -1,0 +1,58 @@
+package duty
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"demarc/internal/fault"
+)
+
+//go:embed model/default.yaml
+var defaultModel []byte
+
+// DefaultText is the embedded model as it is written, to be copied and changed.
+func DefaultText() string { return string(defaultModel) }
+
+// Default is the embedded model: NexGen Cloud's shared responsibility model, with the Cambridge
+// OpenStack security model where the first is silent. The caller must not change it.
+var Default = sync.OnceValues(func() (*Model, error) { return Parse("model/default.yaml", defaultModel) })
+
+// Parse reads and validates a model: CSV where the name ends so, else YAML, of which JSON is a part.
+func Parse(name string, data []byte) (*Model, error) {
+	m, at, err := read(name, data)
+	if err != nil {
+		return nil, err
+	}
+	if w := m.wrong(); w != nil {
+		return nil, w.placed(at)
+	}
+	sum := sha256.Sum256(data)
+	m.hash = hex.EncodeToString(sum[:])
+	m.compile()
+	return m, nil
+}
+
+// ReadFile reads and validates a model. A file that is larger than settings may be is not read.
+func ReadFile(path string) (*Model, error) {
+	data, err := fault.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data)
+}
+
+// read decodes a model and gives a way to find the place of its parts.
+func read(name string, data []byte) (*Model, func(path string) fault.Position, error) {
+	if strings.EqualFold(filepath.Ext(name), ".csv") {
+		return readCSV(name, data)
+	}
+	m := &Model{}
+	if err := fault.DecodeYAML(name, data, m); err != nil {
+		return nil, nil, err
+	}
+	return m, func(path string) fault.Position { return fault.Nearest(name, data, path) }, nil
+}

@@ -1,0 +1,194 @@
+package duty
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Resolution is the answer to "who must do this", with its reason. It is stored with the finding, so that a later model or
+// contract does not rewrite history.
+type Resolution struct {
+	Model      string      `json:"model"`
+	Version    int         `json:"version"`
+	Assignment string      `json:"assignment"`
+	Duty       string      `json:"duty"`
+	Sentence   string      `json:"sentence,omitempty"` // of the duty
+	Source     string      `json:"source,omitempty"`   // of the sentence
+	Layer      Layer       `json:"layer"`
+	Aspect     Aspect      `json:"aspect"`
+	Resource   Resource    `json:"resource"`
+	Ownership  Ownership   `json:"ownership"`
+	Party      Party       `json:"party"`
+	ThirdParty string      `json:"third_party,omitempty"`
+	Reason     string      `json:"reason"`
+	Provider   string      `json:"provider_part,omitempty"`
+	Customer   string      `json:"customer_part,omitempty"`
+	Considered []Candidate `json:"considered,omitempty"` // what else matched, and why it did not decide
+}
+
+// Candidate is an assignment that matched and did not decide.
+type Candidate struct {
+	Assignment string    `json:"assignment"`
+	When       string    `json:"when"`
+	Ownership  Ownership `json:"ownership"`
+	Lost       string    `json:"lost"` // why
+}
+
+// Differs tells whether a finding must be charged anew: somebody else must act, or for another reason. A newer version of a
+// model that says the same changes nothing.
+func (r Resolution) Differs(o Resolution) bool {
+	return r.Party != o.Party || r.Ownership != o.Ownership || r.ThirdParty != o.ThirdParty || r.Model != o.Model || r.Assignment != o.Assignment || r.Resource.ContractID != o.Resource.ContractID
+}
+
+// Unassigned is the assignment named when no other matched: an unowned duty is a provider problem.
+const Unassigned = "unassigned"
+
+// slot is the place of a layer and aspect in the table of choices, -1 for what is none.
+func slot(l Layer, a Aspect) int {
+	i, j := number(Layers, l), number(Aspects, a)
+	if i < 0 || j < 0 {
+		return -1
+	}
+	return i*len(Aspects) + j
+}
+
+// compile sorts, for each layer and aspect, what may decide. The order among equals does not matter: those never match alike.
+func (m *Model) compile() {
+	m.choices = make([][]*Assignment, len(Layers)*len(Aspects))
+	for i := range m.Assignments {
+		a := &m.Assignments[i]
+		for _, x := range Aspects {
+			if s := slot(a.Layer, x); s >= 0 && a.decides(x) {
+				m.choices[s] = append(m.choices[s], a)
+			}
+		}
+	}
+	for _, c := range m.choices {
+		slices.SortStableFunc(c, func(a, b *Assignment) int { return cmp.Compare(b.rank(), a.rank()) })
+	}
+	m.byID = make(map[string]*Duty, len(m.Duties))
+	for i := range m.Duties {
+		d := &m.Duties[i]
+		m.byID[d.ID] = d
+		for _, l := range d.Layers() {
+			for _, x := range d.Aspects {
+				m.asks = append(m.asks, ask{d, x, slot(l, x), l})
+			}
+		}
+	}
+	m.book = newBook(m)
+}
+
+// ask is one question that a duty raises.
+type ask struct {
+	duty   *Duty
+	aspect Aspect
+	slot   int
+	layer  Layer
+}
+
+// decide finds what decides about a slot for a resource; nil where nothing does.
+func (m *Model) decide(slot int, r *Resource) *Assignment {
+	for _, a := range m.choices[slot] {
+		if a.When.matches(r) {
+			return a
+		}
+	}
+	return nil
+}
+
+// Resolve says who holds an aspect of a layer for a resource.
+func (m *Model) Resolve(l Layer, a Aspect, r Resource) Resolution {
+	out := Resolution{Model: m.ID, Version: m.Version, Assignment: Unassigned, Layer: l, Aspect: a, Resource: r, Ownership: CSPOwned, Party: Provider,
+		Reason: "no assignment of the model covers this, and what nobody holds the provider must sort out"}
+	s := slot(l, a)
+	if s < 0 {
+		return out
+	}
+	best := m.decide(s, &r)
+	if best == nil {
+		return out
+	}
+	out.Assignment, out.Duty, out.Ownership, out.Party, out.ThirdParty = best.ID, best.Duty, best.Ownership, best.Ownership.Party(), best.ThirdParty
+	out.Reason, out.Provider, out.Customer = best.Reason, best.Provider, best.Customer
+	if d, ok := m.Duty(best.Duty); ok {
+		out.Sentence, out.Source = d.Title, m.cite(d.Source)
+	}
+	for _, x := range m.choices[s] {
+		if x != best && x.When.matches(&r) {
+			out.Considered = append(out.Considered, Candidate{x.ID, x.When.String(), x.Ownership, lost(x, best)})
+		}
+	}
+	return out
+}
+
+func lost(x, best *Assignment) string {
+	if len(x.Aspects) == 0 && len(best.Aspects) > 0 {
+		return "it covers the whole layer, and " + best.ID + " names the aspect"
+	}
+	return "less specific than " + best.ID + " (" + best.When.String() + ")"
+}
+
+// cite names a source for a person.
+func (m *Model) cite(s Source) string {
+	i := slices.IndexFunc(m.Documents, func(d Document) bool { return d.ID == s.Document })
+	if i < 0 {
+		return s.Document + ", " + s.Section
+	}
+	return strings.TrimPrefix(m.Documents[i].Publisher+", ", ", ") + m.Documents[i].Title + ", section \"" + s.Section + "\""
+}
+
+// Holding is who holds one question of a duty for one resource.
+type Holding struct {
+	Duty       *Duty
+	Layer      Layer
+	Aspect     Aspect
+	Ownership  Ownership
+	Assignment *Assignment // nil where the duty does not concern the resource
+}
+
+// Holdings gives, for every duty, layer and aspect, exactly one ownership for a resource: not applicable where the duty's own
+// selector does not mean it. It allocates nothing; what visit is given must not be changed.
+func (m *Model) Holdings(r *Resource, visit func(Holding)) {
+	for i := range m.asks {
+		q := &m.asks[i]
+		h := Holding{Duty: q.duty, Layer: q.layer, Aspect: q.aspect, Ownership: NotApplicable}
+		if q.duty.When.matches(r) {
+			h.Assignment = m.decide(q.slot, r)
+			h.Ownership = CSPOwned
+			if h.Assignment != nil {
+				h.Ownership = h.Assignment.Ownership
+			}
+		}
+		visit(h)
+	}
+}
+
+// Explain tells a resolution in sentences, for a person who doubts it.
+func (r Resolution) Explain() string {
+	who := "the " + string(r.Party) + " must act"
+	if r.Party == Shared {
+		who = "both must act, each its part"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s/%s, %s, is %s: %s.\nWhy: %s", r.Layer, r.Aspect, r.Resource.Kind(), r.Ownership, who, r.Reason)
+	if r.Resource.ContractID != "" {
+		fmt.Fprintf(&b, " (contract %s)", r.Resource.ContractID)
+	}
+	fmt.Fprintf(&b, ".\nAssignment %s of model %s, version %d, carries out duty %s.", r.Assignment, r.Model, r.Version, cmp.Or(r.Duty, "none"))
+	if r.Sentence != "" {
+		fmt.Fprintf(&b, "\nDuty %s: %s.\nSource: %s.", r.Duty, r.Sentence, r.Source)
+	}
+	if r.Party == Shared {
+		fmt.Fprintf(&b, "\nThe provider's part: %s.\nThe customer's part: %s.", r.Provider, r.Customer)
+	}
+	if r.ThirdParty != "" {
+		fmt.Fprintf(&b, "\nDone by %s, for the provider.", r.ThirdParty)
+	}
+	for _, c := range r.Considered {
+		fmt.Fprintf(&b, "\nConsidered: %s (%s; %s) did not decide: %s.", c.Assignment, c.Ownership, c.When, c.Lost)
+	}
+	return b.String()
+}
