@@ -53,7 +53,7 @@ func ledger(t *testing.T) *store.DB {
 		Case: caseID, Project: "p-astro", State: finding.Open, Grade: finding.Proved, Severity: "critical", Class: "E", Title: "Redis answers without a password", Revision: 1,
 		Endpoint: probe.Endpoint{Addr: netip.MustParseAddr("192.0.2.10"), Proto: probe.TCP, Port: 6379}, Vantage: "outside", Facts: facts.Hash(),
 		Evidence: map[string]untrusted.Text{"reply": untrusted.From(hostile)}, FirstSeen: began, LastSeen: began + hour,
-		Duty: duty.Resolution{Model: "default", Version: 1, Assignment: "application-iaas", Layer: "application", Aspect: "secure", Ownership: duty.CSCOwned, Party: duty.Customer,
+		Duty: duty.Resolution{Model: "default", Version: 1, Assignment: "application", Layer: "application", Aspect: "secure", Ownership: duty.CSCOwned, Party: duty.Customer,
 			Reason: "the customer secures the applications it runs"}}
 	c := casework.Case{ID: caseID, Cloud: "lab", Server: "s-1", Project: "p-astro", Party: duty.Customer, Track: casework.Vulnerability, Zone: probe.Internet, Class: "E",
 		State: casework.Queued, OpenedAt: began, ClockFrom: began + hour, Due: began + 96*hour, QueuedAt: began + 120*hour, Blocks: []string{"dry-run: the policy is a dry run"}}
