@@ -61,6 +61,8 @@ const (
 	StepHeld       Step = "held"       // to the operators: a human must look
 	StepTampered   Step = "tampered"   // to the operators: a quarantine was undone by hand
 	StepWithdrawn  Step = "withdrawn"  // an operator took the case back
+	StepPassed     Step = "passed"     // to both parties: somebody else must act now
+	StepStatus     Step = "status"     // to the owner: how the provider stands with what it holds
 )
 
 // Audience is who a step is for.
@@ -137,6 +139,9 @@ type Case struct {
 	Hold      string     `json:"hold,omitempty"`      // why a human must look
 	HeldFrom  State      `json:"held_from,omitempty"` // where it stood before
 	Withdrawn string     `json:"withdrawn,omitempty"` // who took it back, and why
+	Passed    string     `json:"passed,omitempty"`    // what passed last to another party, and why
+	PassedAt  int64      `json:"passed_at,omitempty"`
+	Handed    bool       `json:"handed,omitempty"` // all of it has passed: what was done to the machine is undone
 	Version   int        `json:"version"`
 }
 
@@ -147,6 +152,18 @@ func (c Case) Ref() string { return Ref(c.ID) }
 func Ref(id string) string {
 	s := strings.ReplaceAll(id, "-", "")
 	return "DM-" + strings.ToUpper(s[max(0, len(s)-6):])
+}
+
+// TakenBack tells why a case is over although its findings were not proven fixed: it was withdrawn, or all of it passed to another
+// party. What was done to the machine is then undone. It is "" for every other case.
+func (c Case) TakenBack() string {
+	switch {
+	case c.Withdrawn != "":
+		return "withdrawn by " + c.Withdrawn
+	case c.Handed:
+		return c.Passed
+	}
+	return ""
 }
 
 // Accepted lists the notices of a step that the next hop took.

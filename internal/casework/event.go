@@ -46,6 +46,8 @@ type (
 	Resume struct{ By string }
 	// Withdraw: an operator takes the case back. What was done is undone, whatever the findings say.
 	Withdraw struct{ By, Why string }
+	// Passed: somebody else must act on a finding now, by the model or a contract. It has left for a case of theirs.
+	Passed struct{ Finding, Why string }
 	// Tampered: somebody undid, in part or whole, what keeps a machine off the network by our order.
 	Tampered struct{}
 	// Gone: the machine no longer exists.
@@ -68,6 +70,7 @@ func (Hold) event()            {}
 func (Discarded) event()       {}
 func (Resume) event()          {}
 func (Withdraw) event()        {}
+func (Passed) event()          {}
 func (Tampered) event()        {}
 func (Gone) event()            {}
 

@@ -117,7 +117,7 @@ func (m *mover) escalate(bad bool, at int64) {
 	switch {
 	case (c.State == Notified || c.State == Acknowledged) && at >= c.Due:
 		m.overdue()
-	case c.State == FinalWarning && at >= c.GraceEnds && m.class().End.Restricts():
+	case c.State == FinalWarning && at >= c.GraceEnds && mayWarn(*c, m.p) && m.class().End.Restricts():
 		c.State, c.QueuedAt = Queued, m.now
 		m.want(Send{StepApproval, Operators})
 	case c.State == FinalWarning && at >= c.GraceEnds:
@@ -147,6 +147,7 @@ func (m *mover) overdue() {
 	switch {
 	case c.Party != duty.Customer:
 		m.want(Send{StepEscalation, Provider}, Send{StepEscalation, Operators})
+		m.status()
 	case m.class().End == policy.Report:
 		m.want(Send{StepEscalation, Operators})
 	default:

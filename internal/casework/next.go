@@ -90,6 +90,8 @@ func (m *mover) apply(ev Event) {
 		m.resumed()
 	case Withdraw:
 		m.withdrawn(e)
+	case Passed:
+		m.passed(e)
 	case Tampered:
 		m.tampered()
 	case Gone:
@@ -113,6 +115,15 @@ func (m *mover) audience() []Audience {
 func (m *mover) tell(s Step) {
 	for _, a := range m.audience() {
 		m.want(Send{s, a})
+	}
+	m.status()
+}
+
+// status shows the owner how the provider stands with what it holds: who must act is told what to do, who need not, that somebody
+// does.
+func (m *mover) status() {
+	if m.d.Case.Party == duty.Provider {
+		m.want(Send{StepStatus, Owner})
 	}
 }
 
@@ -202,8 +213,48 @@ func (m *mover) withdrawn(e Withdraw) {
 			m.d.Findings[i].State = finding.Dropped
 		}
 	}
-	c.State, c.Hold, c.Approvals = Verifying, "", nil
+	m.undo()
+}
+
+// undo ends a case whose findings were not proven fixed: whatever was done to the machine is undone first.
+func (m *mover) undo() {
+	c := &m.d.Case
+	c.State, c.Hold, c.Approvals, c.Blocks = Verifying, "", nil, nil
 	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerRecheck}, Cancel{TimerEnforce}, Cancel{TimerHold}, Cancel{TimerStart}, Cancel{TimerProbation}, Set{TimerRelease, m.now})
+}
+
+// passed: the finding is another party's from now on, and so is not a reason for anything here any more. When it was the last
+// that had to be dealt with, the case is over; what was done because of it is undone. An act that waited must be earned anew
+// by what remains.
+func (m *mover) passed(e Passed) {
+	c := &m.d.Case
+	i := slices.IndexFunc(m.d.Findings, func(f finding.Finding) bool { return f.ID == e.Finding && f.State.Live() })
+	if i < 0 || c.State == OnHold || c.TakenBack() != "" {
+		return
+	}
+	m.d.Findings = slices.Delete(m.d.Findings, i, i+1)
+	if c.PassedAt == m.now && c.Passed != "" {
+		c.Passed += "; " + e.Why
+	} else {
+		c.Passed, c.PassedAt = e.Why, m.now
+	}
+	if c.State != New {
+		m.want(Send{StepPassed, Owner}, Send{StepPassed, Provider})
+	}
+	live := m.d.live()
+	switch {
+	case len(live) > 0:
+		c.Class = gravest(live)
+		if c.State == Queued {
+			c.State, c.Approvals, c.Blocks = FinalWarning, nil, nil
+			m.want(Cancel{TimerEnforce}, Set{TimerGrace, m.now})
+		}
+		m.want(Set{TimerRecheck, m.now})
+	case c.Act == "" && slices.Contains([]State{Released, Verified}, c.State): // what is fixed is watched to the end
+	default:
+		c.Handed = true
+		m.undo()
+	}
 }
 
 func suspected(fs []finding.Finding, id string) bool {
@@ -262,7 +313,9 @@ func Promise(c Case, s Step, p *policy.Policy, now int64) int64 {
 		if c.State == FinalWarning {
 			at = max(c.GraceEnds, now)
 		}
-	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepTampered, StepWithdrawn:
+	case StepStatus:
+		return c.Due // the provider's, which the owner is shown
+	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepTampered, StepWithdrawn, StepPassed:
 		return 0
 	}
 	const minute = int64(time.Minute / time.Microsecond)
@@ -299,7 +352,7 @@ func (m *mover) accepted(n Notice) {
 		}
 	case StepFinal, StepRelapse:
 		m.warned(n)
-	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepTampered, StepWithdrawn:
+	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepTampered, StepWithdrawn, StepPassed, StepStatus:
 	}
 }
 
@@ -368,7 +421,7 @@ func (m *mover) claimed() {
 
 func (m *mover) approved(by string) {
 	c := &m.d.Case
-	if c.State != Queued || by == "" || slices.ContainsFunc(c.Approvals, func(a Approval) bool { return a.By == by }) {
+	if c.State != Queued || c.Party != duty.Customer || by == "" || slices.ContainsFunc(c.Approvals, func(a Approval) bool { return a.By == by }) {
 		return
 	}
 	c.Approvals = append(c.Approvals, Approval{by, m.now})
@@ -388,7 +441,7 @@ func (m *mover) acted(e Acted) {
 		}
 		return
 	case Verifying: // it was taken back while the outcome was not known
-		if c.Withdrawn != "" && c.Act == "" {
+		if c.TakenBack() != "" && c.Act == "" {
 			c.Act, c.Stopped = act, e.Stopped
 			m.want(Set{TimerRelease, m.now})
 		}
@@ -440,12 +493,12 @@ func (m *mover) restored() {
 	}
 	c.Stopped, c.Tampers = false, 0
 	m.want(Cancel{TimerHold}, Cancel{TimerStart})
-	if c.Withdrawn != "" {
+	if c.TakenBack() != "" {
 		c.Act = ""
-		if len(c.Notices) > 0 {
+		m.closed()
+		if c.Withdrawn != "" && len(c.Notices) > 0 {
 			m.tell(StepWithdrawn)
 		}
-		m.closed()
 		return
 	}
 	c.TamperedAt = 0

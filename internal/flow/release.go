@@ -52,7 +52,7 @@ func (l *Line) giveBack(ctx context.Context, id string) error {
 	if slices.ContainsFunc(running, func(a casework.Act) bool { return a.Case == id }) {
 		return errUnfinished // what is under way is settled first
 	}
-	if ds.Case.Withdrawn != "" && ds.Case.Act == "" {
+	if ds.Case.TakenBack() != "" && ds.Case.Act == "" {
 		d.apply(ds, casework.Restored{}) // nothing was done, so nothing is undone
 		return d.commit(ctx)
 	}
@@ -79,8 +79,8 @@ func (l *Line) giveBack(ctx context.Context, id string) error {
 		return err
 	}
 	why := "every finding is proven gone"
-	if ds.Case.Withdrawn != "" {
-		why = "withdrawn by " + ds.Case.Withdrawn
+	if back := ds.Case.TakenBack(); back != "" {
+		why = back
 	}
 	d.intend(ds.Case, act, why)
 	if err := d.commit(ctx); err != nil {

@@ -61,7 +61,7 @@ func Write(l Letter) (subject, body string) {
 	fmt.Fprintf(&b, "%s\n\n", opening(l))
 	fmt.Fprintf(&b, "Machine:  %s\n          %s\nProject:  %s (%s)\nCase:     %s\n", l.Server.Mail(), one(l.Case.Server), l.Project.Mail(), one(l.Case.Project), l.Case.Ref())
 	if l.Deadline > 0 {
-		fmt.Fprintf(&b, "Deadline: %s\n", Moment(l.Deadline, l.Zone))
+		fmt.Fprintf(&b, "%s %s\n", deadline(l), Moment(l.Deadline, l.Zone))
 	}
 	b.WriteString("\n")
 	if details(l.Step) {
@@ -77,6 +77,14 @@ func Write(l Letter) (subject, body string) {
 	}
 	fmt.Fprintf(&b, "Replies are read by people. No reply, and no link in a mail, ever acts on a machine.\n")
 	return subject, b.String()
+}
+
+// deadline says whose the deadline is, where it is not the reader's.
+func deadline(l Letter) string {
+	if l.Step == casework.StepStatus {
+		return "Deadline of the provider:"
+	}
+	return "Deadline:"
 }
 
 // one puts a value of ours on one line: most of them were told us by a cloud.
@@ -108,8 +116,10 @@ func command(s string) string {
 // details tells whether a step repeats the findings.
 func details(s casework.Step) bool {
 	switch s {
-	case casework.StepReleased, casework.StepClosed, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn:
+	case casework.StepReleased, casework.StepClosed, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn, casework.StepPassed:
 		return false
+	case casework.StepStatus:
+		return true // what is known of their machine is theirs to know
 	case casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused:
 		return true
 	}
@@ -146,6 +156,10 @@ func headline(l Letter) string {
 		return "needs a person"
 	case casework.StepWithdrawn:
 		return "withdrawn"
+	case casework.StepPassed:
+		return "somebody else must act now"
+	case casework.StepStatus:
+		return "with the provider: " + standing(l.Case)
 	case casework.StepTampered:
 		return "the quarantine was undone by hand"
 	}
@@ -198,6 +212,10 @@ func opening(l Letter) string {
 		return "The machine is off the network by an approved act, and somebody has undone that in part or\nwhole. It is put back by itself, each time; you hear of the first two. Talk to its owner, or take the case back."
 	case casework.StepWithdrawn:
 		return "The operators of the cloud have taken this case back. What was done to the machine's network is undone.\nWe are sorry for the trouble. Should the weakness be there, you will hear of it in a new case, with its full time."
+	case casework.StepPassed:
+		return "Who must act has changed, by the responsibility model or a contract:\n\n" + indent(one(l.Case.Passed)) + "."
+	case casework.StepStatus:
+		return "A weakness of your machine is the provider's to fix. This mail asks nothing of you; it tells how it stands:\n" + standing(l.Case) + "."
 	case casework.StepHeld:
 		return "This case is on hold until a person has looked: " + one(l.Case.Hold) + "."
 	}
@@ -226,6 +244,10 @@ func describe(n int, it Item, l Letter) string {
 		fmt.Fprintf(&b, "   cause:    %s\n", one(f.Cause))
 	}
 	fmt.Fprintf(&b, "   whose:    the %s's, because %s (%s)\n", f.Duty.Party, one(f.Duty.Reason), one(f.Duty.Assignment))
+	if l.Step == casework.StepStatus {
+		b.WriteString("\n")
+		return b.String() // what to do is told to who must do it
+	}
 	if it.Advice != "" {
 		fmt.Fprintf(&b, "\n%s\n", indent(it.Advice))
 	}
@@ -269,9 +291,43 @@ func whatThen(l Letter) string {
 		return fmt.Sprintf("  demarc enforce approve %s --config demarc.yaml\n\nRight before the act everything is proven again: the machine, the weakness, the notices, the budgets.", l.Case.Ref())
 	case casework.StepReleased:
 		return fmt.Sprintf("Until %s we watch whether it comes back.", Moment(l.Case.ProbationEnds, l.Zone))
+	case casework.StepPassed:
+		return passedOn(l.Case)
+	case casework.StepStatus:
+		if l.Case.State.Over() {
+			return ""
+		}
+		return "The provider's own clock runs, and the case is escalated inside the provider when it is over. Nothing is done to your\nmachine because of it. You hear again when it is overdue, and when it is closed."
 	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn:
 	}
 	return ""
+}
+
+// standing is how a case that the provider holds stands, for the owner of the machine.
+func standing(c casework.Case) string {
+	switch {
+	case c.State == casework.Closed && c.Withdrawn != "":
+		return "withdrawn"
+	case c.State == casework.Closed:
+		return "fixed, and it has not come back"
+	case c.RelapsedAt > 0:
+		return "it was fixed, and is back"
+	case c.State == casework.Overdue:
+		return "overdue, and escalated"
+	}
+	return "the provider has been told"
+}
+
+// passedOn is what follows for a case of which a finding has passed to another party.
+func passedOn(c casework.Case) string {
+	next := "Whoever must act now gets a notice of their own, with the full time to fix it."
+	if !c.Handed {
+		return next + " The rest of this case goes on."
+	}
+	if c.Act != "" {
+		return next + "\nThis case ends. The machine is put back on the network exactly as it was."
+	}
+	return next + "\nThis case ends; nothing more is done because of it."
 }
 
 // fate is what becomes of the machine itself.

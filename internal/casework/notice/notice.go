@@ -47,6 +47,10 @@ func messageID(c casework.Case, s casework.Step, recipient, domain string) strin
 		round = stamp(c.RestrictedAt)
 	case casework.StepReleased:
 		round = stamp(c.ReleasedAt)
+	case casework.StepPassed:
+		round = stamp(c.PassedAt)
+	case casework.StepStatus:
+		round = stamp(c.OpenedAt) + string(c.State) + stamp(c.RelapsedAt)
 	case casework.StepNotice, casework.StepFinal, casework.StepClosed, casework.StepWithdrawn:
 		round = stamp(c.OpenedAt)
 	}

@@ -113,14 +113,14 @@ func TestAnAddressIsOneAddress(t *testing.T) {
 	})
 }
 
-var allSteps = []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn}
+var allSteps = []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn, casework.StepPassed, casework.StepStatus}
 
 // A Message-ID follows from the case, the step, the recipient and the round, and from nothing else.
 func TestMessageIDs(t *testing.T) {
 	base := casework.Case{ID: "01998a5e-0000-7000-8000-000000abcdef"}
 	twin := casework.Case{ID: "01998a5f-1111-7000-8000-999999abcdef"} // the same short name
 	round := base
-	round.RelapsedAt, round.QueuedAt, round.RestrictedAt, round.ReleasedAt, round.Hold = 1, 2, 3, 4, "why"
+	round.RelapsedAt, round.QueuedAt, round.RestrictedAt, round.ReleasedAt, round.PassedAt, round.Hold = 1, 2, 3, 4, 5, "why"
 	if base.Ref() != twin.Ref() {
 		t.Fatal("the cases do not share a short name")
 	}
@@ -135,7 +135,10 @@ func TestMessageIDs(t *testing.T) {
 					t.Errorf("%s and %s are both %s", what, other, m.MessageID)
 				}
 				seen[m.MessageID] = what
-				c.State, c.Notices, c.Version, c.Due = casework.Queued, []casework.Notice{{}}, 9, 77
+				c.Notices, c.Version, c.Due = []casework.Notice{{}}, 9, 77
+				if s != casework.StepStatus { // which tells each state once
+					c.State = casework.Queued
+				}
 				if again := notice.New("other", c, s, casework.Operators, to, "cloud.example", 6); again.MessageID != m.MessageID {
 					t.Errorf("%s: %s and %s", what, m.MessageID, again.MessageID)
 				}
@@ -184,6 +187,11 @@ func letter(t interface{ Fatal(...any) }, s casework.Step, text string) notice.L
 	case casework.StepNotice, casework.StepFinal, casework.StepRelapse:
 		l.Deadline = now + 4*day
 	case casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepWithdrawn:
+	case casework.StepPassed:
+		l.Case.Passed, l.Case.PassedAt, l.Case.Handed = or("Redis answers without a password at 203.0.113.9:6379/tcp passes from the customer to the provider: contract ESC-2026-17"), now, true
+	case casework.StepStatus:
+		l.Deadline, l.Case.State = now+4*day, casework.Notified
+		l.Case.Party, l.Items[0].Finding.Duty.Party = duty.Provider, duty.Provider
 	}
 	return l
 }
@@ -193,6 +201,15 @@ func TestLetters(t *testing.T) {
 	letters := map[string]notice.Letter{}
 	for _, s := range allSteps {
 		letters[string(s)] = letter(t, s, "")
+	}
+	for name, alter := range map[string]func(c *casework.Case){"passed_quarantined": func(c *casework.Case) { c.Act = "act" }, "passed_rest": func(c *casework.Case) { c.Handed = false },
+		"status_overdue": func(c *casework.Case) { c.State = casework.Overdue }, "status_closed": func(c *casework.Case) { c.State = casework.Closed }} {
+		l := letter(t, casework.Step(strings.Split(name, "_")[0]), "")
+		alter(&l.Case)
+		if l.Case.State == casework.Closed {
+			l.Deadline, l.Items = 0, nil
+		}
+		letters[name] = l
 	}
 	for name, party := range map[string]duty.Party{"provider": duty.Provider, "shared": duty.Shared} {
 		for _, s := range []casework.Step{casework.StepNotice, casework.StepRelapse, casework.StepEscalation} {
