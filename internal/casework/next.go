@@ -241,7 +241,13 @@ func (m *mover) passed(e Passed) {
 	if c.State != New {
 		m.want(Send{StepPassed, Owner}, Send{StepPassed, Provider})
 	}
-	live := m.d.live()
+	m.remains()
+}
+
+// remains goes on with what is left of a case when a finding has passed.
+func (m *mover) remains() {
+	c, live := &m.d.Case, m.d.live()
+	watched := slices.ContainsFunc(m.d.Findings, func(f finding.Finding) bool { return f.State == finding.Fixed })
 	switch {
 	case len(live) > 0:
 		c.Class = gravest(live)
@@ -250,7 +256,15 @@ func (m *mover) passed(e Passed) {
 			m.want(Cancel{TimerEnforce}, Set{TimerGrace, m.now})
 		}
 		m.want(Set{TimerRecheck, m.now})
-	case c.Act == "" && slices.Contains([]State{Released, Verified}, c.State): // what is fixed is watched to the end
+	case c.State == Released, c.State == Verified: // what is fixed is watched to the end
+	case watched && c.Act != "":
+		c.State = Verifying
+		m.want(Set{TimerRelease, m.now}, Cancel{TimerRecheck})
+	case watched:
+		m.proven()
+	case c.Act == "":
+		m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerRecheck}, Cancel{TimerEnforce}, Cancel{TimerProbation})
+		m.closed()
 	default:
 		c.Handed = true
 		m.undo()

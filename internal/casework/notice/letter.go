@@ -321,13 +321,13 @@ func standing(c casework.Case) string {
 // passedOn is what follows for a case of which a finding has passed to another party.
 func passedOn(c casework.Case) string {
 	next := "Whoever must act now gets a notice of their own, with the full time to fix it."
-	if !c.Handed {
-		return next + " The rest of this case goes on."
-	}
-	if c.Act != "" {
+	switch {
+	case c.Handed:
 		return next + "\nThis case ends. The machine is put back on the network exactly as it was."
+	case c.State.Over():
+		return next + "\nThis case ends; nothing more is done because of it."
 	}
-	return next + "\nThis case ends; nothing more is done because of it."
+	return next + " The rest of this case goes on."
 }
 
 // fate is what becomes of the machine itself.

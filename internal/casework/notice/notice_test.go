@@ -188,7 +188,8 @@ func letter(t interface{ Fatal(...any) }, s casework.Step, text string) notice.L
 		l.Deadline = now + 4*day
 	case casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepWithdrawn:
 	case casework.StepPassed:
-		l.Case.Passed, l.Case.PassedAt, l.Case.Handed = or("Redis answers without a password at 203.0.113.9:6379/tcp passes from the customer to the provider: contract ESC-2026-17"), now, true
+		l.Case.Passed, l.Case.PassedAt, l.Case.Handed = or("Redis answers without a password at 203.0.113.9:6379/tcp passes from the customer to the provider: contract ESC-2026-17"), now, false
+		l.Case.State = casework.Closed
 	case casework.StepStatus:
 		l.Deadline, l.Case.State = now+4*day, casework.Notified
 		l.Case.Party, l.Items[0].Finding.Duty.Party = duty.Provider, duty.Provider
@@ -202,7 +203,7 @@ func TestLetters(t *testing.T) {
 	for _, s := range allSteps {
 		letters[string(s)] = letter(t, s, "")
 	}
-	for name, alter := range map[string]func(c *casework.Case){"passed_quarantined": func(c *casework.Case) { c.Act = "act" }, "passed_rest": func(c *casework.Case) { c.Handed = false },
+	for name, alter := range map[string]func(c *casework.Case){"passed_quarantined": func(c *casework.Case) { c.State, c.Act, c.Handed = casework.Verifying, "act", true }, "passed_rest": func(c *casework.Case) { c.State = casework.Notified },
 		"status_overdue": func(c *casework.Case) { c.State = casework.Overdue }, "status_closed": func(c *casework.Case) { c.State = casework.Closed }} {
 		l := letter(t, casework.Step(strings.Split(name, "_")[0]), "")
 		alter(&l.Case)
