@@ -32,6 +32,8 @@ type Change struct {
 	Cases     []Case
 	Findings  []finding.Finding
 	Sightings []finding.Sighting
+	Charges   []finding.Charge
+	Models    []ModelUse // each once for its id and version
 	Arm       []Due
 	Disarm    []Due
 	Mails     []Mail // inserted once per message id; a known one is updated
@@ -40,6 +42,16 @@ type Change struct {
 	Anew      bool    // what was seen before At proves nothing any more: the ledger is not the one that was written last
 	Anchor    *Anchor // where the clock stands
 	Audit     []audit.Entry
+}
+
+// ModelUse says that a version of a responsibility model came into use. Its text is kept, so that what was decided by it can be
+// shown for as long as the ledger lives.
+type ModelUse struct {
+	ID      string `json:"id"`
+	Version int    `json:"version"`
+	Hash    string `json:"hash"` // SHA-256 of the text
+	Text    string `json:"text"`
+	Since   int64  `json:"since"` // policy clock
 }
 
 // Anchor is where the clock stood when it was last written: what a restart goes on from.
@@ -52,6 +64,6 @@ type Anchor struct {
 
 // Empty tells whether there is nothing to write.
 func (c Change) Empty() bool {
-	return c.Inventory == nil && len(c.Coverage)+len(c.Facts)+len(c.Exposures)+len(c.Cases)+len(c.Findings)+len(c.Sightings)+
+	return c.Inventory == nil && len(c.Coverage)+len(c.Facts)+len(c.Exposures)+len(c.Cases)+len(c.Findings)+len(c.Sightings)+len(c.Charges)+len(c.Models)+
 		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Audit) == 0 && c.Pause == nil && c.Anchor == nil && !c.Anew
 }

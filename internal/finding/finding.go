@@ -120,6 +120,23 @@ type Sighting struct {
 	Binding string  `json:"binding,omitempty"` // the binding it was attributed through
 }
 
+// Charge is who had to act on a finding from a time on, until the next one. The first stands when the finding is opened.
+type Charge struct {
+	Finding string          `json:"finding"`
+	At      int64           `json:"at"` // policy clock
+	Duty    duty.Resolution `json:"duty"`
+}
+
+// ChargeAt picks, of charges in the order of their times, the one that stood at a time; ok is false before the first.
+func ChargeAt(cs []Charge, at int64) (c Charge, ok bool) {
+	for _, x := range cs {
+		if x.At <= at {
+			c, ok = x, true
+		}
+	}
+	return c, ok
+}
+
 // Filter narrows a listing of findings; an empty field matches all.
 type Filter struct {
 	Case   string

@@ -20,7 +20,7 @@ func (d *DB) Commit(ctx context.Context, c casework.Change) error {
 	var head []byte
 	err := d.inTx(ctx, func(tx *sql.Tx) error {
 		w := &writer{ctx: ctx, tx: tx, c: c}
-		for _, part := range []func() error{w.inventory, w.clock, w.coverage, w.facts, w.exposures, w.findings, w.sightings, w.acts, w.cases, w.timers, w.mails, w.pause, w.anchor} {
+		for _, part := range []func() error{w.inventory, w.clock, w.coverage, w.facts, w.exposures, w.findings, w.sightings, w.charges, w.models, w.acts, w.cases, w.timers, w.mails, w.pause, w.anchor} {
 			if err := part(); err != nil {
 				return err
 			}
@@ -156,6 +156,29 @@ func (w *writer) sightings() error {
 	for _, s := range w.c.Sightings {
 		err := w.run("sighting", `INSERT INTO sighting (finding, at, real_at, verdict, vantage, fact, binding) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 			s.Finding, s.At, s.RealAt, string(s.Verdict), s.Vantage, s.Facts, s.Binding)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) charges() error {
+	for _, c := range w.c.Charges {
+		body, err := json.Marshal(c.Duty)
+		if err != nil {
+			return fmt.Errorf("charge of finding %s: %w", c.Finding, err)
+		}
+		if err := w.run("charge", `INSERT INTO charge (finding, at, body) VALUES ($1, $2, $3)`, c.Finding, c.At, string(body)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) models() error {
+	for _, m := range w.c.Models {
+		err := w.run("model "+m.ID, `INSERT INTO model (id, version, hash, since, body) VALUES ($1, $2, $3, $4, $5)`, m.ID, m.Version, m.Hash, m.Since, m.Text)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"demarc/internal/access"
+	"demarc/internal/duty"
 	"demarc/internal/finding"
 )
 
@@ -78,6 +79,28 @@ func (d *DB) Sightings(ctx context.Context, id string) ([]finding.Sighting, erro
 	}, `SELECT finding, at, real_at, verdict, vantage, fact, binding FROM sighting WHERE finding = $1 ORDER BY at, id`, id)
 	if err != nil {
 		return nil, fmt.Errorf("listing sightings of %s: %w", id, err)
+	}
+	return out, nil
+}
+
+// Charges lists who had to act on a finding, within the reader's scope, in the order of their times.
+func (d *DB) Charges(ctx context.Context, s access.Scope, id string) ([]finding.Charge, error) {
+	if _, err := d.Finding(ctx, s, id); err != nil {
+		return nil, err
+	}
+	var out []finding.Charge
+	err := each(ctx, d.read, func(r *sql.Rows) error {
+		c, body := finding.Charge{Finding: id}, ""
+		if err := r.Scan(&c.At, &body); err != nil {
+			return err
+		}
+		var err error
+		c.Duty, err = decode[duty.Resolution]("a charge", body)
+		out = append(out, c)
+		return err
+	}, `SELECT at, body FROM charge WHERE finding = $1 ORDER BY at, id`, id)
+	if err != nil {
+		return nil, fmt.Errorf("listing charges of %s: %w", id, err)
 	}
 	return out, nil
 }

@@ -126,6 +126,23 @@ CREATE TABLE sighting (             -- every look at a finding that a proof may 
 );
 CREATE INDEX sighting_finding ON sighting (finding, at);
 
+CREATE TABLE charge (               -- who had to act on a finding from when on
+  id      BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  finding word NOT NULL REFERENCES finding (id),
+  at      BIGINT NOT NULL,
+  body    TEXT NOT NULL
+);
+CREATE INDEX charge_finding ON charge (finding, at);
+
+CREATE TABLE model (                -- every version of a responsibility model that was in use, with its text
+  id      word NOT NULL,
+  version BIGINT NOT NULL,
+  hash    word NOT NULL,
+  since   BIGINT NOT NULL,
+  body    TEXT NOT NULL,
+  PRIMARY KEY (id, version)
+);
+
 CREATE TABLE timer (                -- what falls due for a case
   kase word NOT NULL,
   name word NOT NULL,

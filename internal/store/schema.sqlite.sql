@@ -124,6 +124,23 @@ CREATE TABLE sighting (             -- every look at a finding that a proof may 
 );
 CREATE INDEX sighting_finding ON sighting (finding, at);
 
+CREATE TABLE charge (               -- who had to act on a finding from when on
+  id      INTEGER PRIMARY KEY,
+  finding TEXT NOT NULL REFERENCES finding (id),
+  at      INTEGER NOT NULL,
+  body    TEXT NOT NULL
+);
+CREATE INDEX charge_finding ON charge (finding, at);
+
+CREATE TABLE model (                -- every version of a responsibility model that was in use, with its text
+  id      TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  hash    TEXT NOT NULL,
+  since   INTEGER NOT NULL,
+  body    TEXT NOT NULL,
+  PRIMARY KEY (id, version)
+);
+
 CREATE TABLE timer (                -- what falls due for a case
   kase TEXT NOT NULL,
   name TEXT NOT NULL,
