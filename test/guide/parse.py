@@ -23,7 +23,8 @@ except ImportError as e:
 PAGES = ["internal/duty/guidance/*.md", "internal/detect/checks/guidance/*.md"]
 # The services whose commands a page may show: what Debian's python3-openstackclient knows by itself.
 GROUPS = ["openstack.cli", "openstack.common", "openstack.compute.v2", "openstack.network.v2", "openstack.identity.v3",
-          "openstack.image.v2", "openstack.volume.v3", "openstack.object_store.v1"]
+          "openstack.image.v2", "openstack.volume.v3", "openstack.object_store.v1",
+          "openstack.neutronclient.v2"]  # the last one: VPN as a service, of python3-neutronclient
 
 # What must be refused, and what must not, before the pages are asked: a parser that says yes to all is none.
 REFUSED = ["openstack server lst", "openstack server list --al-projects", "openstack port set --no-such-option x PORT",
