@@ -44,6 +44,10 @@ crash: ## kill -9 at every commit and every outside call of story a (needs Go, L
 db: ## store, line, faults and crash exam on PostgreSQL (needs Go, Linux, and Debian's postgresql or root to install it; about 5 minutes)
 	@test/db/run
 
+.PHONY: guide
+guide: ## every openstack command on the pages of guidance parses with the real client (needs Debian's python3-openstackclient or root to install it; no cloud)
+	@test/guide/run
+
 SCENARIO ?= campus
 
 .PHONY: real

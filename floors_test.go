@@ -49,6 +49,7 @@ var rooms = []room{
 	{judgement, "detect", "holds facts against known weaknesses", "W reach detect/service", ""},
 	{judgement, "detect/service", "recognises which protocol speaks at an endpoint", "probe untrusted", ""},
 	{judgement, "plan", "chooses the next probes of every vantage point", "asset probe policy reach", ""},
+	{judgement, "guide", "shows the pages that tell how a duty is carried out and a finding mended", "duty detect fault", "github.com/yuin/goldmark"},
 	{judgement, "casework", "is the life of a case, in pure functions", "W reach", ""},
 	{judgement, "casework/gate", "re-proves everything before each act on a tenant's machine", "W casework", ""},
 	{judgement, "casework/notice", "decides who is told what, in which words", "W casework", ""},
@@ -63,9 +64,9 @@ var rooms = []room{
 	{hands, "post", "carries messages out", "casework casework/notice untrusted fault", "github.com/wneessen/go-mail"},
 
 	{line, "flow", "is the ordered steps of the line, from what a cloud holds to the machine that is given back",
-		"W reach detect detect/service plan casework casework/gate casework/notice wire cloud post", "github.com/google/uuid"},
+		"W reach detect detect/service plan casework casework/gate casework/notice guide wire cloud post", "github.com/google/uuid"},
 
-	{doors, "web", "is the doors for people", "W reach detect plan casework casework/notice flow store", ""},
+	{doors, "web", "is the doors for people", "W reach detect plan casework casework/notice guide flow store", ""},
 	{doors, "serve", "is one running Demarc, wired from its configuration", "*", "github.com/goccy/go-yaml github.com/google/uuid golang.org/x/time golang.org/x/sys"},
 	{doors, "serve/demo", "tells the whole story of the line on one machine, in a pretend world", "* lab", "github.com/goccy/go-yaml github.com/google/uuid"},
 	{doors, "cmd/demarc", "", "*", "github.com/spf13/cobra github.com/schollz/progressbar/v3 golang.org/x/term"},

@@ -68,6 +68,7 @@ type foundRow struct {
 	FirstSeen  moment                    `json:"first_seen"`
 	LastSeen   moment                    `json:"last_seen"`
 	FixedAt    moment                    `json:"fixed_at,omitzero"`
+	Guidance   []guidance                `json:"guidance,omitempty"`
 	Looks      []look                    `json:"looks,omitempty"`
 }
 
@@ -163,6 +164,9 @@ func showFinding(c *cobra.Command, r *reading, db *store.DB, id string) error {
 	if err != nil {
 		return err
 	}
+	if row.Guidance, err = r.guidance(f); err != nil {
+		return err
+	}
 	for _, s := range looks {
 		row.Looks = append(row.Looks, look{moment(s.At), s.Verdict, s.Vantage, s.Facts, s.Binding})
 	}
@@ -197,6 +201,9 @@ func writeFinding(s sheet, r *reading, f foundRow) {
 	}
 	s.row("charged to", fmt.Sprintf("%s, by %s of model %s", f.Party, f.Duty.Assignment, f.Duty.Model))
 	s.row("because", f.Duty.Reason)
+	for _, g := range f.Guidance {
+		s.row("how to mend it", strings.TrimSpace(g.Command+"  "+g.URL))
+	}
 	s.row("first seen", r.when(f.FirstSeen))
 	s.row("last seen", r.when(f.LastSeen))
 	s.row("fixed", r.when(f.FixedAt))

@@ -30,7 +30,7 @@ func main() {
 // commands make the commands, in the order in which help lists them.
 var commands = []func() *cobra.Command{
 	demoCommand, serveCommand, doctorCommand, inventoryCommand, reachCommand, dutyCommand, findingCommand, caseCommand, mailCommand, coverageCommand, enforceCommand, auditCommand,
-	probeCommand, checkCommand, versionCommand,
+	probeCommand, checkCommand, guideCommand, versionCommand,
 }
 
 // run is the program but for the process around it. It returns the exit status.

@@ -54,6 +54,7 @@ type Config struct {
 	Checks     []detect.Check
 	Contacts   notice.Contacts
 	PolicyURL  string
+	GuideURL   string // where the pages of guidance are published; empty: mails name none
 	Sender     Sender
 	Ledger     Ledger
 	Clock      Clock

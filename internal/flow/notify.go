@@ -12,6 +12,7 @@ import (
 	"demarc/internal/duty"
 	"demarc/internal/fault"
 	"demarc/internal/finding"
+	"demarc/internal/guide"
 	"demarc/internal/untrusted"
 )
 
@@ -158,7 +159,7 @@ func (l *Line) untold(c casework.Case, m casework.Mail) bool {
 }
 
 func (l *Line) item(f finding.Finding) notice.Item {
-	it := notice.Item{Finding: f}
+	it := notice.Item{Finding: f, Guides: guide.Links(l.GuideURL, f.Key.Check, f.Duty.Duty)}
 	if c := l.checks[f.Key.Check]; c != nil {
 		it.Advice = strings.NewReplacer("{service}", serviceOf(c), "{endpoint}", f.Endpoint.String()).Replace(c.Remedy)
 	}

@@ -4,6 +4,7 @@ package serve
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,7 @@ type Config struct {
 	AuditHeads string            `yaml:"audit_heads"`            // file of the audit log's heads; default: the SQLite file's name with .heads, or demarc.heads beside this file
 	Policy     string            `yaml:"policy"`                 // path of the policy; empty: the default policy, which is a dry run
 	PolicyURL  string            `yaml:"policy_url"`             // the page that says why we probe; stands in every probe and mail
+	GuideURL   string            `yaml:"guidance_url"`           // where the pages of demarc guide export are published; mails link to them
 	Cloud      Cloud             `yaml:"cloud"`
 	Enforce    Enforcement       `yaml:"enforcement"`
 	Netblocks  []policy.Netblock `yaml:"netblocks"`
@@ -197,6 +199,9 @@ func (c *Config) check(file string, data []byte) error {
 			return err
 		}
 	}
+	if !published(c.GuideURL) {
+		return at("$.guidance_url", fault.New(fault.Config, "%q is no address of published pages", c.GuideURL).Hinted("write https://cloud.example/guidance/, without user, query or fragment"))
+	}
 	if err := c.database(at); err != nil {
 		return err
 	}
@@ -227,6 +232,12 @@ func (c *Config) check(file string, data []byte) error {
 		return err
 	}
 	return c.secrets(file, data)
+}
+
+// published tells whether pages can be linked to below an address; empty means that there are none.
+func published(base string) bool {
+	u, err := url.Parse(base)
+	return base == "" || err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil && !strings.ContainsAny(base, "?# \t")
 }
 
 // maxRate is a policy day in a little more than a second.

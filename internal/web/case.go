@@ -5,8 +5,12 @@ import (
 
 	"demarc/internal/casework"
 	"demarc/internal/finding"
+	"demarc/internal/guide"
 	"demarc/internal/untrusted"
 )
+
+// Guides are the pages that say how to mend it.
+func (s seen) Guides() []guide.Page { return guide.For(s.Key.Check, s.Duty.Duty) }
 
 // seen is a finding with every look at it.
 type seen struct {

@@ -18,7 +18,7 @@ import (
 var files embed.FS
 
 // pages are parsed as the program starts: one that is missing or wrong stops it there.
-var pages = parse("line", "case", "mail", "policy", "probing", "error")
+var pages = parse("line", "case", "mail", "policy", "probing", "guidance", "error")
 
 func parse(names ...string) map[string]*template.Template {
 	out := map[string]*template.Template{}

@@ -12,6 +12,9 @@ var routes = []struct {
 	{"/mail/{id}", (*site).mail},
 	{"/policy", (*site).policy},
 	{"/probing", (*site).probing},
+	{"/guidance/{$}", (*site).guidance},
+	{"/guidance/index.html", (*site).guidance},
+	{"/guidance/{kind}/{page}", (*site).guidePage},
 	{"/style.css", (*site).style},
 	{"/.well-known/probing.txt", (*site).probingText},
 }

@@ -20,6 +20,7 @@ import (
 	"demarc/internal/duty"
 	"demarc/internal/finding"
 	"demarc/internal/flow"
+	"demarc/internal/guide"
 	"demarc/internal/policy"
 	"demarc/internal/probe"
 	"demarc/internal/store"
@@ -115,6 +116,7 @@ func paths() []string {
 		if strings.HasPrefix(p, "/mail/") {
 			p = "/mail/" + mailID
 		}
+		p = strings.NewReplacer("{kind}", "check", "{page}", "redis-unauth.html").Replace(p)
 		out = append(out, strings.ReplaceAll(p, "{id}", caseID))
 	}
 	return out
@@ -310,5 +312,37 @@ func TestABrokenLedgerTellsTheReaderNothing(t *testing.T) {
 	w := ask(h, http.MethodGet, "localhost", "/")
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "sql") {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// The guidance is at the paths that it has where it is published, and a case leads to it.
+func TestGuidanceIsServed(t *testing.T) {
+	t.Parallel()
+	h := site1(t, ledger(t), nil)
+	get := func(path string, want int) string {
+		t.Helper()
+		w := ask(h, http.MethodGet, "127.0.0.1", path)
+		if w.Code != want {
+			t.Errorf("GET %s: %d, want %d", path, w.Code, want)
+		}
+		return w.Body.String()
+	}
+	index := get("/guidance/", http.StatusOK)
+	for _, p := range guide.List() {
+		if !strings.Contains(index, `href="/guidance/`+p.Path()+`"`) {
+			t.Errorf("the index does not lead to %s", p.ID)
+		}
+		body := get("/guidance/"+p.Path(), http.StatusOK)
+		if err := wellFormed(body); err != nil {
+			t.Errorf("%s is not well formed: %v", p.Path(), err)
+		}
+	}
+	for _, path := range []string{"/guidance/check/none.html", "/guidance/duty/redis-unauth.html", "/guidance/check/redis-unauth", "/guidance/check/REDIS-UNAUTH.html"} {
+		get(path, http.StatusNotFound)
+	}
+	for _, want := range []string{`href="/guidance/check/redis-unauth.html"`, "demarc guide show redis-unauth"} {
+		if body := get("/case/"+caseID, http.StatusOK); !strings.Contains(body, want) {
+			t.Errorf("the case does not hold %s", want)
+		}
 	}
 }

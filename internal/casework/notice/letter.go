@@ -22,6 +22,7 @@ type Item struct {
 	Finding finding.Finding
 	Remedy  []string // commands that close it, ready to paste
 	Advice  string   // our own guidance, plain text
+	Guides  []string // addresses of the pages that say more; none where they are published nowhere
 }
 
 // Letter is everything a mail is written from.
@@ -250,6 +251,9 @@ func describe(n int, it Item, l Letter) string {
 	}
 	if it.Advice != "" {
 		fmt.Fprintf(&b, "\n%s\n", indent(it.Advice))
+	}
+	for i, g := range it.Guides {
+		fmt.Fprintf(&b, "%s%s\n", []string{"\n   how to:   ", "             "}[min(i, 1)], one(g))
 	}
 	if len(it.Remedy) > 0 {
 		b.WriteString("\n   To close it from outside:\n\n")

@@ -180,7 +180,8 @@ func letter(t interface{ Fatal(...any) }, s casework.Step, text string) notice.L
 		Evidence: map[string]untrusted.Text{or("redis_version"): untrusted.From(or("7.2.4"))},
 		Duty:     duty.Resolution{Party: duty.Customer, Reason: or("the guest's services are the customer's"), Assignment: or("iaas-application")}}
 	l := notice.Letter{Step: s, Server: untrusted.From(or("web-1")), Project: untrusted.From(or("physics")), End: policy.Quarantine, Zone: zone, PolicyURL: "https://cloud.example/probing", Contacts: contacts,
-		Items: []notice.Item{{Finding: f, Advice: "Set requirepass,\nor bind to a private address.", Remedy: []string{or("openstack security group rule delete 6f1c")}}},
+		Items: []notice.Item{{Finding: f, Advice: "Set requirepass,\nor bind to a private address.", Remedy: []string{or("openstack security group rule delete 6f1c")},
+			Guides: []string{or("https://cloud.example/guidance/check/redis-unauth.html"), or("https://cloud.example/guidance/duty/S0-26.html")}}},
 		Case: casework.Case{ID: "01998a5e-0000-7000-8000-000000abcdef", Server: asset.ServerID(or("2c9e")), Project: asset.ProjectID(or("77aa")), Party: duty.Customer, Track: casework.Vulnerability, Class: "E",
 			Blocks: []string{or("budget: 6 acts in an hour for the cloud, at most 5"), "approval: no operator has approved"}, Hold: or("the address changed hands"), ProbationEnds: now + 14*day}}
 	switch s {
@@ -252,6 +253,23 @@ func TestLetters(t *testing.T) {
 		if got != string(want) {
 			t.Errorf("%s is not as it was:\n%s", file, got)
 		}
+	}
+}
+
+// Where no pages are published, a letter names none.
+func TestWithoutPublishedGuidanceThereIsNoLink(t *testing.T) {
+	with := letter(t, casework.StepNotice, "")
+	without := letter(t, casework.StepNotice, "")
+	without.Items[0].Guides = nil
+	_, more := notice.Write(with)
+	_, less := notice.Write(without)
+	for _, link := range with.Items[0].Guides {
+		if !strings.Contains(more, link+"\n") || strings.Contains(less, link) {
+			t.Errorf("%s: in the letter with guidance %t, without %t", link, strings.Contains(more, link), strings.Contains(less, link))
+		}
+	}
+	if strings.Contains(less, "how to:") || strings.Count(more, "\n")-strings.Count(less, "\n") != 3 {
+		t.Errorf("a letter without guidance:\n%s", less)
 	}
 }
 

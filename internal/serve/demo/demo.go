@@ -107,6 +107,7 @@ const configTemplate = `# The configuration of the demo, written as an operator 
 database: demarc.db
 policy: policy.yaml
 policy_url: %[1]s
+guidance_url: http://127.0.0.1:8600/guidance/
 cloud:
   name: demo
   auth_url: %[2]s

@@ -40,7 +40,38 @@ func TestTheStoryIsTold(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", out)
+	noticesLead(t, d)
 	approveByHand(t, d)
+}
+
+// Every notice of the story names the pages that say how to mend what it tells of.
+func noticesLead(t *testing.T, d *Demo) {
+	t.Helper()
+	cases, err := d.Demarc.DB.Cases(t.Context(), access.Operator(), casework.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	notices := 0
+	for _, c := range cases {
+		mails, err := d.Demarc.DB.MailsOf(t.Context(), c.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range mails {
+			if m.Step != casework.StepNotice || m.Body == "" {
+				continue
+			}
+			notices++
+			for _, link := range []string{"http://127.0.0.1:8600/guidance/check/", "http://127.0.0.1:8600/guidance/duty/"} {
+				if !strings.Contains(m.Body, link) {
+					t.Errorf("%s: the notice does not lead to %s:\n%s", c.Ref(), link, m.Body)
+				}
+			}
+		}
+	}
+	if notices < 5 {
+		t.Errorf("only %d notices were written", notices)
+	}
 }
 
 // When the story is over an approval given by hand is acted on, and policy time stands still.
