@@ -189,7 +189,7 @@ func (m *Model) With(cs []Contract, os []Offering, at func(path string) fault.Po
 	}
 	n := &Model{ID: m.ID, Version: m.Version, Title: m.Title, Documents: m.Documents, ServiceTypes: m.ServiceTypes, Architectures: m.Architectures,
 		ContractTypes: m.ContractTypes, Parties: m.Parties, Table: m.Table, Conflicts: m.Conflicts, Duties: m.Duties, Assignments: m.Assignments,
-		Contracts: slices.Concat(m.Contracts, cs), Offerings: slices.Concat(m.Offerings, os), hash: m.hash}
+		Contracts: slices.Concat(m.Contracts, cs), Offerings: slices.Concat(m.Offerings, os), text: m.text, hash: m.hash}
 	if w := n.wrongCover(len(m.Contracts), len(m.Offerings)); w != nil {
 		return nil, w.placed(at)
 	}

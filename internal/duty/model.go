@@ -26,7 +26,8 @@ type Model struct {
 	Contracts     []Contract     `yaml:"contracts" json:"contracts,omitempty"`
 	Offerings     []Offering     `yaml:"offerings" json:"offerings,omitempty"`
 
-	hash    string // of the text it was read from
+	text    string // it was read from
+	hash    string // of that text
 	byID    map[string]*Duty
 	choices [][]*Assignment // for each layer and aspect, what may decide, the most specific first
 	asks    []ask           // every question the duties raise
@@ -35,6 +36,9 @@ type Model struct {
 
 // Hash is the SHA-256 of the text the model was read from, in hex. Two models with the same id and version must not differ in it.
 func (m *Model) Hash() string { return m.hash }
+
+// Text is what the model was read from.
+func (m *Model) Text() string { return m.text }
 
 // Duty finds a duty by its id.
 func (m *Model) Duty(id string) (*Duty, bool) {

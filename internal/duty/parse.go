@@ -31,6 +31,7 @@ func Parse(name string, data []byte) (*Model, error) {
 		return nil, w.placed(at)
 	}
 	sum := sha256.Sum256(data)
+	m.text = string(data)
 	m.hash = hex.EncodeToString(sum[:])
 	m.compile()
 	return m, nil

@@ -154,11 +154,17 @@ func (d *draft) record(before, after casework.Dossier) {
 	}
 	for _, f := range after.Findings {
 		if o := old[f.ID]; o.State != f.State {
+			if o.State == finding.Fixed && f.State.Live() {
+				d.l.chargeAt = 0 // it is back, and somebody else may hold it by now
+			}
 			h := about(after.Case, "finding."+string(f.State))
 			h.Finding, h.Check, h.State, h.Detail = f.ID, f.Key.Check, string(f.State), f.Cause
 			d.say(h)
 		}
 		d.putFinding(f)
+	}
+	if before.Case.State == casework.OnHold && after.Case.State != casework.OnHold {
+		d.l.chargeAt = 0 // it was left alone while a person held it
 	}
 	if before.Case.State != after.Case.State {
 		h := about(after.Case, "case."+string(after.Case.State))
@@ -198,6 +204,9 @@ func (d *draft) effect(s casework.Dossier, e casework.Effect) {
 		d.disarm(c.ID, e.Timer)
 	case casework.Send:
 		for _, r := range notice.Recipients(d.l.x, c, e.To, d.l.Contacts) {
+			if e.Step == casework.StepStatus && r.As == "operators" {
+				continue // there is no owner to show it to, and the operators know
+			}
 			m := notice.New(newID(), c, e.Step, e.To, r.Address, d.l.Contacts.Domain, d.now)
 			d.change.Mails = append(d.change.Mails, m)
 			h := about(c, "mail.queued")

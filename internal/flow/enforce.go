@@ -126,6 +126,9 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 			return f, err
 		}
 		g := gate.Finding{ID: x.ID, State: x.State, Grade: x.Grade, Class: x.Class, Looks: looks, ProbeAge: gate.Unknown}
+		if l.x.Projects[x.Project] != nil {
+			g.Party = l.charge(x.Duty.Layer, x.Duty.Aspect, x.Key.Server, x.Project).Party
+		}
 		for _, s := range looks { // silence confirms nothing, however fresh it is
 			if s.Verdict == finding.Vulnerable {
 				g.ProbeAge = gate.Age(l.Clock.Age(s.At, s.RealAt))

@@ -78,6 +78,8 @@ type Line struct {
 	holds    map[netip.Addr]asset.Holder // who holds which address, by x
 	sets     map[string]*reach.Set       // what each vantage point can reach, by x
 	lacked   asset.Missing               // what the last complete reading lacked of what is known
+	chargeAt int64                       // when what is open must be charged anew; 0: now
+	marks    string                      // what it was charged by, of the projects
 }
 
 type failure struct {
@@ -108,6 +110,7 @@ type step struct {
 var steps = []step{
 	{"settle", (*Line).settle},
 	{"inventory", (*Line).refreshWhenDue},
+	{"attribute", (*Line).attribute},
 	{"notify", (*Line).notify},
 	{"release", (*Line).release},
 	{"hold", (*Line).hold},
@@ -150,6 +153,9 @@ func (l *Line) NextDue(ctx context.Context) (int64, error) {
 	}
 	if ok {
 		at = min(at, due)
+	}
+	if l.chargeAt > now {
+		at = min(at, l.chargeAt)
 	}
 	for _, f := range l.failed { // what is due and was put off
 		if f.until > now {

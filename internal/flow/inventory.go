@@ -85,6 +85,9 @@ func (l *Line) loadInventory(ctx context.Context, readAt int64) error {
 	}
 	l.x, l.xAt = asset.NewIndex(s), readAt
 	l.holds, l.sets = holders(l.x), map[string]*reach.Set{}
+	if m := marks(l.x); m != l.marks {
+		l.marks, l.chargeAt = m, 0
+	}
 	return nil
 }
 

@@ -68,7 +68,7 @@ func (l *Line) deliver(ctx context.Context, m casework.Mail) error {
 		if m.Attempts == 1 {
 			d.say(mailed(ds.Case, m, "mail.deferred", m.LastError))
 		}
-		if m.To == casework.Owner && m.Recipient != l.Contacts.Operators && d.now-m.QueuedAt > day && l.reaching() {
+		if m.To == casework.Owner && m.Step != casework.StepStatus && m.Recipient != l.Contacts.Operators && d.now-m.QueuedAt > day && l.reaching() {
 			// Others are reached, so the trouble is the recipient's: the operators hear of it, once for its Message-ID.
 			d.change.Mails = append(d.change.Mails, notice.New(newID(), ds.Case, m.Step, m.To, l.Contacts.Operators, l.Contacts.Domain, d.now))
 		}
@@ -97,7 +97,7 @@ func (d *draft) giveUp(ctx context.Context, ds casework.Dossier, m casework.Mail
 		for _, r := range notice.Recipients(d.l.x, ds.Case, m.To, d.l.Contacts) {
 			d.change.Mails = append(d.change.Mails, notice.New(newID(), ds.Case, m.Step, m.To, r.Address, d.l.Contacts.Domain, d.now))
 		}
-	} else if m.To == casework.Owner && m.Recipient != d.l.Contacts.Operators && why != overtaken {
+	} else if m.To == casework.Owner && m.Recipient != d.l.Contacts.Operators && why != overtaken && m.Step != casework.StepStatus {
 		d.change.Mails = append(d.change.Mails, notice.New(newID(), ds.Case, m.Step, m.To, d.l.Contacts.Operators, d.l.Contacts.Domain, d.now))
 	}
 	return d.commit(ctx)

@@ -26,16 +26,28 @@ func (d *draft) open(ctx context.Context, c claim) (string, error) {
 	}
 	at, version, id := d.now, f.Version, cmp.Or(f.ID, newID())
 	v := c.verdict
+	by := d.l.charge(duty.Layer(v.Layer), duty.Aspect(v.Aspect), c.sight.holder.Server, c.sight.holder.Project)
+	if ending, err := d.ending(ctx, c, by.Party); err != nil || ending {
+		return "", err
+	}
 	f = finding.Finding{
 		ID: id, Key: c.key, Project: c.sight.holder.Project, State: finding.Suspicion, Grade: finding.Grade(v.Grade), Severity: string(v.Severity), Class: string(v.Class),
 		Title: title(c), Revision: v.Revision, Endpoint: c.sight.Endpoint, Vantage: c.sight.Vantage, Facts: c.sight.Facts.Hash(), Evidence: v.Evidence,
-		Cause: c.cause, Duty: d.l.charge(duty.Layer(v.Layer), duty.Aspect(v.Aspect), c.sight.holder.Server, c.sight.holder.Project), FirstSeen: at, LastSeen: at, Version: version,
+		Cause: c.cause, Duty: by, FirstSeen: at, LastSeen: at, Version: version,
 	}
 	sighting := finding.Sighting{Finding: id, At: at, RealAt: d.l.Clock.Real(), Verdict: finding.Vulnerable, Vantage: f.Vantage, Facts: f.Facts}
 	f = casework.See(f, sighting, d.l.Policy)
 	d.change.Facts = append(d.change.Facts, c.sight.Facts)
 	d.change.Sightings = append(d.change.Sightings, sighting)
-	return id, d.join(ctx, f, track(c))
+	return id, d.join(ctx, f, track(c), "finding.opened")
+}
+
+// ending tells whether the case that a claim would join is being taken back: what joined it would end with it. The next sweep
+// opens a new one.
+func (d *draft) ending(ctx context.Context, c claim, p duty.Party) (bool, error) {
+	k := casework.Case{Cloud: d.l.Cloud, Server: c.key.Server, Project: c.sight.holder.Project, Party: p, Track: track(c)}.Key()
+	open, ok, err := d.l.Ledger.OpenCase(ctx, k)
+	return ok && open.TakenBack() != "", err
 }
 
 func title(c claim) string {
@@ -60,8 +72,9 @@ func track(c claim) casework.Track {
 	}
 }
 
-// join puts a finding into the open case of its machine, party and track, or into a new one.
-func (d *draft) join(ctx context.Context, f finding.Finding, t casework.Track) error {
+// join puts a finding into the open case of its machine, party and track, or into a new one, and writes down who must act on it
+// from now on. The event says how it comes there.
+func (d *draft) join(ctx context.Context, f finding.Finding, t casework.Track, event string) error {
 	c := casework.Case{Cloud: d.l.Cloud, Server: f.Key.Server, Project: f.Project, Party: f.Duty.Party, Track: t}
 	ds := casework.Dossier{Case: c}
 	open, ok := d.pendingCase(c.Key())
@@ -84,7 +97,8 @@ func (d *draft) join(ctx context.Context, f finding.Finding, t casework.Track) e
 	}
 	f.Case = ds.Case.ID
 	ds.Findings = append(withoutFinding(ds.Findings, f.ID), f)
-	h := about(ds.Case, "finding.opened")
+	d.change.Charges = append(d.change.Charges, finding.Charge{Finding: f.ID, At: d.now, Duty: f.Duty})
+	h := about(ds.Case, event)
 	h.Finding, h.Check, h.State, h.Detail = f.ID, f.Key.Check, string(f.State), explain(f)
 	d.say(h)
 	h = about(ds.Case, "finding.charged")
@@ -154,7 +168,7 @@ func (d *draft) openBlocked(ctx context.Context, f finding.Finding) error {
 		Duty: d.l.charge("network-controls", "configure", f.Key.Server, f.Project), Cause: "the machine is running and its security groups admit our published addresses",
 	}
 	d.change.Sightings = append(d.change.Sightings, finding.Sighting{Finding: b.ID, At: d.now, RealAt: d.l.Clock.Real(), Verdict: finding.Vulnerable, Vantage: b.Vantage})
-	return d.join(ctx, b, casework.ScanBlocked)
+	return d.join(ctx, b, casework.ScanBlocked, "finding.opened")
 }
 
 // blockedState: a finding that became unverifiable was silent for two cycles already; a machine that never answered has

@@ -39,6 +39,7 @@ type Finding struct {
 	State    finding.State
 	Grade    finding.Grade
 	Class    string
+	Party    duty.Party         // who must act on it, by the model and the contract that stand now
 	Looks    []finding.Sighting // in the order of their times
 	ProbeAge Age                // of the latest positive look, on the slower of both clocks
 }
@@ -92,6 +93,14 @@ var Conditions = []Condition{
 	}},
 	{"party", func(f Facts, _ *policy.Policy) string {
 		return unless(f.Case.Party == duty.Customer, "the "+string(f.Case.Party)+" must act, and that never touches the tenant's machine")
+	}},
+	{"attribution", func(f Facts, _ *policy.Policy) string {
+		for _, x := range acting(f) {
+			if x.Party != duty.Customer {
+				return "finding " + x.ID + " is not the customer's as things stand now"
+			}
+		}
+		return ""
 	}},
 	{"class", class},
 	{"state", func(f Facts, _ *policy.Policy) string {

@@ -34,7 +34,7 @@ func green() Facts {
 		Case: casework.Case{ID: "c", Party: duty.Customer, Class: "E", State: casework.Queued, FinalAt: grace - day, GraceEnds: grace,
 			Notices:   []casework.Notice{{Step: casework.StepNotice, AcceptedAt: start}, {Step: casework.StepFinal, AcceptedAt: grace - day}},
 			Approvals: []casework.Approval{{By: "olga", At: grace}}},
-		Findings: []Finding{{ID: "f", State: finding.Open, Grade: finding.Proved, Class: "E", ProbeAge: 1,
+		Findings: []Finding{{ID: "f", State: finding.Open, Grade: finding.Proved, Class: "E", Party: duty.Customer, ProbeAge: 1,
 			Looks: []finding.Sighting{{At: start - 1000, Verdict: finding.Vulnerable}, {At: grace + 500, Verdict: finding.Vulnerable}}}},
 		Target:       Target{ServerExists: true, SameProject: true, SamePort: true, BindingAge: 1},
 		InventoryAge: 1, Healthy: true, Enabled: true, Clock: true, Loopback: true, OwnerOfAct: true,
@@ -58,6 +58,11 @@ var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 		"provider": func(f *Facts, _ *policy.Policy) { f.Case.Party = duty.Provider },
 		"shared":   func(f *Facts, _ *policy.Policy) { f.Case.Party = duty.Shared },
 		"nobody":   func(f *Facts, _ *policy.Policy) { f.Case.Party = "" },
+	},
+	"attribution": {
+		"a contract began": func(f *Facts, _ *policy.Policy) { f.Findings[0].Party = duty.Provider },
+		"shared by now":    func(f *Facts, _ *policy.Policy) { f.Findings[0].Party = duty.Shared },
+		"not known":        func(f *Facts, _ *policy.Policy) { f.Findings[0].Party = "" },
 	},
 	"class": {"high": func(f *Facts, p *policy.Policy) {
 		f.Case.Class = "E"

@@ -30,6 +30,8 @@ func full() casework.Change {
 		Exposures: []probe.Exposure{{ID: "e1", Vantage: "outside", Endpoint: probe.Endpoint{Addr: netip.MustParseAddr("192.0.2.1"), Proto: probe.TCP, Port: 80}, OpenedAt: 9, Facts: facts().Hash(), Config: "open"}},
 		Cases:     []casework.Case{c}, Findings: []finding.Finding{f},
 		Sightings: []finding.Sighting{{Finding: f.ID, At: 9, RealAt: 9, Verdict: finding.Vulnerable, Vantage: "outside"}},
+		Charges:   []finding.Charge{{Finding: f.ID, At: 9, Duty: duty.Resolution{Model: "default", Version: 1, Assignment: "application", Party: duty.Customer, Considered: []duty.Candidate{{Assignment: "x", Lost: "y"}}}}},
+		Models:    []casework.ModelUse{{ID: "default", Version: 1, Hash: "abc", Text: "id: default # as written\n", Since: 9}},
 		Arm:       []casework.Due{{Case: c.ID, Timer: casework.TimerDue, At: 20}}, Mails: []casework.Mail{aMail("mail-1", c)}, Acts: []casework.Act{anAct("act-1", c)},
 		Pause: &paused, Audit: []audit.Entry{anEntry("case.opened"), anEntry("mail.queued")},
 	}
@@ -39,6 +41,8 @@ func full() casework.Change {
 func allOrNothing(t *testing.T, e Engine) {
 	breaks := map[string]func(*casework.Change){
 		"a sighting of no finding":  func(c *casework.Change) { c.Sightings[0].Finding = "none" },
+		"a charge of no finding":    func(c *casework.Change) { c.Charges[0].Finding = "none" },
+		"a model twice":             func(c *casework.Change) { c.Models = append(c.Models, c.Models[0]) },
 		"an exposure of no fact":    func(c *casework.Change) { c.Exposures[0].Facts = "none" },
 		"an exposure out of words":  func(c *casework.Change) { c.Exposures[0].Config = "perhaps" },
 		"restricted by no order":    func(c *casework.Change) { c.Cases[0].State = casework.Restricted },
@@ -234,7 +238,7 @@ func killSwitch(t *testing.T, e Engine) {
 }
 
 // Scoped lists every reading that takes a scope; the exam asks them all.
-var Scoped = []string{"BindingsAt", "Case", "Cases", "EntriesOf", "Finding", "Findings", "LatestMails", "Mail", "Mails", "NameOf", "Tally"}
+var Scoped = []string{"BindingsAt", "Case", "Cases", "Charges", "EntriesOf", "Finding", "Findings", "LatestMails", "Mail", "Mails", "NameOf", "Tally"}
 
 // A tenant sees what is theirs and no trace of the rest.
 func scope(t *testing.T, e Engine) {
@@ -292,6 +296,7 @@ func scope(t *testing.T, e Engine) {
 		for i := range 3 {
 			_, ec := x.Case(ctx, v.scope, fmt.Sprint("case-", i))
 			_, ef := x.Finding(ctx, v.scope, fmt.Sprint("finding-", i))
+			_, eg := x.Charges(ctx, v.scope, fmt.Sprint("finding-", i))
 			_, em := x.Mail(ctx, v.scope, fmt.Sprint("mail-", i))
 			_, es := x.NameOf(ctx, v.scope, "cloud", "server", fmt.Sprint("s", i))
 			_, ep := x.NameOf(ctx, v.scope, "cloud", "project", fmt.Sprint("p", i))
@@ -299,7 +304,7 @@ func scope(t *testing.T, e Engine) {
 			if n := map[bool]int{true: 1}[slices.Contains(v.sees, i)]; len(entries) != n {
 				t.Errorf("%s sees %d entries of case %d", name, len(entries), i)
 			}
-			for what, err := range map[string]error{"case": ec, "finding": ef, "log": ee, "mail": em, "server's name": es, "project's name": ep} {
+			for what, err := range map[string]error{"case": ec, "finding": ef, "charges": eg, "log": ee, "mail": em, "server's name": es, "project's name": ep} {
 				if mine := slices.Contains(v.sees, i); mine != (err == nil) || !mine && !fault.Is(err, fault.NotFound) {
 					t.Errorf("%s asks for %s %d: %v", name, what, i, err)
 				}
@@ -371,6 +376,15 @@ func reopen(t *testing.T, e Engine) {
 	}
 	if ss := got[[]finding.Sighting](x)(x.Sightings(t.Context(), "finding-1")); !slices.Equal(ss, want.Sightings) {
 		t.Errorf("%+v", ss)
+	}
+	if cs := got[[]finding.Charge](x)(x.Charges(t.Context(), operator, "finding-1")); !reflect.DeepEqual(cs, want.Charges) {
+		t.Errorf("%+v", cs)
+	}
+	if m, ok, err := s.Model(t.Context(), "default", 1); err != nil || !ok || m != want.Models[0] {
+		t.Errorf("%+v, %v, %v", m, ok, err)
+	}
+	if _, ok, err := s.Model(t.Context(), "default", 2); err != nil || ok {
+		t.Errorf("a version that never was: %v, %v", ok, err)
 	}
 	x.commit(casework.Change{At: 11, Audit: []audit.Entry{anEntry("after")}})
 	if p := audit.Verify(got[audit.Stored](x)(s.AuditLog(t.Context()))); len(p) > 0 {
