@@ -203,9 +203,18 @@ func (l *Line) spoofable(h asset.Holder) bool {
 
 // ownsActs tells whether no other case has an act in force or under way on the server.
 func (l *Line) ownsActs(ctx context.Context, c casework.Case) (bool, error) {
+	acts, err := l.inForce(ctx, c)
+	return !slices.ContainsFunc(acts, func(a casework.Act) bool {
+		return a.Case != c.ID || a.State != casework.ActHeld // one of its own that a person has looked at since
+	}), err
+}
+
+// inForce lists the orders that restrict a case's machine, whatever the case: in force, under way, or perhaps so. The oldest is
+// first.
+func (l *Line) inForce(ctx context.Context, c casework.Case) ([]casework.Act, error) {
 	acts, err := l.Ledger.ActsOn(ctx, c.Cloud, c.Server)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	undone := map[string]bool{}
 	for _, a := range acts {
@@ -220,10 +229,7 @@ func (l *Line) ownsActs(ctx context.Context, c casework.Case) (bool, error) {
 		case casework.ActQuarantine, casework.ActStop, casework.ActStart:
 		}
 	}
-	return !slices.ContainsFunc(acts, func(a casework.Act) bool {
-		settled := a.State == casework.ActVoid || a.Case == c.ID && a.State == casework.ActHeld // a person has looked at it since
-		return !settled && a.Kind.Restricts() && !undone[a.ID]
-	}), nil
+	return slices.DeleteFunc(acts, func(a casework.Act) bool { return a.State == casework.ActVoid || !a.Kind.Restricts() || undone[a.ID] }), nil
 }
 
 // usage counts what the budgets have spent: acts that were attempted and not shown never to have happened.

@@ -220,6 +220,15 @@ func (d *draft) revisit(ctx context.Context, v *Vantage, h harvest, seen map[str
 		if verdict == "" || verdict == finding.Inconclusive || verdict == finding.Vulnerable && f.State == finding.Open && f.Negatives == 0 {
 			continue // it says nothing, or nothing new
 		}
+		if verdict == finding.Removed {
+			acts, err := d.l.inForce(ctx, ds.Case)
+			if err != nil {
+				return err
+			}
+			if len(acts) > 0 {
+				continue // our own order hides it, for another case of the machine: its own looks ask what will be when that is over
+			}
+		}
 		d.look(ds, f, s, verdict)
 	}
 	return nil

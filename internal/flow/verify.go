@@ -92,12 +92,16 @@ func (l *Line) fresh(ctx context.Context) error {
 // lookAgain probes one finding's endpoint, with a control endpoint that shows whether the path works. A port that was altered
 // since the inventory was read is looked at once more with a new one.
 func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Finding) (casework.Dossier, error) {
+	ours, err := d.l.inForce(ctx, ds.Case)
+	if err != nil {
+		return ds, err
+	}
 	for try := 0; ; try++ {
 		g, err := d.l.glance(ctx, ds.Case, f)
 		switch {
 		case err != nil:
 			return ds, err
-		case ds.Case.Act != "" && (!g.held || g.moved): // unplugging it, or plugging its port in elsewhere, proves nothing of a machine that we took off the network
+		case (ds.Case.Act != "" || len(ours) > 0) && (!g.held || g.moved): // unplugging it, or plugging its port in elsewhere, proves nothing of a machine that we took off the network
 			return d.draw(ds, f, sight{}, finding.Inconclusive), nil
 		case !g.held:
 			return d.notHeld(ds, f), nil
@@ -268,12 +272,21 @@ func (l *Line) vantage(name string) *Vantage {
 }
 
 // asSaved is what a vantage point could reach if a restricted machine had the groups it will get back, with the rules these
-// groups hold now: whether the owner fixed it there is asked of it.
+// groups hold now: whether the owner fixed it there is asked of it. It does not matter whose case restricts the machine: what
+// our own quarantine hides is not fixed.
 func (l *Line) asSaved(ctx context.Context, c casework.Case, v *Vantage) (*reach.Set, error) {
-	if c.Act == "" {
-		return l.reach(v), nil
+	order := c.Act
+	if order == "" {
+		acts, err := l.inForce(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if len(acts) == 0 {
+			return l.reach(v), nil
+		}
+		order = acts[len(acts)-1].ID
 	}
-	act, err := l.Ledger.Act(ctx, c.Act)
+	act, err := l.Ledger.Act(ctx, order)
 	if err != nil {
 		return nil, err
 	}

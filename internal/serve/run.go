@@ -80,6 +80,9 @@ func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Serv
 			return nil, err
 		}
 	}
+	if err := d.Line.Adopt(ctx); err != nil {
+		return nil, err
+	}
 	if paused, err := d.DB.Paused(ctx); err != nil {
 		return nil, err
 	} else if paused {

@@ -46,7 +46,7 @@ func (e *exam) judge(ctx context.Context) (int, error) {
 // judgeFilter: what answers although it is denied is the provider's, and who lets only our scanner in has done nothing wrong.
 func (e *exam) judgeFilter() {
 	e.must(e.saw("leaky", "finding.opened") == 1 && e.mailed("platform@cloud.example", "leaky"), "leaky: %d findings, and the provider was told: %t", e.saw("leaky", "finding.opened"), e.mailed("platform@cloud.example", "leaky"))
-	e.must(!e.mailed("bea@genomics.example", "leaky"), "bea was told of the provider's leak as if it were hers")
+	e.must(e.mailed("bea@genomics.example", "with the provider") && e.asked("bea@genomics.example", "leaky") == 0, "bea was told of the provider's leak as if it were hers, or not shown how it stands")
 	e.must(e.saw("obedient", "endpoint.scanner_only") > 0 && e.saw("obedient", "finding.opened") == 0, "obedient: %d findings", e.saw("obedient", "finding.opened"))
 	for _, s := range []string{"leaky", "obedient"} {
 		e.must(e.saw(s, "act.intended") == 0, "%s was acted on", s)

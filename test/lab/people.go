@@ -201,6 +201,17 @@ func (e *exam) mailed(to, word string) bool {
 	return false
 }
 
+// asked counts the mails about a machine that want something of somebody: all but those that show how the provider stands.
+func (e *exam) asked(to, machine string) int {
+	n := 0
+	for _, m := range e.box.For(to) {
+		if s := m.Header.Get("Subject"); strings.HasSuffix(s, machine) && !strings.Contains(s, "with the provider") {
+			n++
+		}
+	}
+	return n
+}
+
 // quarantine approves the act on cache1, kills the server in the middle of it, and looks at what the next one makes of it.
 func (e *exam) quarantine(ctx context.Context, talk *session) error {
 	id := e.caseOf("cache1", "case.queued")

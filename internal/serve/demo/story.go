@@ -298,7 +298,7 @@ func (j *jury) judge(story string) []string {
 		for _, f := range j.of("legacy-db") {
 			must(f.Duty.Party == "provider" && f.Duty.Assignment == "guest-os-extended-maintain", "the finding is %s's by %s", f.Duty.Party, f.Duty.Assignment)
 		}
-		must(j.mails(letter{to: "dmitri@physics.example"}) == 0, "dmitri was mailed")
+		j.onlyShown(must, "dmitri@physics.example", "legacy-db")
 		must(j.mails(letter{to: provider, about: "legacy-db"}) > 0, "the provider was not told of legacy-db")
 		must(len(j.of("legacy-db")) == 1, "%d findings on legacy-db", len(j.of("legacy-db")))
 	case "d":
@@ -312,7 +312,7 @@ func (j *jury) judge(story string) []string {
 		must(j.acts("notebook") == 0, "notebook was touched")
 	case "e":
 		must(len(j.of("leaky")) == 1 && j.of("leaky")[0].Key.Check == flow.CheckLeak, "leaky has %d findings", len(j.of("leaky")))
-		must(j.mails(letter{to: "@teaching.example", about: "leaky"}) == 0, "somebody of teaching was mailed about leaky")
+		j.onlyShown(must, "@teaching.example", "leaky")
 		must(j.mails(letter{to: provider, about: "leaky"}) > 0, "the provider was not told of leaky")
 		must(len(j.of("scanner-only")) == 0, "scanner-only has a finding")
 		must(j.naming("scanner-only") == 0, "a mail names scanner-only")
@@ -379,6 +379,12 @@ func (j *jury) mails(l letter) int {
 		}
 	}
 	return n
+}
+
+// onlyShown: the owner of a machine hears how the provider stands with what it holds there, and is asked for nothing.
+func (j *jury) onlyShown(must func(ok bool, format string, args ...any), owner, machine string) {
+	all, shown := j.mails(letter{to: owner, about: machine}), j.mails(letter{to: owner, about: machine, words: "with the provider"})
+	must(shown > 0 && shown == all, "%s got %d mails about %s, %d of them saying that it is with the provider", owner, all, machine, shown)
 }
 
 // naming counts the mails that name a server anywhere.
