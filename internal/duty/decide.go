@@ -85,7 +85,7 @@ func (m *Model) contradicted() *mistake {
 		d := &m.Duties[i]
 		for _, kind := range m.Kinds() {
 			r := kind
-			r.Cloud, r.Region, r.Domain, r.Project, r.Tags = d.When.Cloud, d.When.Region, d.When.Domain, d.When.Project, d.When.Tags
+			d.When.place(&r)
 			if !d.When.matches(&r) {
 				continue
 			}

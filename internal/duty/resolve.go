@@ -114,7 +114,7 @@ func (m *Model) Resolve(l Layer, a Aspect, r Resource) Resolution {
 	out.Assignment, out.Duty, out.Ownership, out.Party, out.ThirdParty = best.ID, best.Duty, best.Ownership, best.Ownership.Party(), best.ThirdParty
 	out.Reason, out.Provider, out.Customer = best.Reason, best.Provider, best.Customer
 	if d, ok := m.Duty(best.Duty); ok {
-		out.Sentence, out.Source = d.Title, m.cite(d.Source)
+		out.Sentence, out.Source = d.Title, m.Cite(d.Source)
 	}
 	for _, x := range m.choices[s] {
 		if x != best && x.When.matches(&r) {
@@ -131,8 +131,8 @@ func lost(x, best *Assignment) string {
 	return "less specific than " + best.ID + " (" + best.When.String() + ")"
 }
 
-// cite names a source for a person.
-func (m *Model) cite(s Source) string {
+// Cite names a source for a person.
+func (m *Model) Cite(s Source) string {
 	i := slices.IndexFunc(m.Documents, func(d Document) bool { return d.ID == s.Document })
 	if i < 0 {
 		return s.Document + ", " + s.Section

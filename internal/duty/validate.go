@@ -251,7 +251,7 @@ func (m *Model) wrongDuties() *mistake {
 }
 
 func (m *Model) wrongDuty(here string, d *Duty) *mistake {
-	if w := first(text(here+".title", "title", d.Title), oneOf(here+".strength", "strength", d.Strength, strengths), oneOf(here+".evidence", "evidence", d.Evidence, evidences),
+	if w := first(text(here+".title", "title", d.Title), oneOf(here+".strength", "strength", d.Strength, strengths), oneOf(here+".evidence", "evidence", d.Evidence, Evidences),
 		oneOf(here+".layer", "layer", d.Layer, Layers), wrongAspects(here+".aspects", d.Aspects), m.wrongSelector(here+".when", d.When), text(here+".source.section", "section of the source", d.Source.Section)); w != nil {
 		return w
 	}
