@@ -61,8 +61,8 @@ func (t *Instant) UnmarshalText(b []byte) error {
 		if err != nil {
 			continue
 		}
-		if y := at.Year(); y < 1970 || y > 9999 {
-			return fault.New(fault.Config, "the year of %q is out of range", s).Hinted("1970 to 9999")
+		if y := at.UTC().Year(); y < 1971 || y > 9999 { // 0 is no instant of a file: it is what was left out
+			return fault.New(fault.Config, "the year of %q is out of range", s).Hinted("1971 to 9999")
 		}
 		*t = Instant(at.UnixMicro())
 		return nil
@@ -75,13 +75,14 @@ func (t Instant) MarshalText() ([]byte, error) {
 	return []byte(time.UnixMicro(int64(t)).UTC().Format(time.RFC3339Nano)), nil
 }
 
-// Contract puts a scope under a contract type for a time. To is the first instant that it does not cover; 0 means without end.
+// Contract puts a scope under a contract type for a time. To is the first instant that it does not cover. Where
+// one of them is left out it has no beginning, or no end.
 type Contract struct {
 	ID     string  `yaml:"id" json:"id"`
 	Type   string  `yaml:"type" json:"type"`
 	Party  string  `yaml:"party" json:"party,omitempty"`   // with whom
 	Renews string  `yaml:"renews" json:"renews,omitempty"` // the contract that it follows; without a scope of its own it takes that one's
-	From   Instant `yaml:"from" json:"from"`
+	From   Instant `yaml:"from" json:"from,omitempty"`
 	To     Instant `yaml:"to" json:"to,omitempty"`
 	Scope  `yaml:",inline"`
 }
@@ -218,7 +219,7 @@ func (m *Model) wrongContracts(from int) *mistake {
 	at := map[string]int{}
 	for i := range m.Contracts {
 		c, here := &m.Contracts[i], spot("contracts", i, from)
-		if w := first(isToken(here+".id", "contract id", c.ID), oneOf(here+".type", "contract type", c.Type, m.ContractTypes), wrongScope(here, c.Scope)); w != nil {
+		if w := first(isToken(here+".id", "contract id", c.ID), oneOf(here+".type", "contract type", c.Type, m.ContractTypes), maybe(here+".party", "whom contract "+c.ID+" is with", c.Party), wrongScope(here, c.Scope)); w != nil {
 			return w
 		}
 		if before, twice := at[c.ID]; twice {
@@ -299,8 +300,8 @@ func (m *Model) overlapping(scopes []Scope, from int) *mistake {
 func wrongScope(here string, s Scope) *mistake {
 	seen := map[scopeKey]bool{}
 	for _, k := range s.keys() {
-		if strings.TrimSpace(k.id) == "" || len(k.id) > 255 {
-			return wrongAt(here, "a scope names %q", k.String())
+		if w := foreign(here, "in a scope "+k.String(), k.id); w != nil {
+			return w
 		}
 		if seen[k] {
 			return wrongAt(here, "a scope names %s twice", k)

@@ -192,3 +192,6 @@ func (r Resolution) Explain() string {
 	}
 	return b.String()
 }
+
+// Questions counts what the duties ask about every resource: duties by layers by aspects.
+func (m *Model) Questions() int { return len(m.asks) }
