@@ -107,7 +107,7 @@ type Offering struct {
 
 // book finds what covers a resource.
 type book struct {
-	contracts map[scopeKey][]*Contract
+	contracts map[scopeKey][]*Contract // by their beginning
 	offerings map[scopeKey]*Offering
 	changes   []int64 // when a contract begins or ends, in order
 }
@@ -125,6 +125,9 @@ func newBook(m *Model) *book {
 		}
 	}
 	slices.Sort(b.changes)
+	for _, cs := range b.contracts {
+		slices.SortFunc(cs, func(a, b *Contract) int { return cmp.Compare(a.From, b.From) })
+	}
 	for i := range m.Offerings {
 		for _, k := range m.Offerings[i].keys() {
 			b.offerings[k] = &m.Offerings[i]
@@ -163,14 +166,29 @@ func (m *Model) Describe(r Resource, at int64) Resource {
 		if k.id == "" {
 			continue
 		}
-		for _, c := range m.book.contracts[k] {
-			if c.stands(at) {
-				r.Contract, r.ContractID = c.Type, c.ID
-				return r
-			}
+		if c := standing(m.book.contracts[k], at); c != nil {
+			r.Contract, r.ContractID = c.Type, c.ID
+			return r
 		}
 	}
 	return r
+}
+
+// standing finds the contract in force among those of one scope, which follow each other: the last that has begun, if it has not
+// ended.
+func standing(cs []*Contract, at int64) *Contract {
+	for from, to := 0, len(cs); from < to; {
+		mid := (from + to) / 2
+		switch c := cs[mid]; {
+		case c.stands(at):
+			return c
+		case at < int64(c.From):
+			to = mid
+		default:
+			from = mid + 1
+		}
+	}
+	return nil
 }
 
 // NextChange is the next instant after a time at which a contract begins or ends.
@@ -190,11 +208,12 @@ func (m *Model) With(cs []Contract, os []Offering, at func(path string) fault.Po
 	}
 	n := &Model{ID: m.ID, Version: m.Version, Title: m.Title, Documents: m.Documents, ServiceTypes: m.ServiceTypes, Architectures: m.Architectures,
 		ContractTypes: m.ContractTypes, Parties: m.Parties, Table: m.Table, Conflicts: m.Conflicts, Duties: m.Duties, Assignments: m.Assignments,
-		Contracts: slices.Concat(m.Contracts, cs), Offerings: slices.Concat(m.Offerings, os), hash: m.hash}
+		Contracts: slices.Concat(m.Contracts, cs), Offerings: slices.Concat(m.Offerings, os), hash: m.hash,
+		byID: m.byID, choices: m.choices, asks: m.asks, tables: m.tables}
 	if w := n.wrongCover(len(m.Contracts), len(m.Offerings)); w != nil {
 		return nil, w.placed(at)
 	}
-	n.compile()
+	n.book = newBook(n)
 	return n, nil
 }
 

@@ -18,6 +18,8 @@ const (
 	mostWords       = 16     // in each list of types
 	mostParties     = 200    // and documents, areas, conflicts
 	mostDuties      = 5_000  //
+	mostQuestions   = 20_000 //
+	mostKinds       = 64     // of resources
 	mostAssignments = 2_000  //
 	mostContracts   = 50_000 // and offerings
 	mostText        = 2_000  // bytes in one text
@@ -59,11 +61,25 @@ func (w *mistake) placed(at func(path string) fault.Position) error {
 // wrong holds a model against its own rules and gives the first mistake.
 func (m *Model) wrong() *mistake {
 	for _, rule := range []func() *mistake{m.wrongHead, m.wrongParties, m.wrongTable, m.wrongDuties, m.wrongAssignments, func() *mistake { return m.wrongCover(0, 0) },
-		m.wrongConflicts, m.undecided, m.contradicted} {
+		m.wrongConflicts, m.tooMuch, m.undecided, m.contradicted} {
 		if w := rule(); w != nil {
 			return w
 		}
 	}
+	return nil
+}
+
+// tooMuch bounds the proofs that follow, which go through every question for every kind of resource, and prepares them.
+func (m *Model) tooMuch() *mistake {
+	questions := 0
+	for i := range m.Duties {
+		questions += len(m.Duties[i].Layers()) * len(m.Duties[i].Aspects)
+	}
+	if w := first(atMost("$.duties", "questions, counting duties by layers by aspects", questions, mostQuestions),
+		atMost("$.service_types", "kinds of resources, counting service types by architectures by contract types", len(m.ServiceTypes)*len(m.Architectures)*len(m.ContractTypes), mostKinds)); w != nil {
+		return w
+	}
+	m.compile()
 	return nil
 }
 
