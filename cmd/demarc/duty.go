@@ -21,7 +21,7 @@ func dutyCommand() *cobra.Command {
 		Use: "duty", Short: "Who must do what, and why", Example: "  demarc duty table --service-type iaas\n  demarc duty list --holder customer\n  demarc duty export > mine.yaml",
 	}
 	r.flags(c)
-	c.AddCommand(dutyTableCommand(&r), dutyResolveCommand(&r), dutyListCommand(&r), dutyShowCommand(&r), dutyAssignmentsCommand(&r), dutyConflictsCommand(&r), dutyValidateCommand(&r), dutyExportCommand(&r),
+	c.AddCommand(dutyTableCommand(&r), dutyResolveCommand(&r), dutyListCommand(&r), dutyShowCommand(&r), dutyAssignmentsCommand(&r), dutyConflictsCommand(&r), dutyValidateCommand(&r), dutyExportCommand(&r), dutyDiffCommand(&r),
 		&cobra.Command{
 			Use: "explain FINDING", Short: "Why a finding is charged to whom it is", Example: "  demarc duty explain 0199f3a4-… --db demarc.db",
 			Args: checkArgs(cobra.ExactArgs(1)),
