@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -10,44 +11,17 @@ import (
 	"demarc/internal/access"
 	"demarc/internal/duty"
 	"demarc/internal/fault"
+	"demarc/internal/serve"
 	"demarc/internal/store"
 )
 
 func dutyCommand() *cobra.Command {
 	var r reading
 	c := &cobra.Command{
-		Use: "duty", Short: "Who must do what, and why", Example: "  demarc duty table --service-type iaas",
+		Use: "duty", Short: "Who must do what, and why", Example: "  demarc duty table --service-type iaas\n  demarc duty list --holder customer\n  demarc duty export > mine.yaml",
 	}
 	r.flags(c)
-	service := "iaas"
-	table := &cobra.Command{
-		Use: "table", Short: "The division of responsibility by service type",
-		Example: "  demarc duty table --service-type iaas\n  demarc duty table --service-type paas --output json",
-		Args:    checkArgs(cobra.NoArgs),
-		RunE:    func(c *cobra.Command, _ []string) error { return dutyTable(c, &r, service) },
-	}
-	choice(table, &service, "service-type", "iaas or paas", []string{"iaas", "paas"})
-	resource := duty.Resource{Service: "iaas", Architecture: "vm", Contract: "standard"}
-	var layer, aspect string
-	resolve := &cobra.Command{
-		Use: "resolve", Short: "Who holds an aspect of a layer",
-		Example: "  demarc duty resolve --layer guest-os --aspect maintain\n  demarc duty resolve --layer guest-os --aspect maintain --contract extended --output json",
-		Args:    checkArgs(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			return resolveDuty(c, &r, duty.Layer(layer), duty.Aspect(aspect), resource)
-		},
-	}
-	choice(resolve, &layer, "layer", "part of the stack, such as guest-os", words(duty.Layers))
-	choice(resolve, &aspect, "aspect", "side of the layer, such as maintain", words(duty.Aspects))
-	choice(resolve, &resource.Service, "service", "iaas or paas", []string{"iaas", "paas"})
-	choice(resolve, &resource.Architecture, "architecture", "vm or container", []string{"vm", "container"})
-	choice(resolve, &resource.Contract, "contract", "standard or extended", []string{"standard", "extended"})
-	c.AddCommand(table, resolve,
-		&cobra.Command{
-			Use: "list", Short: "The assignments of the model", Example: "  demarc duty list\n  demarc duty list --output csv",
-			Args: checkArgs(cobra.NoArgs),
-			RunE: func(c *cobra.Command, _ []string) error { return listDuties(c, &r) },
-		},
+	c.AddCommand(dutyTableCommand(&r), dutyResolveCommand(&r), dutyListCommand(&r), dutyShowCommand(&r), dutyAssignmentsCommand(&r), dutyConflictsCommand(&r), dutyValidateCommand(&r), dutyExportCommand(&r), dutyDiffCommand(&r),
 		&cobra.Command{
 			Use: "explain FINDING", Short: "Why a finding is charged to whom it is", Example: "  demarc duty explain 0199f3a4-… --db demarc.db",
 			Args: checkArgs(cobra.ExactArgs(1)),
@@ -86,33 +60,55 @@ func hinted(err error, hint string) error {
 	return err
 }
 
-// dutyRow is a line of the table for one service type.
-type dutyRow struct {
-	Area      string         `json:"area"`
-	Title     string         `json:"title"`
-	Group     string         `json:"group"`
-	Ownership duty.Ownership `json:"ownership"`
+// chosen is the model a command speaks of.
+type chosen struct {
+	r    *reading
+	path string
 }
 
-func dutyTable(c *cobra.Command, r *reading, service string) error {
-	m, err := duty.Default()
+// model adds --model to a command.
+func (r *reading) model(c *cobra.Command) *chosen {
+	m := &chosen{r: r}
+	c.Flags().StringVar(&m.path, "model", "", "a model of one's own: a YAML, JSON or CSV `file` (default: the configuration's, or the one that comes with the program)")
+	_ = c.MarkFlagFilename("model", "yaml", "yml", "json", "csv")
+	return m
+}
+
+// load reads the model that was chosen: the file, else the configuration's, else the embedded one.
+func (m *chosen) load() (*duty.Model, error) {
+	if m.path != "" {
+		return loadModel(m.path)
+	}
+	if m.r.config == "" {
+		return duty.Default()
+	}
+	conf, _, err := serve.Load(m.r.config)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := oneOf("--service-type", service, m.ServiceTypes); err != nil {
-		return err
-	}
-	rows := make([]dutyRow, len(m.Table))
-	for i, t := range m.Table {
-		rows[i] = dutyRow{t.Area, t.Title, t.Group, t.Ownership[service]}
-	}
-	return list(c, r, "The model has no table.", rows,
-		col("area", func(t dutyRow) string { return t.Area }),
-		col("title", func(t dutyRow) string { return t.Title }),
-		col("group", func(t dutyRow) string { return t.Group }),
-		col("ownership", func(t dutyRow) string { return string(t.Ownership) }))
+	return configured(m.r.config, conf)
 }
 
+// configured is the model that a configuration names, without its contracts and offerings.
+func configured(config string, conf *serve.Config) (*duty.Model, error) {
+	switch {
+	case conf.Duties == "":
+		return duty.Default()
+	case filepath.IsAbs(conf.Duties):
+		return duty.ReadFile(conf.Duties)
+	}
+	return duty.ReadFile(filepath.Join(filepath.Dir(config), conf.Duties))
+}
+
+// loadModel reads a model by its file, or by the word default.
+func loadModel(path string) (*duty.Model, error) {
+	if path == "default" {
+		return duty.Default()
+	}
+	return duty.ReadFile(path)
+}
+
+// oneOf refuses a flag's value that is not of a list.
 func oneOf(flag, value string, of []string) error {
 	if value == "" {
 		return fault.New(fault.Usage, "%s is missing", flag).Hinted("one of %s", strings.Join(of, ", "))
@@ -123,21 +119,85 @@ func oneOf(flag, value string, of []string) error {
 	return nil
 }
 
-func resolveDuty(c *cobra.Command, r *reading, l duty.Layer, a duty.Aspect, res duty.Resource) error {
+// kindFlags are the flags that say what a resource is.
+type kindFlags struct {
+	service, architecture, contract string
+}
+
+func (k *kindFlags) flags(c *cobra.Command, service string) {
 	m, err := duty.Default()
+	if err != nil { // completion offers nothing then, and the command says why
+		m = &duty.Model{}
+	}
+	choice(c, &k.service, service, "type of service, such as iaas (default: the model's first)", m.ServiceTypes)
+	choice(c, &k.architecture, "architecture", "such as vm (default: the model's first)", m.Architectures)
+	choice(c, &k.contract, "contract", "type of contract, such as standard (default: the model's first)", m.ContractTypes)
+}
+
+// kind is the kind of resource that was asked for. What the model's table of types does not have is refused.
+func (k *kindFlags) kind(m *duty.Model, service string) (duty.Resource, error) {
+	out := m.Plain()
+	for _, f := range []struct {
+		flag, value string
+		of          []string
+		to          *string
+	}{{"--" + service, k.service, m.ServiceTypes, &out.Service}, {"--architecture", k.architecture, m.Architectures, &out.Architecture},
+		{"--contract", k.contract, m.ContractTypes, &out.Contract}} {
+		if f.value == "" {
+			continue
+		}
+		if err := oneOf(f.flag, f.value, f.of); err != nil {
+			return out, err
+		}
+		*f.to = f.value
+	}
+	return out, nil
+}
+
+func dutyResolveCommand(r *reading) *cobra.Command {
+	var layer, aspect string
+	var k kindFlags
+	var where duty.Resource
+	var m *chosen
+	c := &cobra.Command{
+		Use: "resolve", Short: "Who holds an aspect of a layer",
+		Example: `  demarc duty resolve --layer guest-os --aspect maintain
+  demarc duty resolve --layer guest-os --aspect maintain --contract extended --output json
+  demarc duty resolve --layer application --aspect secure --model mine.yaml --project p-astro --tag teaching`,
+		Args: checkArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			model, err := m.load()
+			if err != nil {
+				return err
+			}
+			return resolveDuty(c, r, model, layer, aspect, &k, where)
+		},
+	}
+	choice(c, &layer, "layer", "part of the stack, such as guest-os", words(duty.Layers))
+	choice(c, &aspect, "aspect", "side of the layer, such as maintain", words(duty.Aspects))
+	k.flags(c, "service")
+	c.Flags().StringVar(&where.Cloud, "cloud", "", "the resource's cloud")
+	c.Flags().StringVar(&where.Region, "region", "", "its region")
+	c.Flags().StringVar((*string)(&where.Domain), "domain", "", "its project's domain, by id")
+	c.Flags().StringVar((*string)(&where.Project), "project", "", "its project, by id")
+	c.Flags().StringSliceVar(&where.Tags, "tag", nil, "a tag of its project; may be repeated")
+	m = r.model(c)
+	return c
+}
+
+func resolveDuty(c *cobra.Command, r *reading, m *duty.Model, layer, aspect string, k *kindFlags, where duty.Resource) error {
+	if err := oneOf("--layer", layer, words(duty.Layers)); err != nil {
+		return err
+	}
+	if err := oneOf("--aspect", aspect, words(duty.Aspects)); err != nil {
+		return err
+	}
+	kind, err := k.kind(m, "service")
 	if err != nil {
 		return err
 	}
-	for _, q := range []struct {
-		flag, value string
-		of          []string
-	}{{"--layer", string(l), words(duty.Layers)}, {"--aspect", string(a), words(duty.Aspects)}, {"--service", res.Service, m.ServiceTypes},
-		{"--architecture", res.Architecture, m.Architectures}, {"--contract", res.Contract, m.ContractTypes}} {
-		if err := oneOf(q.flag, q.value, q.of); err != nil {
-			return err
-		}
-	}
-	return explainDuty(c, r, m.Resolve(l, a, res))
+	where.Service, where.Architecture, where.Contract = kind.Service, kind.Architecture, kind.Contract
+	return explainDuty(c, r, m.Resolve(duty.Layer(layer), duty.Aspect(aspect), where))
 }
 
 func explainDuty(c *cobra.Command, r *reading, d duty.Resolution) error {
@@ -159,24 +219,4 @@ func explainDuty(c *cobra.Command, r *reading, d duty.Resolution) error {
 	}
 	_, err := fmt.Fprintln(c.OutOrStdout(), d.Explain())
 	return err
-}
-
-func listDuties(c *cobra.Command, r *reading) error {
-	m, err := duty.Default()
-	if err != nil {
-		return err
-	}
-	return list(c, r, "The model has no assignment.", m.Assignments,
-		col("id", func(a duty.Assignment) string { return a.ID }),
-		col("layer", func(a duty.Assignment) string { return string(a.Layer) }),
-		col("aspects", func(a duty.Assignment) string {
-			if len(a.Aspects) == 0 {
-				return "all others"
-			}
-			return strings.Join(words(a.Aspects), " ")
-		}),
-		col("when", func(a duty.Assignment) string { return a.When.String() }),
-		col("ownership", func(a duty.Assignment) string { return string(a.Ownership) }),
-		col("duty", func(a duty.Assignment) string { return a.Duty }),
-		col("reason", func(a duty.Assignment) string { return a.Reason }))
 }

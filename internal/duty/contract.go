@@ -61,8 +61,8 @@ func (t *Instant) UnmarshalText(b []byte) error {
 		if err != nil {
 			continue
 		}
-		if y := at.Year(); y < 1970 || y > 9999 {
-			return fault.New(fault.Config, "the year of %q is out of range", s).Hinted("1970 to 9999")
+		if y := at.UTC().Year(); y < 1971 || y > 9999 { // 0 is no instant of a file: it is what was left out
+			return fault.New(fault.Config, "the year of %q is out of range", s).Hinted("1971 to 9999")
 		}
 		*t = Instant(at.UnixMicro())
 		return nil
@@ -75,13 +75,14 @@ func (t Instant) MarshalText() ([]byte, error) {
 	return []byte(time.UnixMicro(int64(t)).UTC().Format(time.RFC3339Nano)), nil
 }
 
-// Contract puts a scope under a contract type for a time. To is the first instant that it does not cover; 0 means without end.
+// Contract puts a scope under a contract type for a time. To is the first instant that it does not cover. Where
+// one of them is left out it has no beginning, or no end.
 type Contract struct {
 	ID     string  `yaml:"id" json:"id"`
 	Type   string  `yaml:"type" json:"type"`
 	Party  string  `yaml:"party" json:"party,omitempty"`   // with whom
 	Renews string  `yaml:"renews" json:"renews,omitempty"` // the contract that it follows; without a scope of its own it takes that one's
-	From   Instant `yaml:"from" json:"from"`
+	From   Instant `yaml:"from" json:"from,omitempty"`
 	To     Instant `yaml:"to" json:"to,omitempty"`
 	Scope  `yaml:",inline"`
 }
@@ -106,7 +107,7 @@ type Offering struct {
 
 // book finds what covers a resource.
 type book struct {
-	contracts map[scopeKey][]*Contract
+	contracts map[scopeKey][]*Contract // by their beginning
 	offerings map[scopeKey]*Offering
 	changes   []int64 // when a contract begins or ends, in order
 }
@@ -124,6 +125,9 @@ func newBook(m *Model) *book {
 		}
 	}
 	slices.Sort(b.changes)
+	for _, cs := range b.contracts {
+		slices.SortFunc(cs, func(a, b *Contract) int { return cmp.Compare(a.From, b.From) })
+	}
 	for i := range m.Offerings {
 		for _, k := range m.Offerings[i].keys() {
 			b.offerings[k] = &m.Offerings[i]
@@ -162,14 +166,29 @@ func (m *Model) Describe(r Resource, at int64) Resource {
 		if k.id == "" {
 			continue
 		}
-		for _, c := range m.book.contracts[k] {
-			if c.stands(at) {
-				r.Contract, r.ContractID = c.Type, c.ID
-				return r
-			}
+		if c := standing(m.book.contracts[k], at); c != nil {
+			r.Contract, r.ContractID = c.Type, c.ID
+			return r
 		}
 	}
 	return r
+}
+
+// standing finds the contract in force among those of one scope, which follow each other: the last that has begun, if it has not
+// ended.
+func standing(cs []*Contract, at int64) *Contract {
+	for from, to := 0, len(cs); from < to; {
+		mid := (from + to) / 2
+		switch c := cs[mid]; {
+		case c.stands(at):
+			return c
+		case at < int64(c.From):
+			to = mid
+		default:
+			from = mid + 1
+		}
+	}
+	return nil
 }
 
 // NextChange is the next instant after a time at which a contract begins or ends.
@@ -189,11 +208,12 @@ func (m *Model) With(cs []Contract, os []Offering, at func(path string) fault.Po
 	}
 	n := &Model{ID: m.ID, Version: m.Version, Title: m.Title, Documents: m.Documents, ServiceTypes: m.ServiceTypes, Architectures: m.Architectures,
 		ContractTypes: m.ContractTypes, Parties: m.Parties, Table: m.Table, Conflicts: m.Conflicts, Duties: m.Duties, Assignments: m.Assignments,
-		Contracts: slices.Concat(m.Contracts, cs), Offerings: slices.Concat(m.Offerings, os), text: m.text, hash: m.hash}
+		Contracts: slices.Concat(m.Contracts, cs), Offerings: slices.Concat(m.Offerings, os), text: m.text, hash: m.hash,
+		byID: m.byID, choices: m.choices, asks: m.asks, tables: m.tables}
 	if w := n.wrongCover(len(m.Contracts), len(m.Offerings)); w != nil {
 		return nil, w.placed(at)
 	}
-	n.compile()
+	n.book = newBook(n)
 	return n, nil
 }
 
@@ -218,7 +238,7 @@ func (m *Model) wrongContracts(from int) *mistake {
 	at := map[string]int{}
 	for i := range m.Contracts {
 		c, here := &m.Contracts[i], spot("contracts", i, from)
-		if w := first(isToken(here+".id", "contract id", c.ID), oneOf(here+".type", "contract type", c.Type, m.ContractTypes), wrongScope(here, c.Scope)); w != nil {
+		if w := first(isToken(here+".id", "contract id", c.ID), oneOf(here+".type", "contract type", c.Type, m.ContractTypes), maybe(here+".party", "whom contract "+c.ID+" is with", c.Party), wrongScope(here, c.Scope)); w != nil {
 			return w
 		}
 		if before, twice := at[c.ID]; twice {
@@ -299,8 +319,8 @@ func (m *Model) overlapping(scopes []Scope, from int) *mistake {
 func wrongScope(here string, s Scope) *mistake {
 	seen := map[scopeKey]bool{}
 	for _, k := range s.keys() {
-		if strings.TrimSpace(k.id) == "" || len(k.id) > 255 {
-			return wrongAt(here, "a scope names %q", k.String())
+		if w := foreign(here, "in a scope "+k.String(), k.id); w != nil {
+			return w
 		}
 		if seen[k] {
 			return wrongAt(here, "a scope names %s twice", k)

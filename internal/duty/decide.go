@@ -3,31 +3,25 @@ package duty
 import (
 	"fmt"
 	"slices"
+
+	"demarc/internal/asset"
 )
 
 // undecided proves that the model answers every question exactly once, for any resource there can be: a selector for each kind
 // stands alone, and where two equally specific ones can meet, a more specific one covers all that they share.
 func (m *Model) undecided() *mistake {
-	index := map[*Assignment]int{}
-	at := make([][]*Assignment, len(Layers)*len(Aspects))
+	index := make(map[*Assignment]int, len(m.Assignments))
 	for i := range m.Assignments {
-		a := &m.Assignments[i]
-		index[a] = i
-		for _, x := range Aspects {
-			if a.decides(x) {
-				s := slot(a.Layer, x)
-				at[s] = append(at[s], a)
-			}
-		}
+		index[&m.Assignments[i]] = i
 	}
-	for _, kind := range m.Kinds() {
+	for i, kind := range m.Kinds() {
 		for _, l := range Layers {
 			for _, x := range Aspects {
-				of := ofKind(at[slot(l, x)], kind)
-				if !slices.ContainsFunc(of, func(a *Assignment) bool { return a.When.general() }) {
+				cs := m.tables[i].choices[slot(l, x)]
+				if !slices.ContainsFunc(cs, func(c choice) bool { return c.a.When.general() }) {
 					return wrongAt("$.assignments", "nobody holds %s/%s for %s", l, x, kind.Kind()).hinted("give it to somebody, or to n-a where there is no such thing")
 				}
-				if one, other := tie(of); one != nil {
+				if one, other := tie(cs); one != nil {
 					return wrongAt(fmt.Sprintf("$.assignments[%d]", index[other]), "%s and %s both hold %s/%s for %s", one.ID, other.ID, l, x, both(kind, one, other)).
 						hinted("narrow one of them, or add a third that is more specific than both").with(fmt.Sprintf("$.assignments[%d]", index[one]))
 				}
@@ -37,28 +31,45 @@ func (m *Model) undecided() *mistake {
 	return nil
 }
 
-// ofKind keeps what may match a resource of a kind.
-func ofKind(as []*Assignment, kind Resource) []*Assignment {
-	var out []*Assignment
-	for _, a := range as {
-		w := a.When
-		if (w.Service == "" || w.Service == kind.Service) && (w.Architecture == "" || w.Architecture == kind.Architecture) && (w.Contract == "" || w.Contract == kind.Contract) {
-			out = append(out, a)
+// tie finds two choices of equal rank that can both match a resource of their kind, where none of higher rank decides between
+// them. The highest are looked at first: below what ties among themselves there is nothing to prove, and many that do not tie
+// are few that differ.
+func tie(cs []choice) (one, other *Assignment) {
+	for from := 0; from < len(cs); {
+		to := from + 1
+		for to < len(cs) && cs[to].rank == cs[from].rank {
+			to++
 		}
+		if one, other = tieAmong(cs[:from], cs[from:to]); one != nil {
+			return one, other
+		}
+		from = to
 	}
-	return out
+	return nil, nil
 }
 
-// tie finds two assignments of equal rank that can both match, where none of higher rank decides between them.
-func tie(as []*Assignment) (one, other *Assignment) {
-	for i, b := range as {
-		for _, a := range as[:i] {
-			if a.rank() != b.rank() || !a.meets(b) {
-				continue
+// place is where a selector is, tags left out.
+type place struct {
+	cloud, region string
+	domain        asset.DomainID
+	project       asset.ProjectID
+}
+
+// tieAmong does it for choices of one rank. These all fix the same of cloud, region, domain and project, so that two meet where
+// they fix them alike; tags never keep two apart.
+func tieAmong(higher, equal []choice) (one, other *Assignment) {
+	met := map[place][]*Assignment{}
+	for _, c := range equal {
+		w := &c.a.When
+		at, known := place{w.Cloud, w.Region, w.Domain, w.Project}, false
+		for _, b := range met[at] {
+			if !slices.ContainsFunc(higher, func(h choice) bool { return h.a.covers(b, c.a) }) {
+				return b, c.a
 			}
-			if !slices.ContainsFunc(as, func(c *Assignment) bool { return c.rank() > a.rank() && c.covers(a, b) }) {
-				return a, b
-			}
+			known = known || slices.Equal(slices.Sorted(slices.Values(b.When.Tags)), slices.Sorted(slices.Values(w.Tags)))
+		}
+		if !known { // a second one alike meets whatever the first does
+			met[at] = append(met[at], c.a)
 		}
 	}
 	return nil, nil
@@ -79,19 +90,17 @@ func both(kind Resource, a, b *Assignment) string {
 // contradicted holds every duty against the assignments: who the sentence says holds it must hold it, or at least share it,
 // wherever the sentence speaks.
 func (m *Model) contradicted() *mistake {
-	c := &Model{Assignments: m.Assignments}
-	c.compile()
 	for i := range m.Duties {
 		d := &m.Duties[i]
 		for _, kind := range m.Kinds() {
 			r := kind
-			r.Cloud, r.Region, r.Domain, r.Project, r.Tags = d.When.Cloud, d.When.Region, d.When.Domain, d.When.Project, d.When.Tags
+			d.When.place(&r)
 			if !d.When.matches(&r) {
 				continue
 			}
 			for _, l := range d.Layers() {
 				for _, x := range d.Aspects {
-					if a := c.decide(slot(l, x), &r); a != nil && !m.agrees(d, a) {
+					if a := m.decide(slot(l, x), &r); a != nil && !m.agrees(d, a) {
 						return wrongAt(fmt.Sprintf("$.duties[%d]", i), "duty %s says that %s holds %s/%s for %s, and assignment %s says %s", d.ID, d.Holder, l, x, kind.Kind(), a.ID, a.Ownership).
 							hinted("change the duty's holder or when, or the assignment").with(fmt.Sprintf("$.assignments[%d]", slices.IndexFunc(m.Assignments, func(o Assignment) bool { return o.ID == a.ID })))
 					}

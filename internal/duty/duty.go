@@ -89,7 +89,8 @@ const (
 	None     Evidence = "none"     // neither
 )
 
-var evidences = []Evidence{Observed, Attested, None}
+// Evidences lists every kind of evidence.
+var Evidences = []Evidence{Observed, Attested, None}
 
 // Role is what an organisation is in a model.
 type Role string

@@ -29,8 +29,9 @@ type Model struct {
 	text    string // it was read from
 	hash    string // of that text
 	byID    map[string]*Duty
-	choices [][]*Assignment // for each layer and aspect, what may decide, the most specific first
-	asks    []ask           // every question the duties raise
+	choices [][]choice // for each layer and aspect, what may decide, the most specific first
+	asks    []ask      // every question the duties raise
+	tables  []table    // for each kind of resource, in the order of Kinds
 	book    *book
 }
 
@@ -134,10 +135,14 @@ type Selector struct {
 	Tags         []string        `yaml:"tags" json:"tags,omitempty"` // the project's tags, all of them: operators set those, tenants do not
 }
 
+// allows tells whether the selector means resources of a kind, some of them or all.
+func (s *Selector) allows(kind *Resource) bool {
+	return (s.Service == "" || s.Service == kind.Service) && (s.Architecture == "" || s.Architecture == kind.Architecture) && (s.Contract == "" || s.Contract == kind.Contract)
+}
+
 // matches tells whether a resource is meant.
 func (s *Selector) matches(r *Resource) bool {
-	if s.Service != "" && s.Service != r.Service || s.Architecture != "" && s.Architecture != r.Architecture || s.Contract != "" && s.Contract != r.Contract ||
-		s.Cloud != "" && s.Cloud != r.Cloud || s.Region != "" && s.Region != r.Region || s.Domain != "" && s.Domain != r.Domain || s.Project != "" && s.Project != r.Project {
+	if !s.allows(r) || s.Cloud != "" && s.Cloud != r.Cloud || s.Region != "" && s.Region != r.Region || s.Domain != "" && s.Domain != r.Domain || s.Project != "" && s.Project != r.Project {
 		return false
 	}
 	for _, t := range s.Tags {
@@ -159,8 +164,8 @@ const mostTags = 7
 // rank orders selectors: a project before tags, a domain, a region, a cloud, and those before the number of kinds fixed.
 func (s *Selector) rank() int {
 	n := len(s.Tags) << 5
-	for bit, set := range map[int]bool{8: s.Project != "", 4: s.Domain != "", 3: s.Region != "", 2: s.Cloud != ""} {
-		if set {
+	for bit, f := range [...]string{2: s.Cloud, 3: s.Region, 4: string(s.Domain), 8: string(s.Project)} {
+		if f != "" {
 			n |= 1 << bit
 		}
 	}
@@ -220,22 +225,13 @@ func (a *Assignment) rank() int {
 	return n
 }
 
-// covers tells whether every resource that both a and b match is matched by c too.
+// covers tells whether every resource of a kind that both a and b match is matched by c too. All three allow the kind.
 func (c *Assignment) covers(a, b *Assignment) bool {
 	x := &c.When
 	either := func(want, one, other string) bool { return want == "" || want == one || want == other }
-	return either(x.Service, a.When.Service, b.When.Service) && either(x.Architecture, a.When.Architecture, b.When.Architecture) &&
-		either(x.Contract, a.When.Contract, b.When.Contract) && either(x.Cloud, a.When.Cloud, b.When.Cloud) && either(x.Region, a.When.Region, b.When.Region) &&
+	return either(x.Cloud, a.When.Cloud, b.When.Cloud) && either(x.Region, a.When.Region, b.When.Region) &&
 		either(string(x.Domain), string(a.When.Domain), string(b.When.Domain)) && either(string(x.Project), string(a.When.Project), string(b.When.Project)) &&
 		!slices.ContainsFunc(x.Tags, func(t string) bool { return !slices.Contains(a.When.Tags, t) && !slices.Contains(b.When.Tags, t) })
-}
-
-// meets tells whether a resource can match both.
-func (a *Assignment) meets(b *Assignment) bool {
-	x, y := &a.When, &b.When
-	same := func(one, other string) bool { return one == "" || other == "" || one == other }
-	return same(x.Service, y.Service) && same(x.Architecture, y.Architecture) && same(x.Contract, y.Contract) && same(x.Cloud, y.Cloud) && same(x.Region, y.Region) &&
-		same(string(x.Domain), string(y.Domain)) && same(string(x.Project), string(y.Project))
 }
 
 // Resource is what a question is about, as far as a selector can see it.

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
+	"fmt"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 
@@ -23,18 +25,41 @@ var Default = sync.OnceValues(func() (*Model, error) { return Parse("model/defau
 
 // Parse reads and validates a model: CSV where the name ends so, else YAML, of which JSON is a part.
 func Parse(name string, data []byte) (*Model, error) {
+	return Check(name, data, nil)
+}
+
+// Check is Parse that also refuses a duty whose check is not among those that are known, where they are given.
+func Check(name string, data []byte, known []string) (*Model, error) {
 	m, at, err := read(name, data)
 	if err != nil {
 		return nil, err
 	}
+	unsaid(reflect.ValueOf(m).Elem())
 	if w := m.wrong(); w != nil {
+		return nil, w.placed(at)
+	}
+	if w := m.unknownCheck(known); w != nil {
 		return nil, w.placed(at)
 	}
 	sum := sha256.Sum256(data)
 	m.text = string(data)
 	m.hash = hex.EncodeToString(sum[:])
-	m.compile()
 	return m, nil
+}
+
+// unknownCheck finds a check that there is not; without a list of those that there are, none is looked for.
+func (m *Model) unknownCheck(known []string) *mistake {
+	if known == nil {
+		return nil
+	}
+	for i := range m.Duties {
+		for j, c := range m.Duties[i].Checks {
+			if w := oneOf(fmt.Sprintf("$.duties[%d].checks[%d]", i, j), "check", c, known); w != nil {
+				return w
+			}
+		}
+	}
+	return nil
 }
 
 // ReadFile reads and validates a model. A file that is larger than settings may be is not read.

@@ -45,60 +45,6 @@ func (r Resolution) Differs(o Resolution) bool {
 // Unassigned is the assignment named when no other matched: an unowned duty is a provider problem.
 const Unassigned = "unassigned"
 
-// slot is the place of a layer and aspect in the table of choices, -1 for what is none.
-func slot(l Layer, a Aspect) int {
-	i, j := number(Layers, l), number(Aspects, a)
-	if i < 0 || j < 0 {
-		return -1
-	}
-	return i*len(Aspects) + j
-}
-
-// compile sorts, for each layer and aspect, what may decide. The order among equals does not matter: those never match alike.
-func (m *Model) compile() {
-	m.choices = make([][]*Assignment, len(Layers)*len(Aspects))
-	for i := range m.Assignments {
-		a := &m.Assignments[i]
-		for _, x := range Aspects {
-			if s := slot(a.Layer, x); s >= 0 && a.decides(x) {
-				m.choices[s] = append(m.choices[s], a)
-			}
-		}
-	}
-	for _, c := range m.choices {
-		slices.SortStableFunc(c, func(a, b *Assignment) int { return cmp.Compare(b.rank(), a.rank()) })
-	}
-	m.byID = make(map[string]*Duty, len(m.Duties))
-	for i := range m.Duties {
-		d := &m.Duties[i]
-		m.byID[d.ID] = d
-		for _, l := range d.Layers() {
-			for _, x := range d.Aspects {
-				m.asks = append(m.asks, ask{d, x, slot(l, x), l})
-			}
-		}
-	}
-	m.book = newBook(m)
-}
-
-// ask is one question that a duty raises.
-type ask struct {
-	duty   *Duty
-	aspect Aspect
-	slot   int
-	layer  Layer
-}
-
-// decide finds what decides about a slot for a resource; nil where nothing does.
-func (m *Model) decide(slot int, r *Resource) *Assignment {
-	for _, a := range m.choices[slot] {
-		if a.When.matches(r) {
-			return a
-		}
-	}
-	return nil
-}
-
 // Resolve says who holds an aspect of a layer for a resource.
 func (m *Model) Resolve(l Layer, a Aspect, r Resource) Resolution {
 	out := Resolution{Model: m.ID, Version: m.Version, Assignment: Unassigned, Layer: l, Aspect: a, Resource: r, Ownership: CSPOwned, Party: Provider,
@@ -114,10 +60,10 @@ func (m *Model) Resolve(l Layer, a Aspect, r Resource) Resolution {
 	out.Assignment, out.Duty, out.Ownership, out.Party, out.ThirdParty = best.ID, best.Duty, best.Ownership, best.Ownership.Party(), best.ThirdParty
 	out.Reason, out.Provider, out.Customer = best.Reason, best.Provider, best.Customer
 	if d, ok := m.Duty(best.Duty); ok {
-		out.Sentence, out.Source = d.Title, m.cite(d.Source)
+		out.Sentence, out.Source = d.Title, m.Cite(d.Source)
 	}
-	for _, x := range m.choices[s] {
-		if x != best && x.When.matches(&r) {
+	for _, c := range m.choices[s] {
+		if x := c.a; x != best && x.When.matches(&r) {
 			out.Considered = append(out.Considered, Candidate{x.ID, x.When.String(), x.Ownership, lost(x, best)})
 		}
 	}
@@ -131,39 +77,13 @@ func lost(x, best *Assignment) string {
 	return "less specific than " + best.ID + " (" + best.When.String() + ")"
 }
 
-// cite names a source for a person.
-func (m *Model) cite(s Source) string {
+// Cite names a source for a person.
+func (m *Model) Cite(s Source) string {
 	i := slices.IndexFunc(m.Documents, func(d Document) bool { return d.ID == s.Document })
 	if i < 0 {
 		return s.Document + ", " + s.Section
 	}
 	return strings.TrimPrefix(m.Documents[i].Publisher+", ", ", ") + m.Documents[i].Title + ", section \"" + s.Section + "\""
-}
-
-// Holding is who holds one question of a duty for one resource.
-type Holding struct {
-	Duty       *Duty
-	Layer      Layer
-	Aspect     Aspect
-	Ownership  Ownership
-	Assignment *Assignment // nil where the duty does not concern the resource
-}
-
-// Holdings gives, for every duty, layer and aspect, exactly one ownership for a resource: not applicable where the duty's own
-// selector does not mean it. It allocates nothing; what visit is given must not be changed.
-func (m *Model) Holdings(r *Resource, visit func(Holding)) {
-	for i := range m.asks {
-		q := &m.asks[i]
-		h := Holding{Duty: q.duty, Layer: q.layer, Aspect: q.aspect, Ownership: NotApplicable}
-		if q.duty.When.matches(r) {
-			h.Assignment = m.decide(q.slot, r)
-			h.Ownership = CSPOwned
-			if h.Assignment != nil {
-				h.Ownership = h.Assignment.Ownership
-			}
-		}
-		visit(h)
-	}
 }
 
 // Explain tells a resolution in sentences, for a person who doubts it.

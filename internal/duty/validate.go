@@ -2,10 +2,13 @@ package duty
 
 import (
 	"fmt"
+	"maps"
 	"net/mail"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"demarc/internal/fault"
 )
@@ -15,6 +18,8 @@ const (
 	mostWords       = 16     // in each list of types
 	mostParties     = 200    // and documents, areas, conflicts
 	mostDuties      = 5_000  //
+	mostQuestions   = 20_000 //
+	mostKinds       = 64     // of resources
 	mostAssignments = 2_000  //
 	mostContracts   = 50_000 // and offerings
 	mostText        = 2_000  // bytes in one text
@@ -56,11 +61,25 @@ func (w *mistake) placed(at func(path string) fault.Position) error {
 // wrong holds a model against its own rules and gives the first mistake.
 func (m *Model) wrong() *mistake {
 	for _, rule := range []func() *mistake{m.wrongHead, m.wrongParties, m.wrongTable, m.wrongDuties, m.wrongAssignments, func() *mistake { return m.wrongCover(0, 0) },
-		m.wrongConflicts, m.undecided, m.contradicted} {
+		m.wrongConflicts, m.tooMuch, m.undecided, m.contradicted} {
 		if w := rule(); w != nil {
 			return w
 		}
 	}
+	return nil
+}
+
+// tooMuch bounds the proofs that follow, which go through every question for every kind of resource, and prepares them.
+func (m *Model) tooMuch() *mistake {
+	questions := 0
+	for i := range m.Duties {
+		questions += len(m.Duties[i].Layers()) * len(m.Duties[i].Aspects)
+	}
+	if w := first(atMost("$.duties", "questions, counting duties by layers by aspects", questions, mostQuestions),
+		atMost("$.service_types", "kinds of resources, counting service types by architectures by contract types", len(m.ServiceTypes)*len(m.Architectures)*len(m.ContractTypes), mostKinds)); w != nil {
+		return w
+	}
+	m.compile()
 	return nil
 }
 
@@ -86,10 +105,39 @@ func text(path, what, s string) *mistake {
 		return wrongAt(path, "%s is missing", what)
 	case len(s) > mostText:
 		return wrongAt(path, "%s has %d bytes", what, len(s)).hinted("at most %d", mostText)
-	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return wrongAt(path, "%s holds a control character", what).hinted("one line of plain text")
+	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) || !utf8.ValidString(s):
+		return wrongAt(path, "%s holds a character that does not print", what).hinted("one line of plain text")
+	case strings.TrimSpace(s) != s:
+		return wrongAt(path, "%s begins or ends with a space", what)
+	case formula(s):
+		return wrongAt(path, "%s begins as a formula does", what).hinted("a spreadsheet would run it: no text of a model begins with = + - @")
 	}
 	return nil
+}
+
+// maybe is text that may be left out.
+func maybe(path, what, s string) *mistake {
+	if s == "" {
+		return nil
+	}
+	return text(path, what, s)
+}
+
+// foreign is an id that a cloud gave, or a standard.
+func foreign(path, what, s string) *mistake {
+	if w := text(path, what, s); w != nil {
+		return w
+	}
+	if len(s) > 255 || strings.Contains(s, between) {
+		return wrongAt(path, "%s %q is no id", what, s).hinted("at most 255 bytes, and no semicolon")
+	}
+	return nil
+}
+
+// formula tells whether a spreadsheet would run a cell. Source: OWASP "CSV Injection"; full-width signs count too.
+func formula(s string) bool {
+	r, _ := utf8.DecodeRuneInString(strings.TrimLeft(s, " "))
+	return strings.ContainsRune("=+-@|＝＋－＠\t\r\n", r)
 }
 
 // first gives the first mistake there is.
@@ -145,8 +193,11 @@ func (m *Model) wrongHead() *mistake {
 	seen := map[string]string{}
 	for i, d := range m.Documents {
 		here := fmt.Sprintf("$.documents[%d]", i)
-		if w := first(once(seen, here+".id", "document id", d.ID), text(here+".title", "title", d.Title)); w != nil {
+		if w := first(once(seen, here+".id", "document id", d.ID), text(here+".title", "title", d.Title), maybe(here+".publisher", "publisher", d.Publisher), maybe(here+".url", "address", d.URL)); w != nil {
 			return w
+		}
+		if d.URL != "" && !strings.HasPrefix(d.URL, "https://") && !strings.HasPrefix(d.URL, "http://") {
+			return wrongAt(here+".url", "%q is no web address", d.URL).hinted("write https://example.org/page")
 		}
 	}
 	return nil
@@ -167,7 +218,7 @@ func (m *Model) wrongParties() *mistake {
 		}
 		held[p.Role]++
 		for _, a := range []string{p.Contacts.Security, p.Contacts.Abuse, p.Contacts.Technical} {
-			if v, err := mail.ParseAddress(a); a != "" && (err != nil || v.Address != a) {
+			if v, err := mail.ParseAddress(a); a != "" && (err != nil || v.Address != a || text("", "", a) != nil) {
 				return wrongAt(here+".contacts", "%q is no plain mail address", a).hinted("write name@example.org")
 			}
 		}
@@ -216,6 +267,13 @@ func (m *Model) wrongSelector(path string, s Selector) *mistake {
 			return w
 		}
 	}
+	for _, f := range [][2]string{{"cloud", s.Cloud}, {"region", s.Region}, {"domain", string(s.Domain)}, {"project", string(s.Project)}} {
+		if f[1] != "" {
+			if w := foreign(path+"."+f[0], f[0], f[1]); w != nil {
+				return w
+			}
+		}
+	}
 	seen := map[string]string{}
 	for _, t := range s.Tags {
 		if w := once(seen, path+".tags", "tag", t); w != nil {
@@ -251,8 +309,9 @@ func (m *Model) wrongDuties() *mistake {
 }
 
 func (m *Model) wrongDuty(here string, d *Duty) *mistake {
-	if w := first(text(here+".title", "title", d.Title), oneOf(here+".strength", "strength", d.Strength, strengths), oneOf(here+".evidence", "evidence", d.Evidence, evidences),
-		oneOf(here+".layer", "layer", d.Layer, Layers), wrongAspects(here+".aspects", d.Aspects), m.wrongSelector(here+".when", d.When), text(here+".source.section", "section of the source", d.Source.Section)); w != nil {
+	if w := first(text(here+".title", "title", d.Title), oneOf(here+".strength", "strength", d.Strength, strengths), oneOf(here+".evidence", "evidence", d.Evidence, Evidences),
+		oneOf(here+".layer", "layer", d.Layer, Layers), wrongAspects(here+".aspects", d.Aspects), m.wrongSelector(here+".when", d.When), text(here+".source.section", "section of the source", d.Source.Section),
+		maybe(here+".observable", "what can be observed", d.Observable), wrongProof(here, d)); w != nil {
 		return w
 	}
 	if len(d.Aspects) == 0 {
@@ -274,6 +333,33 @@ func (m *Model) wrongDuty(here string, d *Duty) *mistake {
 		return wrongAt(here+".area", "duty %s belongs to the row %q, which the table does not have", d.ID, d.Area)
 	}
 	return nil
+}
+
+// mostProofs bounds the checks of a duty, its frameworks, and the controls of each.
+const mostProofs = 64
+
+func wrongProof(here string, d *Duty) *mistake {
+	seen := map[string]string{}
+	for i, c := range d.Checks {
+		if w := once(seen, fmt.Sprintf("%s.checks[%d]", here, i), "check", c); w != nil {
+			return w
+		}
+	}
+	for _, f := range slices.Sorted(maps.Keys(d.Frameworks)) {
+		at := here + ".frameworks"
+		if w := first(isToken(at, "framework", f), atMost(at, "controls", len(d.Frameworks[f]), mostProofs)); w != nil {
+			return w
+		}
+		if len(d.Frameworks[f]) == 0 {
+			return wrongAt(at, "framework %s names no control", f)
+		}
+		for _, id := range d.Frameworks[f] {
+			if w := foreign(at+"."+f, "control", id); w != nil {
+				return w
+			}
+		}
+	}
+	return first(atMost(here+".checks", "checks", len(d.Checks), mostProofs), atMost(here+".frameworks", "frameworks", len(d.Frameworks), mostProofs))
 }
 
 func (m *Model) wrongAssignments() *mistake {
@@ -316,28 +402,24 @@ func (m *Model) wrongAssignment(here string, a *Assignment, d *Duty) *mistake {
 	case d != nil && !slices.Contains(d.Layers(), a.Layer):
 		return wrongAt(here+".duty", "assignment %s is about %s, and duty %s is not", a.ID, a.Layer, a.Duty)
 	}
-	for _, part := range []string{a.Provider, a.Customer} {
-		if part != "" {
-			if w := text(here, "a part of "+a.ID, part); w != nil {
-				return w
-			}
-		}
-	}
-	return nil
+	return first(maybe(here+".provider", "the provider's part of "+a.ID, a.Provider), maybe(here+".customer", "the customer's part of "+a.ID, a.Customer))
 }
 
 func (m *Model) wrongConflicts() *mistake {
 	if w := atMost("$.conflicts", "conflicts", len(m.Conflicts), mostParties); w != nil {
 		return w
 	}
-	seen := map[string]string{}
+	seen, duties := map[string]string{}, map[string]bool{}
+	for i := range m.Duties {
+		duties[m.Duties[i].ID] = true
+	}
 	for i, c := range m.Conflicts {
 		here := fmt.Sprintf("$.conflicts[%d]", i)
 		if w := first(once(seen, here+".id", "conflict id", c.ID), text(here+".what", "what", c.What), text(here+".resolution", "resolution", c.Resolution)); w != nil {
 			return w
 		}
 		for _, id := range c.Duties {
-			if !slices.ContainsFunc(m.Duties, func(d Duty) bool { return d.ID == id }) {
+			if !duties[id] {
 				return wrongAt(here+".duties", "conflict %s is about %q, which is no duty of the model", c.ID, id)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/token"
 )
 
 // MaxFile is the largest file an operator's settings may have, in bytes.
@@ -19,6 +20,9 @@ const MaxFile = 4 << 20
 func DecodeYAML(name string, data []byte, v any, opts ...yaml.DecodeOption) error {
 	if len(data) > MaxFile {
 		return New(Config, "the file has %d bytes", len(data)).In(Position{File: name}).Hinted("at most %d", MaxFile)
+	}
+	if f := tooDeep(name, data); f != nil {
+		return f
 	}
 	opts = append([]yaml.DecodeOption{yaml.Strict(), yaml.DisallowUnknownField(), yaml.CustomUnmarshaler(readPrefix), yaml.CustomUnmarshaler(readAddr), yaml.CustomUnmarshaler(readTime)}, opts...)
 	err := yaml.UnmarshalWithOptions(data, v, opts...)
@@ -46,6 +50,33 @@ func DecodeYAML(name string, data []byte, v any, opts ...yaml.DecodeOption) erro
 	f := New(Config, "%s", msg).In(at)
 	f.Cause = err
 	return f
+}
+
+// maxDepth is how deep a document may be nested. The parser's time grows with the square of the depth, so that a small file
+// could keep us for hours; no settings of ours are nested as deep as ten.
+const maxDepth = 64
+
+// tooDeep refuses a document that is nested deeper than that, by its tokens alone.
+func tooDeep(name string, data []byte) *Fault {
+	depth, line, entries := 0, 0, 0
+	for _, tok := range lexer.Tokenize(string(data)) {
+		switch tok.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			depth++
+		case token.SequenceEndType, token.MappingEndType:
+			depth--
+		case token.SequenceEntryType:
+			if tok.Position.Line != line {
+				line, entries = tok.Position.Line, 0
+			}
+			entries++
+		default:
+		}
+		if depth > maxDepth || entries > maxDepth || tok.Position.IndentNum > 4*maxDepth {
+			return New(Config, "the document is nested too deep").In(Position{File: name, Line: tok.Position.Line, Col: tok.Position.Column}).Hinted("at most %d levels", maxDepth)
+		}
+	}
+	return nil
 }
 
 var quoted = regexp.MustCompile(`"([^"]+)"`)

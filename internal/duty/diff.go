@@ -1,0 +1,376 @@
+package duty
+
+import (
+	"iter"
+	"reflect"
+	"slices"
+	"strings"
+
+	"demarc/internal/asset"
+)
+
+// Difference is what two models say differently.
+type Difference struct {
+	Changes   []Change `json:"changes"`   // of who holds what
+	Edits     []Edit   `json:"edits"`     // of what the models are made of
+	Resources *int     `json:"resources"` // of the inventory: for how many somebody else holds something; nil without one
+}
+
+// Change is that a layer's aspects pass from one ownership to another, for some resources.
+type Change struct {
+	Layer          Layer     `json:"layer"`
+	Aspects        []Aspect  `json:"aspects"`
+	Kinds          []string  `json:"kinds"`           // of resources; "iaas vm standard > iaas vm extended" where that changes too
+	Where          string    `json:"where,omitempty"` // narrower than kinds: the selector, or the scope of a contract or offering
+	From           Ownership `json:"from"`
+	To             Ownership `json:"to"`
+	Gains          []string  `json:"gains"` // parties
+	Loses          []string  `json:"loses"`
+	FromAssignment string    `json:"from_assignment"`
+	ToAssignment   string    `json:"to_assignment"`
+	Duties         []string  `json:"duties"` // of either model
+	Resources      *int      `json:"resources"`
+
+	when Selector // where the change is told for a selector
+	key  scopeKey // or for a scope
+	last int      // the number of the group that was counted last
+}
+
+// Edit is an entry that only one model has, or that says something else.
+type Edit struct {
+	Record string      `json:"record"` // duty, assignment, …
+	ID     string      `json:"id"`
+	What   string      `json:"what"` // added, removed, changed
+	Fields []FieldEdit `json:"fields,omitempty"`
+}
+
+// FieldEdit is a field of an entry that says something else.
+type FieldEdit struct {
+	Name string `json:"name"`
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// None tells whether the models say the same.
+func (d *Difference) None() bool { return len(d.Changes)+len(d.Edits) == 0 }
+
+// change is what makes two changes one line.
+type changeKey struct {
+	layer    Layer
+	where    string
+	from, to *Assignment
+}
+
+// comparison is the work of comparing two models at a time.
+type comparison struct {
+	a, b    *Model
+	at      int64
+	changes []*Change
+	lines   map[changeKey]*Change
+	plain   map[[2]string]map[int][2]*Assignment // by kinds and slot, what decides where nothing narrower is said
+}
+
+// Compare tells who gains and loses which aspects of which layers from model a to model b, under the contracts that stand at a
+// time. Asked are every kind of resource, every selector and every scope that one of the models names; with an inventory
+// every resource of it, and each change says for how many.
+func Compare(a, b *Model, at int64, inventory iter.Seq[Resource]) Difference {
+	c := &comparison{a: a, b: b, at: at, lines: map[changeKey]*Change{}, plain: map[[2]string]map[int][2]*Assignment{}}
+	kinds := slices.DeleteFunc(a.Kinds(), func(k Resource) bool { return b.table(&k) == nil })
+	for _, k := range kinds {
+		c.probe(k, k, Change{})
+	}
+	for _, w := range narrower(a, b) {
+		for _, k := range kinds {
+			w.place(&k)
+			c.probe(k, k, Change{Where: w.String(), when: w})
+		}
+	}
+	for _, key := range scopesOf(a, b) {
+		r := key.resource()
+		c.probe(a.Describe(r, at), b.Describe(r, at), Change{Where: key.String(), key: key})
+	}
+	d := Difference{Changes: []Change{}, Edits: edits(a, b)}
+	if inventory != nil {
+		n := c.count(inventory)
+		d.Resources = &n
+	}
+	for _, x := range c.changes {
+		d.Changes = append(d.Changes, *x)
+	}
+	return d
+}
+
+// words of a kind.
+func (r *Resource) words() string { return r.Service + " " + r.Architecture + " " + r.Contract }
+
+// narrower lists every selector of the models that tells apart more than kinds, without the kinds.
+func narrower(models ...*Model) []Selector {
+	var out []Selector
+	add := func(s Selector) {
+		s.Service, s.Architecture, s.Contract = "", "", ""
+		if !s.general() && !slices.ContainsFunc(out, func(o Selector) bool { return reflect.DeepEqual(o, s) }) {
+			out = append(out, s)
+		}
+	}
+	for _, m := range models {
+		for i := range m.Assignments {
+			add(m.Assignments[i].When)
+		}
+		for i := range m.Duties {
+			add(m.Duties[i].When)
+		}
+	}
+	return out
+}
+
+// scopesOf lists every server, project and domain that contracts and offerings of the models name.
+func scopesOf(models ...*Model) []scopeKey {
+	seen := map[scopeKey]bool{}
+	var out []scopeKey
+	for _, m := range models {
+		scopes := m.scopes()
+		for i := range m.Offerings {
+			scopes = append(scopes, m.Offerings[i].Scope)
+		}
+		for _, s := range scopes {
+			for _, k := range s.keys() {
+				if !seen[k] {
+					seen[k] = true
+					out = append(out, k)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// resource is one that nothing but the key is known of.
+func (k scopeKey) resource() Resource {
+	switch k.level {
+	case 's':
+		return Resource{Server: asset.ServerID(k.id)}
+	case 'p':
+		return Resource{Project: asset.ProjectID(k.id)}
+	}
+	return Resource{Domain: asset.DomainID(k.id)}
+}
+
+// answers gives, by slot, what decides where the models give somebody else something.
+func (c *comparison) answers(ra, rb *Resource) map[int][2]*Assignment {
+	out := map[int][2]*Assignment{}
+	for s := range c.a.choices {
+		x, y := c.a.decide(s, ra), c.b.decide(s, rb)
+		if x.Ownership != y.Ownership || x.ThirdParty != y.ThirdParty {
+			out[s] = [2]*Assignment{x, y}
+		}
+	}
+	return out
+}
+
+// probe asks both models about one resource, and notes what is not told of its kind already.
+func (c *comparison) probe(ra, rb Resource, like Change) {
+	kinds := [2]string{ra.words(), rb.words()}
+	got := c.answers(&ra, &rb)
+	if like.Where == "" {
+		c.plain[kinds] = got
+	}
+	for s := range c.a.choices {
+		if p, ok := got[s]; ok && (like.Where == "" || c.plain[kinds][s] != p) {
+			c.line(s, p, &ra, &rb, like)
+		}
+	}
+}
+
+// line is the change that an answer belongs to; it is begun where there is none.
+func (c *comparison) line(s int, p [2]*Assignment, ra, rb *Resource, like Change) *Change {
+	l, x := Layers[s/len(Aspects)], Aspects[s%len(Aspects)]
+	key := changeKey{l, like.Where, p[0], p[1]}
+	n := c.lines[key]
+	if n == nil {
+		n = &like
+		n.Layer, n.From, n.To, n.FromAssignment, n.ToAssignment = l, p[0].Ownership, p[1].Ownership, p[0].ID, p[1].ID
+		before, after := c.a.holders(p[0].Ownership, p[0].ThirdParty), c.b.holders(p[1].Ownership, p[1].ThirdParty)
+		n.Gains, n.Loses, n.Duties = without(after, before), without(before, after), []string{}
+		c.lines[key] = n
+		c.changes = append(c.changes, n)
+	}
+	kind := ra.words()
+	if other := rb.words(); other != kind {
+		kind += " > " + other
+	}
+	n.Aspects, n.Kinds = with(n.Aspects, x), with(n.Kinds, kind)
+	for _, m := range []struct {
+		*Model
+		r *Resource
+	}{{c.a, ra}, {c.b, rb}} {
+		for _, q := range m.asks {
+			if q.slot == s && q.duty.When.matches(m.r) {
+				n.Duties = with(n.Duties, q.duty.ID)
+			}
+		}
+	}
+	return n
+}
+
+func with[T comparable](list []T, v T) []T {
+	if slices.Contains(list, v) {
+		return list
+	}
+	return append(list, v)
+}
+
+func without(list, those []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(those, s) })
+}
+
+// group is what the models can tell resources apart by.
+type group struct {
+	place
+	tags   string
+	server asset.ServerID // where a scope names it
+}
+
+// count asks both models about every resource, equal ones at once, and counts those of each change and all.
+func (c *comparison) count(inventory iter.Seq[Resource]) int {
+	size, first := map[group]int{}, map[group]Resource{}
+	var order []group
+	for r := range inventory {
+		g := group{place: place{r.Cloud, r.Region, r.Domain, r.Project}, tags: strings.Join(r.Tags, " ")}
+		if k := (scopeKey{'s', string(r.Server)}); c.a.book.names(k) || c.b.book.names(k) {
+			g.server = r.Server
+		}
+		if size[g] == 0 {
+			order, first[g] = append(order, g), r
+		}
+		size[g]++
+	}
+	for _, n := range c.changes {
+		n.Resources = new(int)
+	}
+	all := 0
+	for i, g := range order {
+		r := first[g]
+		ra, rb := c.a.Describe(r, c.at), c.b.Describe(r, c.at)
+		got := c.answers(&ra, &rb)
+		for s := range c.a.choices {
+			p, ok := got[s]
+			if !ok {
+				continue
+			}
+			n := c.told(s, p, &ra, &rb)
+			if n.Resources == nil {
+				n.Resources = new(int)
+			}
+			if n.last != i+1 {
+				*n.Resources += size[g]
+				n.last = i + 1
+			}
+		}
+		if len(got) > 0 {
+			all += size[g]
+		}
+	}
+	return all
+}
+
+// names tells whether a scope of the book names a key.
+func (b *book) names(k scopeKey) bool { return b.contracts[k] != nil || b.offerings[k] != nil }
+
+// told finds the change that tells of a resource's answer: for its scope, else for the most specific selector that means it, else
+// for its kind. Where only selectors together lead to the answer a line is begun for it.
+func (c *comparison) told(s int, p [2]*Assignment, ra, rb *Resource) *Change {
+	l, x := Layers[s/len(Aspects)], Aspects[s%len(Aspects)]
+	var best *Change
+	rank := -1
+	for _, n := range c.changes {
+		if n.Layer != l || n.FromAssignment != p[0].ID || n.ToAssignment != p[1].ID || !slices.Contains(n.Aspects, x) {
+			continue
+		}
+		of := n.when.rank()
+		switch {
+		case n.key.id != "" && slices.Contains(levelsOf(ra), n.key):
+			of = 1 << 10
+		case n.key.id != "" || !n.when.matches(ra) || n.Where == "" && c.plain[[2]string{ra.words(), rb.words()}][s] != p:
+			continue
+		}
+		if of > rank {
+			best, rank = n, of
+		}
+	}
+	if best != nil {
+		return best
+	}
+	return c.line(s, p, ra, rb, Change{Where: "where several selectors or contracts meet", key: scopeKey{'-', "-"}})
+}
+
+func levelsOf(r *Resource) []scopeKey {
+	l := levels(r)
+	return l[:]
+}
+
+// edits lists what the models are made of differently, their own names and versions left out.
+func edits(a, b *Model) []Edit {
+	out := []Edit{}
+	for _, w := range []struct {
+		record   string
+		from, to []string
+	}{{"service type", a.ServiceTypes, b.ServiceTypes}, {"architecture", a.Architectures, b.Architectures}, {"contract type", a.ContractTypes, b.ContractTypes}} {
+		for _, s := range without(w.from, w.to) {
+			out = append(out, Edit{Record: w.record, ID: s, What: "removed"})
+		}
+		for _, s := range without(w.to, w.from) {
+			out = append(out, Edit{Record: w.record, ID: s, What: "added"})
+		}
+	}
+	for i := range records {
+		if k := &records[i]; k.index >= 0 {
+			out = append(out, k.edits(reflect.ValueOf(a).Elem().Field(k.index), reflect.ValueOf(b).Elem().Field(k.index))...)
+		}
+	}
+	return out
+}
+
+// edits compares two lists by the ids of their entries, which are the first field of each.
+func (r *record) edits(a, b reflect.Value) []Edit {
+	var out []Edit
+	id := func(v reflect.Value) string { return v.Field(0).String() }
+	there := map[string]reflect.Value{}
+	for i := range b.Len() {
+		there[id(b.Index(i))] = b.Index(i)
+	}
+	for i := range a.Len() {
+		x := a.Index(i)
+		y, ok := there[id(x)]
+		if !ok {
+			out = append(out, Edit{Record: r.name, ID: id(x), What: "removed"})
+			continue
+		}
+		delete(there, id(x))
+		e := Edit{Record: r.name, ID: id(x), What: "changed"}
+		for _, f := range r.fields {
+			if v, w := x.FieldByIndex(f.index), y.FieldByIndex(f.index); !reflect.DeepEqual(v.Interface(), w.Interface()) {
+				e.Fields = append(e.Fields, FieldEdit{f.name, shown(v), shown(w)})
+			}
+		}
+		if e.Fields != nil {
+			out = append(out, e)
+		}
+	}
+	for i := range b.Len() {
+		if _, ok := there[id(b.Index(i))]; ok {
+			out = append(out, Edit{Record: r.name, ID: id(b.Index(i)), What: "added"})
+		}
+	}
+	return out
+}
+
+// shown is a value as it stands in a document, "" for nothing.
+func shown(v reflect.Value) string {
+	switch {
+	case v.IsZero():
+		return ""
+	case v.Kind() == reflect.String:
+		return v.String()
+	}
+	return flow(v)
+}
