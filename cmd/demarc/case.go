@@ -25,7 +25,7 @@ import (
 func caseCommand() *cobra.Command {
 	var r reading
 	var live bool
-	var server, state string
+	var server, state, tenant string
 	c := &cobra.Command{Use: "case", Short: "Cases: what is wrong with one machine, for one party", Example: "  demarc case list --db demarc.db"}
 	r.flags(c)
 	ls := &cobra.Command{
@@ -41,11 +41,12 @@ func caseCommand() *cobra.Command {
 					f.States = append(f.States, casework.State(s))
 				}
 			}
-			return r.with(c.Context(), func(db *store.DB) error { return listCases(c, &r, db, f) })
+			return r.with(c.Context(), func(db *store.DB) error { return listCases(c, &r, db, scopeOf(tenant), f) })
 		},
 	}
 	ls.Flags().BoolVar(&live, "live", false, "only those that are not over")
 	ls.Flags().StringVar(&server, "server", "", "only those of a server, by its id")
+	asProject(ls, &tenant)
 	ls.Flags().StringVar(&state, "state", "", "only these states, separated by commas")
 	_ = ls.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(words(caseStates), cobra.ShellCompDirectiveNoFileComp))
 	c.AddCommand(ls, &cobra.Command{
@@ -86,6 +87,7 @@ type caseRow struct {
 	Approvals     []consent       `json:"approvals"`
 	Blocks        []string        `json:"blocks"` // why the gate last said no
 	Hold          string          `json:"hold,omitempty"`
+	Passed        string          `json:"passed,omitempty"` // what passed last to another party, and why
 }
 
 type consent struct {
@@ -101,7 +103,7 @@ func caseRowOf(n *naming, c casework.Case) (caseRow, error) {
 	project, err := n.project(c.Cloud, c.Project)
 	row := caseRow{ID: c.ID, Ref: c.Ref(), Cloud: c.Cloud, Server: c.Server, ServerName: server, Project: c.Project, ProjectName: project, Party: c.Party, Track: c.Track, Zone: c.Zone,
 		Class: c.Class, State: c.State, OpenedAt: moment(c.OpenedAt), Due: moment(c.Due), GraceEnds: moment(c.GraceEnds), QueuedAt: moment(c.QueuedAt), RestrictedAt: moment(c.RestrictedAt),
-		ReleasedAt: moment(c.ReleasedAt), ProbationEnds: moment(c.ProbationEnds), ClosedAt: moment(c.ClosedAt), Approvals: []consent{}, Blocks: []string{}, Hold: c.Hold}
+		ReleasedAt: moment(c.ReleasedAt), ProbationEnds: moment(c.ProbationEnds), ClosedAt: moment(c.ClosedAt), Approvals: []consent{}, Blocks: []string{}, Hold: c.Hold, Passed: c.Passed}
 	for _, a := range c.Approvals {
 		row.Approvals = append(row.Approvals, consent{a.By, moment(a.At)})
 	}
@@ -109,8 +111,8 @@ func caseRowOf(n *naming, c casework.Case) (caseRow, error) {
 	return row, err
 }
 
-func caseRows(c *cobra.Command, db *store.DB, f casework.Filter) ([]caseRow, error) {
-	cs, err := db.Cases(c.Context(), access.Operator(), f)
+func caseRows(c *cobra.Command, db *store.DB, s access.Scope, f casework.Filter) ([]caseRow, error) {
+	cs, err := db.Cases(c.Context(), s, f)
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +128,8 @@ func caseRows(c *cobra.Command, db *store.DB, f casework.Filter) ([]caseRow, err
 	return rows, nil
 }
 
-func listCases(c *cobra.Command, r *reading, db *store.DB, f casework.Filter) error {
-	rows, err := caseRows(c, db, f)
+func listCases(c *cobra.Command, r *reading, db *store.DB, s access.Scope, f casework.Filter) error {
+	rows, err := caseRows(c, db, s, f)
 	if err != nil {
 		return err
 	}
@@ -218,7 +220,7 @@ func readCase(c *cobra.Command, db *store.DB, id string) (caseFile, error) {
 	if file.caseRow, err = caseRowOf(newNaming(ctx, db), k); err != nil {
 		return file, err
 	}
-	fs, err := foundRows(c, db, finding.Filter{Case: k.ID})
+	fs, err := foundRows(c, db, access.Operator(), finding.Filter{Case: k.ID})
 	if err != nil {
 		return file, err
 	}
@@ -277,6 +279,7 @@ func showCase(c *cobra.Command, r *reading, db *store.DB, id string) error {
 		s.row(t.name, r.when(t.at))
 	}
 	s.row("on hold", k.Hold)
+	s.row("passed on", k.Passed)
 	for _, a := range k.Approvals {
 		s.row("approved", a.By+", "+r.when(a.At))
 	}

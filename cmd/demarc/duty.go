@@ -8,11 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"demarc/internal/access"
 	"demarc/internal/duty"
 	"demarc/internal/fault"
 	"demarc/internal/serve"
-	"demarc/internal/store"
 )
 
 func dutyCommand() *cobra.Command {
@@ -21,20 +19,7 @@ func dutyCommand() *cobra.Command {
 		Use: "duty", Short: "Who must do what, and why", Example: "  demarc duty table --service-type iaas\n  demarc duty list --holder customer\n  demarc duty export > mine.yaml",
 	}
 	r.flags(c)
-	c.AddCommand(dutyTableCommand(&r), dutyResolveCommand(&r), dutyListCommand(&r), dutyShowCommand(&r), dutyAssignmentsCommand(&r), dutyConflictsCommand(&r), dutyValidateCommand(&r), dutyExportCommand(&r), dutyDiffCommand(&r),
-		&cobra.Command{
-			Use: "explain FINDING", Short: "Why a finding is charged to whom it is", Example: "  demarc duty explain 0199f3a4-… --db demarc.db",
-			Args: checkArgs(cobra.ExactArgs(1)),
-			RunE: func(c *cobra.Command, args []string) error {
-				return r.with(c.Context(), func(db *store.DB) error {
-					f, err := db.Finding(c.Context(), access.Operator(), args[0])
-					if err != nil {
-						return hinted(err, "see demarc finding list")
-					}
-					return explainDuty(c, &r, f.Duty)
-				})
-			},
-		})
+	c.AddCommand(dutyTableCommand(&r), dutyResolveCommand(&r), dutyListCommand(&r), dutyShowCommand(&r), dutyAssignmentsCommand(&r), dutyConflictsCommand(&r), dutyValidateCommand(&r), dutyExportCommand(&r), dutyDiffCommand(&r), dutyExplainCommand(&r))
 	return c
 }
 

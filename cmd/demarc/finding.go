@@ -22,15 +22,17 @@ import (
 func findingCommand() *cobra.Command {
 	var r reading
 	var f finding.Filter
+	var tenant string
 	c := &cobra.Command{Use: "finding", Short: "What was found", Example: "  demarc finding list --db demarc.db"}
 	r.flags(c)
 	ls := &cobra.Command{
 		Use: "list", Short: "List the findings", Example: "  demarc finding list --db demarc.db\n  demarc finding list --case DM-1A2B3C --output csv",
 		Args: checkArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return r.with(c.Context(), func(db *store.DB) error { return listFindings(c, &r, db, f) })
+			return r.with(c.Context(), func(db *store.DB) error { return listFindings(c, &r, db, scopeOf(tenant), f) })
 		},
 	}
+	asProject(ls, &tenant)
 	ls.Flags().StringVar(&f.Case, "case", "", "only those of a case")
 	ls.Flags().StringVar((*string)(&f.Server), "server", "", "only those of a server, by its id")
 	c.AddCommand(ls, &cobra.Command{
@@ -88,8 +90,8 @@ func foundRowOf(n *naming, f finding.Finding) (foundRow, error) {
 		Evidence: f.Evidence, Duty: f.Duty, FirstSeen: moment(f.FirstSeen), LastSeen: moment(f.LastSeen), FixedAt: moment(f.FixedAt)}, err
 }
 
-func foundRows(c *cobra.Command, db *store.DB, f finding.Filter) ([]foundRow, error) {
-	fs, err := db.Findings(c.Context(), access.Operator(), f)
+func foundRows(c *cobra.Command, db *store.DB, s access.Scope, f finding.Filter) ([]foundRow, error) {
+	fs, err := db.Findings(c.Context(), s, f)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +107,7 @@ func foundRows(c *cobra.Command, db *store.DB, f finding.Filter) ([]foundRow, er
 	return rows, nil
 }
 
-func listFindings(c *cobra.Command, r *reading, db *store.DB, f finding.Filter) error {
+func listFindings(c *cobra.Command, r *reading, db *store.DB, s access.Scope, f finding.Filter) error {
 	if f.Case != "" {
 		k, err := serve.FindCase(c.Context(), db, f.Case)
 		if err != nil {
@@ -113,7 +115,7 @@ func listFindings(c *cobra.Command, r *reading, db *store.DB, f finding.Filter) 
 		}
 		f.Case = k.ID
 	}
-	rows, err := foundRows(c, db, f)
+	rows, err := foundRows(c, db, s, f)
 	if err != nil {
 		return err
 	}

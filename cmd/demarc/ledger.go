@@ -130,6 +130,19 @@ func headsOf(path string, conf *serve.Config) string {
 	return path + ".heads"
 }
 
+// asProject adds the flag that shows what the tenants of a project may see: their own, and of what the provider holds how it stands.
+func asProject(c *cobra.Command, to *string) {
+	c.Flags().StringVar(to, "as-project", "", "only what the tenants of a project may see, by its id")
+}
+
+// scopeOf is what a reading may return: everything, or what belongs to one project.
+func scopeOf(project string) access.Scope {
+	if project == "" {
+		return access.Operator()
+	}
+	return access.Tenant(asset.ProjectID(project))
+}
+
 // location is the zone that times are shown in.
 func (r *reading) location() (*time.Location, error) {
 	if r.utc || r.zone == "" {

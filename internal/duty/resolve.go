@@ -21,7 +21,9 @@ type Resolution struct {
 	Resource   Resource    `json:"resource"`
 	Ownership  Ownership   `json:"ownership"`
 	Party      Party       `json:"party"`
-	ThirdParty string      `json:"third_party,omitempty"`
+	ThirdParty string      `json:"third_party,omitempty"`         // who does it for the provider: a party's id
+	Doer       string      `json:"third_party_name,omitempty"`    // and its name
+	Contact    string      `json:"third_party_contact,omitempty"` // and where it is reached
 	Reason     string      `json:"reason"`
 	Provider   string      `json:"provider_part,omitempty"`
 	Customer   string      `json:"customer_part,omitempty"`
@@ -58,6 +60,9 @@ func (m *Model) Resolve(l Layer, a Aspect, r Resource) Resolution {
 		return out
 	}
 	out.Assignment, out.Duty, out.Ownership, out.Party, out.ThirdParty = best.ID, best.Duty, best.Ownership, best.Ownership.Party(), best.ThirdParty
+	if o, ok := m.Organisation(best.ThirdParty); ok {
+		out.Doer, out.Contact = o.Name, cmp.Or(o.Contacts.Security, o.Contacts.Technical, o.Contacts.Abuse)
+	}
 	out.Reason, out.Provider, out.Customer = best.Reason, best.Provider, best.Customer
 	if d, ok := m.Duty(best.Duty); ok {
 		out.Sentence, out.Source = d.Title, m.Cite(d.Source)
@@ -105,7 +110,7 @@ func (r Resolution) Explain() string {
 		fmt.Fprintf(&b, "\nThe provider's part: %s.\nThe customer's part: %s.", r.Provider, r.Customer)
 	}
 	if r.ThirdParty != "" {
-		fmt.Fprintf(&b, "\nDone by %s, for the provider.", r.ThirdParty)
+		fmt.Fprintf(&b, "\nDone by %s, for the provider.", strings.TrimSpace(r.Doer+" "+r.Contact))
 	}
 	for _, c := range r.Considered {
 		fmt.Fprintf(&b, "\nConsidered: %s (%s; %s) did not decide: %s.", c.Assignment, c.Ownership, c.When, c.Lost)

@@ -102,7 +102,7 @@ func (d Doctor) Examine(ctx context.Context) []Diagnosis {
 	for _, v := range d.Config.Vantages {
 		parts = append(parts, part{"vantage " + v.Name, d.Bound, func(_ context.Context, k *chart) { d.vantage(k, v) }})
 	}
-	parts = append(parts, part{"mail", d.Bound, d.mail}, part{"database", d.Bound, d.database}, part{"audit", d.Bound, d.audit}, part{"socket", d.Bound, d.socket})
+	parts = append(parts, part{"mail", d.Bound, d.mail}, part{"database", d.Bound, d.database}, part{"duties", d.Bound, d.duties}, part{"audit", d.Bound, d.audit}, part{"socket", d.Bound, d.socket})
 	charts := make([]*chart, len(parts))
 	var all sync.WaitGroup
 	for i, p := range parts {

@@ -58,6 +58,9 @@ const (
 	DatabaseUnreachable Code = "database-unreachable"
 	DatabaseNotOurs     Code = "database-not-ours"
 
+	ModelKnown   Code = "model"
+	ModelChanged Code = "model-changed"
+
 	AuditHeads      Code = "audit-heads"
 	AuditTampered   Code = "audit-rewritten"
 	AuditUnwritable Code = "audit-heads-unwritable"
@@ -78,6 +81,7 @@ var Codes = []Code{
 	VantageRoad, VantageNamespace, VantageNoSource, VantageNoRoute, VantageOther, VantageNothing,
 	MailTaken, MailUnreachable, MailTLS, MailLogin, MailRefused, MailLater,
 	DatabaseWritable, DatabaseNew, DatabaseInUse, DatabaseReadOnly, DatabaseUnreachable, DatabaseNotOurs,
+	ModelKnown, ModelChanged,
 	AuditHeads, AuditTampered, AuditUnwritable, AuditUnread,
 	SocketFree, SocketTaken,
 	TookTooLong,

@@ -163,6 +163,28 @@ func (d Doctor) database(ctx context.Context, k *chart) {
 	}
 }
 
+// duties holds the responsibility model against what was in use under its name.
+func (d Doctor) duties(ctx context.Context, k *chart) {
+	m, place := d.Config.model, d.Config.DatabasePath()
+	if _, err := os.Stat(place); !store.IsURL(place) && errors.Is(err, os.ErrNotExist) {
+		k.fine(ModelKnown, "%s, version %d", m.ID, m.Version)
+		return
+	}
+	db, err := store.OpenReader(ctx, place, d.Config.Password())
+	if err != nil {
+		return // said under database
+	}
+	was, known, err := db.Model(ctx, m.ID, m.Version)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return
+	}
+	if known && was.Hash != m.Hash() {
+		k.fail(ModelChanged, "raise its version: with every change; demarc duty diff tells what would change", "version %d of the responsibility model %s was in use with other words", m.Version, m.ID)
+		return
+	}
+	k.fine(ModelKnown, "%s, version %d, with %d duties", m.ID, m.Version, len(m.Duties))
+}
+
 // audit holds the log against the heads that are kept outside the database.
 func (d Doctor) audit(ctx context.Context, k *chart) {
 	path := d.Config.HeadsPath()

@@ -1,6 +1,7 @@
 package serve_test
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"demarc/internal/fault"
 	"demarc/internal/finding"
 	"demarc/internal/flow"
+	"demarc/internal/serve"
 )
 
 const provider = "platform-team@cloud.example"
@@ -163,11 +165,14 @@ func TestAContractThatBeginsStopsTheLadderAnywhere(t *testing.T) {
 	}
 }
 
-// A model whose words change under the same version is refused: who was charged by it must stay explainable.
+// A model whose words change under the same version is refused, at the start and by the doctor: who was charged by it must stay
+// explainable. Under a version of its own it is taken, and what it says otherwise is charged anew.
 func TestAModelKeepsItsWords(t *testing.T) {
 	t.Parallel()
-	e := open(t, plot{})
-	e.until("found", 2, func() bool { return len(e.findingsOf("cache-1")) > 0 })
+	const old, new = "reason: the customer secures the applications it runs", "reason: the customer secures its applications"
+	p := plot{config: []string{"netblocks:", "duties: own.yaml\nnetblocks:"}, secrets: map[string]string{"own.yaml": duty.DefaultText()}}
+	e := open(t, p)
+	e.until("told", 2, e.inState("cache-1", casework.Notified))
 	m, err := duty.Default()
 	e.must(err)
 	kept, ok, err := e.d.DB.Model(t.Context(), m.ID, m.Version)
@@ -175,11 +180,28 @@ func TestAModelKeepsItsWords(t *testing.T) {
 		t.Errorf("kept %v %v %v, since %d", ok, err, kept.Hash, kept.Since)
 	}
 	e.stop()
-	other, err := duty.Parse("other.yaml", []byte(strings.Replace(duty.DefaultText(), "the customer secures the applications it runs", "the customer secures its applications", 1)))
-	e.must(err)
-	e.plot.wrap = func(_ *exam, c *flow.Config) { c.Model = other }
-	e.start()
-	if err := e.d.Line.Adopt(t.Context()); !fault.Is(err, fault.Config) || !strings.Contains(err.Error(), "raise version") {
-		t.Errorf("other words under the same version: %v", err)
+	if _, bad := e.doctor(); bad[serve.ModelChanged].Code != "" {
+		t.Errorf("the doctor before the change: %+v", bad)
 	}
+	e.plot.secrets["own.yaml"] = strings.Replace(duty.DefaultText(), old, new, 1)
+	e.writeSecrets()
+	if _, bad := e.doctor(); bad[serve.ModelChanged].Code == "" {
+		t.Errorf("the doctor after the change: %+v", bad)
+	}
+	c, rules, err := serve.Load(filepath.Join(e.dir, "demarc.yaml"))
+	e.must(err)
+	if s, err := serve.Serve(t.Context(), c, rules, serve.Options{}); !fault.Is(err, fault.Config) || !strings.Contains(err.Error(), "raise version") {
+		t.Errorf("other words under the same version start: %v", err)
+		if s != nil {
+			e.must(s.Close())
+		}
+	}
+	e.plot.secrets["own.yaml"] = strings.Replace(strings.Replace(e.plot.secrets["own.yaml"], "version: 1", "version: 2", 1), "ownership: csc-owned, duty: S0-26", "ownership: shared-csp-csc, provider: help, customer: fix, duty: S0-26", 1)
+	e.writeSecrets()
+	e.start()
+	e.until("both hold it", 2, func() bool { return e.of(duty.Shared).State == casework.Notified })
+	if c := e.of(duty.Customer); c.State != casework.Closed || !strings.Contains(c.Passed, "version 2 of the responsibility model default") {
+		t.Errorf("the customer's case is %s: %q", c.State, c.Passed)
+	}
+	e.noErrors()
 }

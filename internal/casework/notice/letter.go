@@ -245,6 +245,9 @@ func describe(n int, it Item, l Letter) string {
 		fmt.Fprintf(&b, "   cause:    %s\n", one(f.Cause))
 	}
 	fmt.Fprintf(&b, "   whose:    the %s's, because %s (%s)\n", f.Duty.Party, one(f.Duty.Reason), one(f.Duty.Assignment))
+	if f.Duty.ThirdParty != "" && l.Step != casework.StepStatus {
+		fmt.Fprintf(&b, "   done by:  %s, for the provider\n", one(strings.TrimSpace(f.Duty.Doer+" "+f.Duty.Contact)))
+	}
 	if l.Step == casework.StepStatus {
 		b.WriteString("\n")
 		return b.String() // what to do is told to who must do it
