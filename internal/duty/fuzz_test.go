@@ -11,7 +11,7 @@ import (
 // hostile are beginnings that have broken readers elsewhere.
 var hostile = []string{"", "null", "[]", "{}", "id: [", "id: &a [*a]", "a: &a [x]\nb: [*a, *a]", "<<: *x", "id: !!binary x", "? x", "- - - -", "id: \x00", "\ufeffid: x", "id: \"\\ud800\"", "version: 0x1F", "version: .inf",
 	"version: 1e400", "version: 99999999999999999999", "id: x\nid: y", "---\n---\n", "duties: [{when: {tags: [a, a]}}]", "contracts: [{from: 0001-01-01, to: 9999-12-31}]", `{"id":"x","duties":[{"id":null}]}`, "%YAML 9.9", "id: |\n  x\n", "\"\\",
-	"service_types: &s [a]\narchitectures: *s\ncontract_types: *s\n", "table: [{ownership: {iaas: {}}}]"}
+	"service_types: &s [a]\narchitectures: *s\ncontract_types: *s\n", "table: [{ownership: {iaas: {}}}]", "service_types: &s !0 00"}
 
 // holds checks what must be true of every model that loads.
 func holds(t *testing.T, m *Model) {

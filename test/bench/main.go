@@ -128,7 +128,9 @@ func model() (*duty.Model, error) {
 	return m.With(cs, os, func(string) fault.Position { return fault.Position{} })
 }
 
-func project(i int) asset.ProjectID { return asset.ProjectID(fmt.Sprintf("5f0c9d2e4b7a4e7c8d1f%012d", i)) }
+func project(i int) asset.ProjectID {
+	return asset.ProjectID(fmt.Sprintf("5f0c9d2e4b7a4e7c8d1f%012d", i))
+}
 
 func inventory() []duty.Resource {
 	var projects []asset.ProjectID
