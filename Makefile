@@ -36,6 +36,10 @@ lint: ## golangci-lint with .golangci.yml (needs golangci-lint v2 on PATH)
 	@command -v golangci-lint >/dev/null || { echo "golangci-lint is not on PATH"; exit 3; }
 	golangci-lint run ./...
 
+.PHONY: bench
+bench: ## who holds what of a million machines, in seconds of the processor (needs Go, Linux; about 10 seconds)
+	@go run ./test/bench
+
 .PHONY: crash
 crash: ## kill -9 at every commit and every outside call of story a (needs Go, Linux; about 5 minutes)
 	@go run ./test/crash

@@ -6,12 +6,15 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"demarc/internal/casework"
 	"demarc/internal/casework/gate"
 	"demarc/internal/detect"
+	"demarc/internal/duty"
 	"demarc/internal/finding"
 	"demarc/internal/flow"
 	"demarc/internal/serve"
@@ -113,6 +116,48 @@ func TestDocsListWhatThereIs(t *testing.T) {
 		if !bytes.Contains(p["docs/cases.md"], []byte(string(s))) {
 			t.Errorf("docs/cases.md does not name the state %s", s)
 		}
+	}
+}
+
+func strs[T ~string](ws []T) []string {
+	out := make([]string, len(ws))
+	for i, w := range ws {
+		out[i] = string(w)
+	}
+	return out
+}
+
+// docs/duties.md tells the closed lists, the contradictions of the model, and an addition to it that loads.
+func TestDocsDuties(t *testing.T) {
+	page := pages(t)["docs/duties.md"]
+	same(t, "docs/duties.md, layers", tableWords(t, page, "## Layers"), strs(duty.Layers))
+	same(t, "docs/duties.md, aspects", tableWords(t, page, "## Aspects"), strs(duty.Aspects))
+	same(t, "docs/duties.md, ownership", tableWords(t, page, "## Ownership"), strs(duty.Ownerships))
+	same(t, "docs/duties.md, records", tableWords(t, page, "## The formats"), duty.RecordNames())
+	m, err := duty.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range m.Conflicts {
+		if !bytes.Contains(page, []byte("\n| "+k.ID+" | ")) {
+			t.Errorf("docs/duties.md: the contradiction %s has no row", k.ID)
+		}
+	}
+	if n := bytes.Count(page, []byte("\n| C")); n != len(m.Conflicts) {
+		t.Errorf("docs/duties.md: %d contradictions, the model has %d", n, len(m.Conflicts))
+	}
+	if want := strconv.Itoa(len(m.Duties)) + " duties"; !bytes.Contains(page, []byte(want)) {
+		t.Errorf("docs/duties.md does not say %q", want)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	addition, _, _ := strings.Cut(rest, "```")
+	mine, err := duty.Parse("mine.yaml", []byte(duty.DefaultText()+addition))
+	if err != nil {
+		t.Fatalf("docs/duties.md: the addition does not load: %v", err)
+	}
+	at := time.Date(2027, 6, 1, 0, 0, 0, 0, time.UTC).UnixMicro() // under the second contract
+	if got := mine.Resolve("guest-os", "secure", mine.Describe(duty.Resource{Project: "p-astro"}, at)); got.Assignment != "guest-os-astro" || got.Resource.ContractID != "astro-2027" {
+		t.Errorf("docs/duties.md: the addition leads to %s under %q", got.Assignment, got.Resource.ContractID)
 	}
 }
 

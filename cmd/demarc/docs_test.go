@@ -12,7 +12,7 @@ import (
 
 var (
 	spanned = regexp.MustCompile("`(?:\\./)?demarc ([^`|]+)`")
-	trailer = regexp.MustCompile(`\s*&?(\s+#.*)?$`) // what the shell reads and the program does not
+	trailer = regexp.MustCompile(`\s*(>\s*\S+)?\s*&?(\s+#.*)?$`) // what the shell reads and the program does not
 )
 
 // Every command that a page shows is one that the program has, with flags that it knows.

@@ -70,6 +70,16 @@ func (t *Instant) UnmarshalText(b []byte) error {
 	return fault.New(fault.Config, "%q is not a time", s).Hinted("write 2026-01-31T00:00:00Z, or 2026-01-31 for its first instant in UTC")
 }
 
+// UnmarshalYAML reads an instant. Without it the decoder writes the whole document out for each, which takes hours for some
+// thousand contracts.
+func (t *Instant) UnmarshalYAML(read func(any) error) error {
+	var s string
+	if err := read(&s); err != nil {
+		return err
+	}
+	return t.UnmarshalText([]byte(s))
+}
+
 // MarshalText writes an instant.
 func (t Instant) MarshalText() ([]byte, error) {
 	return []byte(time.UnixMicro(int64(t)).UTC().Format(time.RFC3339Nano)), nil

@@ -133,13 +133,14 @@ func (s *sheet) columns(r *csv.Reader, cells []string) error {
 		}
 	}
 	if !slices.Contains(cells, "record") {
-		return fault.New(fault.Config, "there is no column record").In(s.pos(r, 0)).Hinted("it says what a row is: %s", strings.Join(recordNames(), ", "))
+		return fault.New(fault.Config, "there is no column record").In(s.pos(r, 0)).Hinted("it says what a row is: %s", strings.Join(RecordNames(), ", "))
 	}
 	s.header = slices.Clone(cells)
 	return nil
 }
 
-func recordNames() []string {
+// RecordNames lists what a row of a sheet can be.
+func RecordNames() []string {
 	out := make([]string, len(records))
 	for i, r := range records {
 		out[i] = r.name
@@ -178,7 +179,7 @@ func (s *sheet) row(r *csv.Reader, n int, cells []string) error {
 	}
 	at := slices.IndexFunc(records, func(k record) bool { return k.name == kind })
 	if at < 0 {
-		return fault.New(fault.Config, "unknown record %q", clipped(kind)).In(s.pos(r, slices.Index(s.header, "record"))).Hinted("one of %s", strings.Join(recordNames(), ", "))
+		return fault.New(fault.Config, "unknown record %q", clipped(kind)).In(s.pos(r, slices.Index(s.header, "record"))).Hinted("one of %s", strings.Join(RecordNames(), ", "))
 	}
 	k := &records[at]
 	if k.index < 0 && len(s.rows[""]) > 0 {

@@ -77,7 +77,8 @@ const (
 	May      Strength = "may"      // a power, not an obligation
 )
 
-var strengths = []Strength{Shall, Expected, May}
+// Strengths lists every strength.
+var Strengths = []Strength{Shall, Expected, May}
 
 // Evidence is how it can be known whether a duty is done.
 type Evidence string
@@ -102,7 +103,8 @@ const (
 	RoleThirdParty Role = "third-party"
 )
 
-var roles = []Role{RoleProvider, RoleCustomer, RoleThirdParty}
+// Roles lists every role.
+var Roles = []Role{RoleProvider, RoleCustomer, RoleThirdParty}
 
 // number gives a value's place in its closed list, -1 where it has none.
 func number[T comparable](of []T, v T) int { return slices.Index(of, v) }

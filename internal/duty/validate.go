@@ -210,7 +210,7 @@ func (m *Model) wrongParties() *mistake {
 	seen, held := map[string]string{}, map[Role]int{}
 	for i, p := range m.Parties {
 		here := fmt.Sprintf("$.parties[%d]", i)
-		if w := first(once(seen, here+".id", "party id", p.ID), oneOf(here+".role", "role", p.Role, roles), text(here+".name", "name", p.Name)); w != nil {
+		if w := first(once(seen, here+".id", "party id", p.ID), oneOf(here+".role", "role", p.Role, Roles), text(here+".name", "name", p.Name)); w != nil {
 			return w
 		}
 		if p.ID == string(Shared) {
@@ -309,7 +309,7 @@ func (m *Model) wrongDuties() *mistake {
 }
 
 func (m *Model) wrongDuty(here string, d *Duty) *mistake {
-	if w := first(text(here+".title", "title", d.Title), oneOf(here+".strength", "strength", d.Strength, strengths), oneOf(here+".evidence", "evidence", d.Evidence, Evidences),
+	if w := first(text(here+".title", "title", d.Title), oneOf(here+".strength", "strength", d.Strength, Strengths), oneOf(here+".evidence", "evidence", d.Evidence, Evidences),
 		oneOf(here+".layer", "layer", d.Layer, Layers), wrongAspects(here+".aspects", d.Aspects), m.wrongSelector(here+".when", d.When), text(here+".source.section", "section of the source", d.Source.Section),
 		maybe(here+".observable", "what can be observed", d.Observable), wrongProof(here, d)); w != nil {
 		return w

@@ -39,3 +39,14 @@ func TestADocumentThatIsNestedTooDeepIsRefused(t *testing.T) {
 		t.Errorf("what is wide and not deep: %d entries, %v", len(v.A), err)
 	}
 }
+
+// The decoder panics on some documents; nobody sees more of it than of any other mistake.
+func TestADocumentThatTheDecoderPanicsOnIsRefused(t *testing.T) {
+	var v struct {
+		A []string `yaml:"a"`
+	}
+	f, ok := fault.Of(fault.DecodeYAML("x.yaml", []byte("a: &s !0 00"), &v))
+	if !ok || f.Code != fault.Config || f.At.File != "x.yaml" || !strings.Contains(f.Message, "cannot be decoded") {
+		t.Errorf("got %v", f)
+	}
+}

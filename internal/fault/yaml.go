@@ -21,10 +21,24 @@ func DecodeYAML(name string, data []byte, v any, opts ...yaml.DecodeOption) erro
 	if len(data) > MaxFile {
 		return New(Config, "the file has %d bytes", len(data)).In(Position{File: name}).Hinted("at most %d", MaxFile)
 	}
-	if f := tooDeep(name, data); f != nil {
-		return f
+	if err := calmly(name, func() error { return tooDeep(name, data) }); err != nil {
+		return err
 	}
 	opts = append([]yaml.DecodeOption{yaml.Strict(), yaml.DisallowUnknownField(), yaml.CustomUnmarshaler(readPrefix), yaml.CustomUnmarshaler(readAddr), yaml.CustomUnmarshaler(readTime)}, opts...)
+	return calmly(name, func() error { return decode(name, data, v, opts) })
+}
+
+// calmly does something with the decoder, which panics on some documents that nobody writes in earnest.
+func calmly(name string, do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = New(Config, "the document cannot be decoded: %v", p).In(Position{File: name}).Hinted("leave out tags, anchors and aliases")
+		}
+	}()
+	return do()
+}
+
+func decode(name string, data []byte, v any, opts []yaml.DecodeOption) error {
 	err := yaml.UnmarshalWithOptions(data, v, opts...)
 	if err == nil {
 		return nil
@@ -57,7 +71,7 @@ func DecodeYAML(name string, data []byte, v any, opts ...yaml.DecodeOption) erro
 const maxDepth = 64
 
 // tooDeep refuses a document that is nested deeper than that, by its tokens alone.
-func tooDeep(name string, data []byte) *Fault {
+func tooDeep(name string, data []byte) error {
 	depth, line, entries := 0, 0, 0
 	for _, tok := range lexer.Tokenize(string(data)) {
 		switch tok.Type {

@@ -1,0 +1,147 @@
+package duty
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"testing"
+)
+
+// The ten rows of the published table, as they were read from it: testdata/matrix.json is not made from the model.
+func TestTheTableIsThePublishedOne(t *testing.T) {
+	b, err := os.ReadFile("testdata/matrix.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var published struct {
+		Values map[string]Ownership
+		Rows   []struct{ Group, ID, Title, PaaS, IaaS string }
+	}
+	if err := json.Unmarshal(b, &published); err != nil {
+		t.Fatal(err)
+	}
+	m := model(t)
+	if len(m.Table) != 10 || len(published.Rows) != 10 {
+		t.Fatalf("%d rows, and %d are published", len(m.Table), len(published.Rows))
+	}
+	for i, p := range published.Rows {
+		got := m.Table[i]
+		if got.Area != p.ID || got.Title != p.Title || got.Group != p.Group || got.Ownership["iaas"] != published.Values[p.IaaS] || got.Ownership["paas"] != published.Values[p.PaaS] || len(got.Ownership) != 2 {
+			t.Errorf("row %d is %+v, published is %+v", i+1, got, p)
+		}
+	}
+}
+
+// Who holds what of each layer, in the four cases that the sources tell apart. A group is the aspects that share an answer.
+func TestEveryLayerHasItsHolder(t *testing.T) {
+	m := model(t)
+	const (
+		p = "provider"
+		c = "customer"
+		s = "shared"
+		n = "none"
+	)
+	kinds := []Resource{{Service: "iaas", Architecture: "vm", Contract: "standard"}, {Service: "iaas", Architecture: "vm", Contract: "extended"},
+		{Service: "iaas", Architecture: "container", Contract: "standard"}, {Service: "iaas", Architecture: "container", Contract: "extended"}}
+	every := Aspects
+	but := func(not ...Aspect) []Aspect {
+		return slices.DeleteFunc(slices.Clone(Aspects), func(a Aspect) bool { return slices.Contains(not, a) })
+	}
+	told := map[Layer]bool{}
+	for _, row := range []struct {
+		what    string
+		layers  []Layer
+		aspects []Aspect
+		want    [4]string
+	}{
+		{"data centre, hardware, physical network", []Layer{"datacenter", "physical", "physical-network"}, every, [4]string{p, p, p, p}},
+		{"hypervisor, host system, cloud backend", []Layer{"hypervisor", "host-os", "platform"}, every, [4]string{p, p, p, p}},
+		{"container engine, and the system that containers share", []Layer{"container-engine", "container-host-os"}, every, [4]string{n, n, p, p}},
+		{"guest system: maintain", []Layer{"guest-os"}, []Aspect{"maintain"}, [4]string{c, p, n, n}},
+		{"guest system: secure and configure", []Layer{"guest-os"}, []Aspect{"secure", "configure"}, [4]string{c, s, n, n}},
+		{"guest system: the rest", []Layer{"guest-os"}, but("maintain", "secure", "configure"), [4]string{c, c, n, n}},
+		{"binaries and libraries", []Layer{"binaries-libraries"}, every, [4]string{c, p, c, p}},
+		{"applications", []Layer{"application"}, every, [4]string{c, c, c, p}},
+		{"firewalls that are closed by default", []Layer{"network-controls"}, []Aspect{"provide-capability", "secure-default"}, [4]string{p, p, p, p}},
+		{"firewall rules", []Layer{"network-controls"}, but("provide-capability", "secure-default"), [4]string{c, c, c, c}},
+		{"accounts, keys, passwords; devices; directories of one's own", []Layer{"accounts", "devices", "identity-directory"}, every, [4]string{c, c, c, c}},
+		{"MFA at the login", []Layer{"access"}, []Aspect{"provide-capability"}, [4]string{p, p, p, p}},
+		{"roles", []Layer{"access"}, but("provide-capability"), [4]string{c, c, c, c}},
+		{"the platform's protection of data", []Layer{"data"}, []Aspect{"provide-capability"}, [4]string{p, p, p, p}},
+		{"backup, encryption", []Layer{"data"}, but("provide-capability"), [4]string{c, c, c, c}},
+		{"the law", []Layer{"governance"}, every, [4]string{c, c, c, c}},
+		{"logs for support", []Layer{"support"}, []Aspect{"respond"}, [4]string{c, c, c, c}},
+		{"support", []Layer{"support"}, but("respond"), [4]string{p, p, p, p}},
+		{"letting the probes in", []Layer{"assurance"}, []Aspect{"configure"}, [4]string{c, c, c, c}},
+		{"probing", []Layer{"assurance"}, but("configure"), [4]string{p, p, p, p}},
+		{"mending", []Layer{"case"}, []Aspect{"secure"}, [4]string{c, c, c, c}},
+		{"advice of a compromise", []Layer{"case"}, []Aspect{"monitor"}, [4]string{"cert", "cert", "cert", "cert"}},
+		{"telling, warning, disabling", []Layer{"case"}, but("secure", "monitor"), [4]string{p, p, p, p}},
+	} {
+		for i, kind := range kinds {
+			shares := m.Division(kind)
+			for _, l := range row.layers {
+				told[l] = true
+				for _, x := range row.aspects {
+					k := slices.IndexFunc(shares, func(s Share) bool { return s.Layer == l && slices.Contains(s.Aspects, x) })
+					if k < 0 || shares[k].Holder != row.want[i] || shares[k].Reason == "" || shares[k].Duty == "" && row.want[i] != n {
+						t.Errorf("%s, %s/%s for %s: %+v, want %s", row.what, l, x, kind.Kind(), shares[max(k, 0)], row.want[i])
+					}
+				}
+			}
+		}
+	}
+	if len(told) != len(Layers) {
+		t.Errorf("%d of %d layers are told of", len(told), len(Layers))
+	}
+}
+
+// Under PaaS the table decides for virtual machines: what it calls shared is shared, and says both parts.
+func TestTheTableAndTheLayersAgreeUnderPaaS(t *testing.T) {
+	m := model(t)
+	for _, service := range m.ServiceTypes {
+		kind := m.Plain()
+		kind.Service = service
+		for l, area := range map[Layer]string{"data": "information-and-data", "devices": "devices", "accounts": "accounts-and-identities", "identity-directory": "identity-directory-infrastructure",
+			"application": "applications", "network-controls": "network-controls", "guest-os": "operating-system", "physical": "physical-servers", "physical-network": "physical-network", "datacenter": "physical-datacenter"} {
+			i := slices.IndexFunc(m.Table, func(a Area) bool { return a.Area == area })
+			if got := m.Resolve(l, "secure", kind); got.Ownership != m.Table[i].Ownership[service] {
+				t.Errorf("%s under %s is %s by layer and %s in the table", l, service, got.Ownership, m.Table[i].Ownership[service])
+			} else if got.Party == Shared && (got.Provider == "" || got.Customer == "") {
+				t.Errorf("%s under %s is shared and does not say both parts", l, service)
+			}
+		}
+	}
+}
+
+// Every duty says where it comes from and how it can be known, and every contradiction how it is resolved.
+func TestTheDefaultModelIsComplete(t *testing.T) {
+	m := model(t)
+	if len(m.Duties) != 64 || len(m.Conflicts) != 8 {
+		t.Errorf("%d duties and %d contradictions", len(m.Duties), len(m.Conflicts))
+	}
+	rows := map[string]bool{}
+	for i := range m.Duties {
+		d := &m.Duties[i]
+		rows[d.Area] = true
+		if len(d.Frameworks["sp800-53"]) == 0 {
+			t.Errorf("%s has no control", d.ID)
+		}
+		if d.Evidence == Observed && d.Observable == "" && len(d.Checks) == 0 && d.Source.Document == "nexgen-srm" {
+			t.Errorf("%s is observed and does not say by what", d.ID)
+		}
+		if len(m.Deciding(d)) == 0 {
+			t.Errorf("nothing decides about %s", d.ID)
+		}
+	}
+	for _, a := range m.Table {
+		if !rows[a.Area] {
+			t.Errorf("no duty belongs to the row %s", a.Area)
+		}
+	}
+	for i, k := range m.Conflicts {
+		if want := "C" + string(rune('1'+i)); k.ID != want || len(k.Duties) == 0 {
+			t.Errorf("contradiction %s, want %s, about duties %v", k.ID, want, k.Duties)
+		}
+	}
+}
