@@ -87,7 +87,7 @@ func TestDocsListWhatThereIs(t *testing.T) {
 
 	var mails []string
 	for _, s := range []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation,
-		casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn} {
+		casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn, casework.StepPassed, casework.StepStatus} {
 		mails = append(mails, string(s))
 	}
 	same(t, "docs/cases.md, mails", tableWords(t, p["docs/cases.md"], "## Mails"), mails)
