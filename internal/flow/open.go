@@ -165,7 +165,7 @@ func (d *draft) openBlocked(ctx context.Context, f finding.Finding) error {
 	b := finding.Finding{
 		ID: cmp.Or(old.ID, newID()), Key: key, Project: f.Project, State: blockedState(f), Grade: finding.Observed, Severity: "medium", Class: "B", Revision: 1, Version: old.Version,
 		Title: title(claim{key: key}), Endpoint: f.Endpoint, Vantage: f.Vantage, FirstSeen: d.now, LastSeen: d.now,
-		Duty: d.l.charge("network-controls", "configure", f.Key.Server, f.Project), Cause: "the machine is running and its security groups admit our published addresses",
+		Duty: d.l.charge("assurance", "configure", f.Key.Server, f.Project), Cause: "the machine is running and its security groups admit our published addresses",
 	}
 	d.change.Sightings = append(d.change.Sightings, finding.Sighting{Finding: b.ID, At: d.now, RealAt: d.l.Clock.Real(), Verdict: finding.Vulnerable, Vantage: b.Vantage})
 	return d.join(ctx, b, casework.ScanBlocked, "finding.opened")
