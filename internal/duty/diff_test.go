@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"demarc/internal/asset"
 )
 
 // What differs for a machine is told, by a line that means it, and counted once; what does not differ is not told.
@@ -85,6 +87,28 @@ func TestWhereSelectorsMeetTheDifferenceIsTold(t *testing.T) {
 	}
 	if len(lines) != 2 || lines["of-domain devices domain d1"] != 1 || lines["of-domain of-tag where several selectors or contracts meet"] != 2 || *d.Resources != 3 {
 		t.Errorf("told are %v of %d", lines, *d.Resources)
+	}
+}
+
+// What a contract changes is counted for its own scope.
+func TestADifferenceIsCountedForItsScope(t *testing.T) {
+	a := model(t)
+	var cs []Contract
+	for _, p := range []asset.ProjectID{"p1", "p2"} {
+		cs = append(cs, Contract{ID: "c-" + string(p), Type: "extended", Scope: Scope{Projects: []asset.ProjectID{p}}})
+	}
+	b, err := a.With(cs, nil, nowhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := Compare(a, b, 0, slices.Values([]Resource{{Project: "p1"}, {Project: "p2", Server: "s1"}, {Project: "p2", Server: "s2"}, {Project: "p3"}}))
+	for _, c := range d.Changes {
+		if want := map[string]int{"project p1": 1, "project p2": 2}[c.Where]; *c.Resources != want {
+			t.Errorf("%s for %s: %d machines, want %d", c.Layer, c.Where, *c.Resources, want)
+		}
+	}
+	if len(d.Changes) != 6 || *d.Resources != 3 {
+		t.Errorf("%d changes for %d machines", len(d.Changes), *d.Resources)
 	}
 }
 
