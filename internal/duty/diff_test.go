@@ -1,0 +1,130 @@
+package duty
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"demarc/internal/asset"
+)
+
+// What differs for a machine is told, by a line that means it, and counted once; what does not differ is not told.
+func TestEveryDifferenceIsToldAndCounted(t *testing.T) {
+	all := universe()
+	var same, different int
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := drawModel(t), drawModel(t)
+		if a.wrong() != nil || b.wrong() != nil {
+			return
+		}
+		var err error
+		if b, err = b.With([]Contract{{ID: "c", Type: "extended", From: 5, Scope: drawScope(t, "c")}}, []Offering{{ID: "o", Service: "paas", Architecture: "vm", Scope: drawScope(t, "o")}}, nowhere); err != nil {
+			t.Fatal(err)
+		}
+		at := int64(rapid.IntRange(4, 5).Draw(t, "at"))
+		inventory := rapid.SliceOfN(rapid.SampledFrom(all), 0, 300).Draw(t, "inventory")
+		d := Compare(a, b, at, slices.Values(inventory))
+		n := 0
+		for _, r := range inventory {
+			ra, rb := a.Describe(r, at), b.Describe(r, at)
+			changed := false
+			for _, l := range Layers {
+				for _, x := range Aspects {
+					p, q := simply(a.Assignments, l, x, ra)[0], simply(b.Assignments, l, x, rb)[0]
+					if p.Ownership == q.Ownership && p.ThirdParty == q.ThirdParty {
+						continue
+					}
+					changed = true
+					if !slices.ContainsFunc(d.Changes, func(c Change) bool {
+						return c.Layer == l && slices.Contains(c.Aspects, x) && c.From == p.Ownership && c.To == q.Ownership && c.FromAssignment == p.ID && c.ToAssignment == q.ID && *c.Resources > 0
+					}) {
+						t.Fatalf("%s/%s of %+v passes from %s to %s, and no line tells it", l, x, r, p.ID, q.ID)
+					}
+				}
+			}
+			if changed {
+				n++
+			}
+		}
+		if *d.Resources != n {
+			t.Fatalf("%d machines are concerned, %d are told", n, *d.Resources)
+		}
+		for _, c := range d.Changes {
+			if *c.Resources > n || len(c.Gains)+len(c.Loses) == 0 && c.From != c.To && c.From != NotApplicable && c.To != NotApplicable {
+				t.Fatalf("%+v", c)
+			}
+		}
+		if n == 0 {
+			same++
+		} else {
+			different++
+		}
+		if d := Compare(b, b, at, slices.Values(inventory)); !d.None() || *d.Resources != 0 {
+			t.Fatalf("a model differs from itself: %+v", d)
+		}
+	})
+	if same == 0 || different == 0 {
+		t.Errorf("%d the same, %d different: the draw tries only some", same, different)
+	}
+}
+
+// What only two selectors together lead to is no line of either's, and is told all the same.
+func TestWhereSelectorsMeetTheDifferenceIsTold(t *testing.T) {
+	a, b := *model(t), *model(t)
+	give := func(m *Model, id string, w Selector, o Ownership, duty string) {
+		m.Assignments = append(slices.Clone(m.Assignments), Assignment{ID: id, Layer: "devices", When: w, Ownership: o, Duty: duty, Reason: "r"})
+		if w := m.wrong(); w != nil {
+			t.Fatal(w.fault)
+		}
+	}
+	give(&a, "of-domain", Selector{Domain: "d1"}, CSPOwned, "S1-19")
+	give(&b, "of-tag", Selector{Tags: []string{"t1"}}, CSCOwned, "S1-19")
+	d := Compare(&a, &b, 0, slices.Values([]Resource{{Domain: "d1"}, {Domain: "d1", Tags: []string{"t1"}}, {Domain: "d1", Tags: []string{"t1"}}, {Tags: []string{"t1"}}}))
+	lines := map[string]int{}
+	for _, c := range d.Changes {
+		lines[c.FromAssignment+" "+c.ToAssignment+" "+c.Where] = *c.Resources
+	}
+	if len(lines) != 2 || lines["of-domain devices domain d1"] != 1 || lines["of-domain of-tag where several selectors or contracts meet"] != 2 || *d.Resources != 3 {
+		t.Errorf("told are %v of %d", lines, *d.Resources)
+	}
+}
+
+// What a contract changes is counted for its own scope.
+func TestADifferenceIsCountedForItsScope(t *testing.T) {
+	a := model(t)
+	var cs []Contract
+	for _, p := range []asset.ProjectID{"p1", "p2"} {
+		cs = append(cs, Contract{ID: "c-" + string(p), Type: "extended", Scope: Scope{Projects: []asset.ProjectID{p}}})
+	}
+	b, err := a.With(cs, nil, nowhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := Compare(a, b, 0, slices.Values([]Resource{{Project: "p1"}, {Project: "p2", Server: "s1"}, {Project: "p2", Server: "s2"}, {Project: "p3"}}))
+	for _, c := range d.Changes {
+		if want := map[string]int{"project p1": 1, "project p2": 2}[c.Where]; *c.Resources != want {
+			t.Errorf("%s for %s: %d machines, want %d", c.Layer, c.Where, *c.Resources, want)
+		}
+	}
+	if len(d.Changes) != 6 || *d.Resources != 3 {
+		t.Errorf("%d changes for %d machines", len(d.Changes), *d.Resources)
+	}
+}
+
+// A million machines are few that differ: they are asked in groups.
+func TestAMillionMachinesAreComparedInGroups(t *testing.T) {
+	m := covered(t)
+	d, err := Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rs := machines(1_000_000)
+	got := Compare(d, m, 15, slices.Values(rs))
+	if *got.Resources != 200_000 { // the machines of the two hundred projects under a contract
+		t.Errorf("%d machines are concerned", *got.Resources)
+	}
+	if without := Compare(d, m, 15, nil); without.Resources != nil || without.Changes[0].Resources != nil || len(without.Changes) != len(got.Changes) {
+		t.Errorf("without an inventory: %+v", without.Resources)
+	}
+}
