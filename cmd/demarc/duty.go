@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -71,18 +70,7 @@ func (m *chosen) load() (*duty.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return configured(m.r.config, conf)
-}
-
-// configured is the model that a configuration names, without its contracts and offerings.
-func configured(config string, conf *serve.Config) (*duty.Model, error) {
-	switch {
-	case conf.Duties == "":
-		return duty.Default()
-	case filepath.IsAbs(conf.Duties):
-		return duty.ReadFile(conf.Duties)
-	}
-	return duty.ReadFile(filepath.Join(filepath.Dir(config), conf.Duties))
+	return conf.Model(), nil
 }
 
 // loadModel reads a model by its file, or by the word default.
@@ -90,7 +78,7 @@ func loadModel(path string) (*duty.Model, error) {
 	if path == "default" {
 		return duty.Default()
 	}
-	return duty.ReadFile(path)
+	return serve.ReadModel(path)
 }
 
 // oneOf refuses a flag's value that is not of a list.

@@ -6,10 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"demarc/internal/detect"
 	"demarc/internal/duty"
 	"demarc/internal/fault"
-	"demarc/internal/flow"
+	"demarc/internal/serve"
 )
 
 // validity is what is told of a model that holds.
@@ -43,7 +42,7 @@ Exit status: 0 the model holds, 2 the file is wrong or cannot be read, as of eve
 		Args:              checkArgs(cobra.ExactArgs(1)),
 		ValidArgsFunction: modelFiles(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			m, err := validated(args[0])
+			m, err := serve.ReadModel(args[0])
 			if err != nil {
 				return err
 			}
@@ -60,23 +59,6 @@ func modelFiles(n int) cobra.CompletionFunc {
 		}
 		return []string{"yaml", "yml", "json", "csv"}, cobra.ShellCompDirectiveFilterFileExt
 	}
-}
-
-// validated reads a model whose checks are all known: those that come with the program, and the findings that no check makes.
-func validated(path string) (*duty.Model, error) {
-	data, err := fault.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	checks, err := detect.Load()
-	if err != nil {
-		return nil, err
-	}
-	known := []string{flow.CheckLeak, flow.CheckBlocked}
-	for i := range checks {
-		known = append(known, checks[i].ID)
-	}
-	return duty.Check(path, data, known)
 }
 
 func validityOf(path string, m *duty.Model) validity {

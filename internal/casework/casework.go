@@ -139,6 +139,8 @@ type Case struct {
 	Hold      string     `json:"hold,omitempty"`      // why a human must look
 	HeldFrom  State      `json:"held_from,omitempty"` // where it stood before
 	Withdrawn string     `json:"withdrawn,omitempty"` // who took it back, and why
+	Received  int64      `json:"received,omitempty"`  // when findings came here last that were another party's
+	Given     int64      `json:"given,omitempty"`     // time to fix, where it is less than the class gives: the party had begun before
 	Passed    string     `json:"passed,omitempty"`    // what passed last to another party, and why
 	PassedAt  int64      `json:"passed_at,omitempty"`
 	Handed    bool       `json:"handed,omitempty"` // all of it has passed: what was done to the machine is undone

@@ -46,8 +46,17 @@ type (
 	Resume struct{ By string }
 	// Withdraw: an operator takes the case back. What was done is undone, whatever the findings say.
 	Withdraw struct{ By, Why string }
-	// Passed: somebody else must act on a finding now, by the model or a contract. It has left for a case of theirs.
-	Passed struct{ Finding, Why string }
+	// Passed: somebody else must act on some findings now, by the model or a contract. They have left for a case of theirs.
+	Passed struct {
+		Findings []string
+		Why      string
+	}
+	// Received: findings that were another party's until now have joined the case. Time is how long the party has for them, in
+	// µs; 0 is the time of their class.
+	Received struct {
+		Findings []string
+		Time     int64
+	}
 	// Tampered: somebody undid, in part or whole, what keeps a machine off the network by our order.
 	Tampered struct{}
 	// Gone: the machine no longer exists.
@@ -71,6 +80,7 @@ func (Discarded) event()       {}
 func (Resume) event()          {}
 func (Withdraw) event()        {}
 func (Passed) event()          {}
+func (Received) event()        {}
 func (Tampered) event()        {}
 func (Gone) event()            {}
 

@@ -8,6 +8,9 @@ import (
 
 // looked applies a look to its finding and draws the consequences for the case.
 func (m *mover) looked(s finding.Sighting) {
+	if m.d.Case.TakenBack() != "" {
+		return // it is on its way out whatever is seen; what is seen when it is over opens a case of its own
+	}
 	for i := range m.d.Findings {
 		f := &m.d.Findings[i]
 		if f.ID != s.Finding || outdated(*f, s) {

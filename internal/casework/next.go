@@ -92,6 +92,8 @@ func (m *mover) apply(ev Event) {
 		m.withdrawn(e)
 	case Passed:
 		m.passed(e)
+	case Received:
+		m.received(e)
 	case Tampered:
 		m.tampered()
 	case Gone:
@@ -165,7 +167,8 @@ func (m *mover) shortens() bool {
 func (m *mover) newRound() {
 	c := &m.d.Case
 	c.State, c.OpenedAt, c.Notices, c.Approvals, c.Blocks = New, m.now, nil, nil, nil
-	c.ClockFrom, c.Due, c.FinalAt, c.GraceEnds, c.QueuedAt, c.ProbationEnds, c.RelapsedAt = 0, 0, 0, 0, 0, 0, 0
+	c.ClockFrom, c.Due, c.FinalAt, c.GraceEnds, c.QueuedAt, c.ProbationEnds, c.RelapsedAt, c.Received, c.Given = 0, 0, 0, 0, 0, 0, 0, 0, 0
+	c.Handed = false
 	if live := m.d.live(); len(live) > 0 {
 		c.Class = gravest(live)
 	}
@@ -216,61 +219,6 @@ func (m *mover) withdrawn(e Withdraw) {
 	m.undo()
 }
 
-// undo ends a case whose findings were not proven fixed: whatever was done to the machine is undone first.
-func (m *mover) undo() {
-	c := &m.d.Case
-	c.State, c.Hold, c.Approvals, c.Blocks = Verifying, "", nil, nil
-	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerRecheck}, Cancel{TimerEnforce}, Cancel{TimerHold}, Cancel{TimerStart}, Cancel{TimerProbation}, Set{TimerRelease, m.now})
-}
-
-// passed: the finding is another party's from now on, and so is not a reason for anything here any more. When it was the last
-// that had to be dealt with, the case is over; what was done because of it is undone. An act that waited must be earned anew
-// by what remains.
-func (m *mover) passed(e Passed) {
-	c := &m.d.Case
-	i := slices.IndexFunc(m.d.Findings, func(f finding.Finding) bool { return f.ID == e.Finding && f.State.Live() })
-	if i < 0 || c.State == OnHold || c.TakenBack() != "" {
-		return
-	}
-	m.d.Findings = slices.Delete(m.d.Findings, i, i+1)
-	if c.PassedAt == m.now && c.Passed != "" {
-		c.Passed += "; " + e.Why
-	} else {
-		c.Passed, c.PassedAt = e.Why, m.now
-	}
-	if c.State != New {
-		m.want(Send{StepPassed, Owner}, Send{StepPassed, Provider})
-	}
-	m.remains()
-}
-
-// remains goes on with what is left of a case when a finding has passed.
-func (m *mover) remains() {
-	c, live := &m.d.Case, m.d.live()
-	watched := slices.ContainsFunc(m.d.Findings, func(f finding.Finding) bool { return f.State == finding.Fixed })
-	switch {
-	case len(live) > 0:
-		c.Class = gravest(live)
-		if c.State == Queued {
-			c.State, c.Approvals, c.Blocks = FinalWarning, nil, nil
-			m.want(Cancel{TimerEnforce}, Set{TimerGrace, m.now})
-		}
-		m.want(Set{TimerRecheck, m.now})
-	case c.State == Released, c.State == Verified: // what is fixed is watched to the end
-	case watched && c.Act != "":
-		c.State = Verifying
-		m.want(Set{TimerRelease, m.now}, Cancel{TimerRecheck})
-	case watched:
-		m.proven()
-	case c.Act == "":
-		m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerRecheck}, Cancel{TimerEnforce}, Cancel{TimerProbation})
-		m.closed()
-	default:
-		c.Handed = true
-		m.undo()
-	}
-}
-
 func suspected(fs []finding.Finding, id string) bool {
 	return slices.ContainsFunc(fs, func(f finding.Finding) bool { return f.ID == id && f.State == finding.Suspicion })
 }
@@ -299,8 +247,12 @@ func (m *mover) discarded(e Discarded) {
 
 func (m *mover) class() policy.Class { return m.p.Classes[m.d.Case.Class] }
 
-// FixTime is how long the party has, by the class and zone of the case.
-func FixTime(c Case, p *policy.Policy) int64 {
+// FixTime is how long the party has, by the class and zone of the case; what it had begun with before goes on.
+func FixTime(c Case, p *policy.Policy) int64 { return least(classTime(c, p), c.Given) }
+
+func (m *mover) classTime() int64 { return classTime(m.d.Case, m.p) }
+
+func classTime(c Case, p *policy.Policy) int64 {
 	k := p.Classes[c.Class]
 	if c.Zone == probe.Institution {
 		return k.Institution.Micros()
@@ -509,6 +461,11 @@ func (m *mover) restored() {
 	m.want(Cancel{TimerHold}, Cancel{TimerStart})
 	if c.TakenBack() != "" {
 		c.Act = ""
+		if c.Withdrawn == "" && len(m.d.live()) > 0 { // what is left starts anew, on a machine that is free
+			m.newRound()
+			m.want(Set{TimerRecheck, m.now})
+			return
+		}
 		m.closed()
 		if c.Withdrawn != "" && len(c.Notices) > 0 {
 			m.tell(StepWithdrawn)

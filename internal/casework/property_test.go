@@ -17,9 +17,10 @@ import (
 
 var (
 	verdicts = []finding.Verdict{finding.Vulnerable, finding.NotVulnerable, finding.ClosedPort, finding.Removed, finding.NoAnswer, finding.Inconclusive}
-	steps    = []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld}
-	timers   = []casework.Timer{casework.TimerRecheck, casework.TimerDue, casework.TimerGrace, casework.TimerEnforce, casework.TimerRelease, casework.TimerProbation}
-	pauses   = []int64{0, minute, 10 * minute, 31 * minute, hour, 5 * hour, day + minute, 4*day + hour, 15 * day}
+	steps    = []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld,
+		casework.StepTampered, casework.StepWithdrawn, casework.StepPassed, casework.StepStatus}
+	timers = []casework.Timer{casework.TimerRecheck, casework.TimerDue, casework.TimerGrace, casework.TimerEnforce, casework.TimerRelease, casework.TimerProbation, casework.TimerHold, casework.TimerStart}
+	pauses = []int64{0, minute, 10 * minute, 31 * minute, hour, 5 * hour, day + minute, 4*day + hour, 15 * day}
 )
 
 // history is what the test itself remembers of a case, to hold against what the case says.
@@ -125,9 +126,11 @@ func event(t *rapid.T, d casework.Dossier, p *policy.Policy, looks []finding.Ver
 	case 14:
 		return casework.Acknowledgement{By: "owner"}
 	}
-	switch rapid.IntRange(0, 22).Draw(t, "rare event") {
+	switch rapid.IntRange(0, 24).Draw(t, "rare event") {
 	case 10, 11:
-		return casework.Passed{Finding: rapid.SampledFrom([]string{"f", "g", "x"}).Draw(t, "finding"), Why: "a contract begins"}
+		return casework.Passed{Findings: rapid.SampledFrom([][]string{{"f"}, {"g"}, {"x"}, {"f", "g"}}).Draw(t, "findings"), Why: "a contract begins"}
+	case 12, 13:
+		return casework.Received{Findings: rapid.SampledFrom([][]string{{"f"}, {"g"}, {"x"}, {"f", "g"}}).Draw(t, "findings"), Time: rapid.SampledFrom([]int64{0, 2 * day, 400 * day}).Draw(t, "time")}
 	case 0:
 		return casework.Hold{Why: "doubt"}
 	case 1:
@@ -170,6 +173,9 @@ func (h history) remember(d casework.Dossier, ev casework.Event) {
 			casework.StepNotice:  {casework.New, casework.Notified, casework.Acknowledged},
 			casework.StepFinal:   {casework.Overdue, casework.FinalWarning},
 			casework.StepRelapse: {casework.Overdue, casework.FinalWarning},
+		}
+		if e.Notice.Step == casework.StepRelapse && d.Case.RelapsedAt == 0 {
+			return // no such mail is written
 		}
 		if slices.Contains(open[e.Notice.Step], d.Case.State) {
 			h.promised[e.Notice.Step] = max(h.promised[e.Notice.Step], e.Notice.Deadline)
@@ -296,6 +302,12 @@ func entered(t *rapid.T, before, after casework.Dossier, ev casework.Event, h hi
 		}
 	case casework.New: // a new round
 		if r, ok := ev.(casework.Refused); ok && b.State == casework.Queued && len(r.Blocks) > 0 {
+			return
+		}
+		if r, ok := ev.(casework.Received); ok && slices.ContainsFunc(after.Findings, func(f finding.Finding) bool { return f.State.Live() && slices.Contains(r.Findings, f.ID) }) {
+			return
+		}
+		if _, restored := ev.(casework.Restored); restored && b.Handed {
 			return
 		}
 		o, joined := ev.(casework.Opened)

@@ -20,7 +20,7 @@ func TestWhatTheProviderHoldsNeverReachesTheGate(t *testing.T) {
 		for _, class := range []string{"X", "E", "C", "H", "U"} {
 			t.Run(fmt.Sprint(party, " ", class), func(t *testing.T) {
 				met := walk(t, opening(party, class, "f"))
-				for _, s := range []casework.State{casework.New, casework.Notified, casework.Acknowledged, casework.Overdue, casework.Verified, casework.Closed, casework.OnHold, casework.Moot} {
+				for _, s := range []casework.State{casework.New, casework.Notified, casework.Acknowledged, casework.Overdue, casework.Verified, casework.Verifying, casework.Closed, casework.OnHold, casework.Moot} {
 					if !met[s] {
 						t.Errorf("the walk never met %s: it proves nothing", s)
 					}
@@ -89,11 +89,15 @@ func mustStayClear(t *testing.T, d casework.Dossier, ev casework.Event, effects 
 	}
 }
 
-// allEvents lists every event there is but those that tell of an act: an act needs an order, and no order is ever given.
+// allEvents lists every event there is but Acted: an act needs an order, and no order is ever given. What is taken back is restored.
 func allEvents(d casework.Dossier, now int64) []casework.Event {
 	out := []casework.Event{casework.Opened{Finding: "f"}, casework.Acknowledgement{By: "owner"}, casework.Claim{By: "owner"}, casework.Approve{By: "olga"},
 		casework.Refused{Blocks: []string{"repeated-scans: not seen"}}, casework.Hold{Why: "doubt"}, casework.Discarded{Finding: "f", Why: "moved"}, casework.Resume{By: "olga"},
-		casework.Passed{Finding: "f", Why: "a contract ends"}, casework.Tampered{}, casework.Gone{}, casework.Started{}, casework.Held{Act: "act"}}
+		casework.Passed{Findings: []string{"f"}, Why: "a contract ends"}, casework.Received{Findings: []string{"f"}}, casework.Withdraw{By: "olga", Why: "wrong"},
+		casework.Tampered{}, casework.Gone{}, casework.Started{}, casework.Held{Act: "act"}}
+	if d.Case.TakenBack() != "" {
+		out = append(out, casework.Restored{})
+	}
 	for _, v := range verdicts {
 		out = append(out, casework.Looked{Sighting: finding.Sighting{Finding: "f", At: now, Verdict: v, Facts: "facts"}})
 	}

@@ -53,6 +53,14 @@ const (
 	Shared   Party = "shared" // both, each its part
 )
 
+// Words names a party in a sentence.
+func (p Party) Words() string {
+	if p == Shared {
+		return "both"
+	}
+	return "the " + string(p)
+}
+
 // Party says who acts under an ownership. What a third party does for the provider is the provider's to see done; what nobody
 // holds is a provider problem.
 func (o Ownership) Party() Party {

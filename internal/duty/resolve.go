@@ -38,10 +38,13 @@ type Candidate struct {
 	Lost       string    `json:"lost"` // why
 }
 
-// Differs tells whether a finding must be charged anew: somebody else must act, or for another reason. A newer version of a
-// model that says the same changes nothing.
+// Differs tells whether a finding must be charged anew: somebody else must act, for another reason, or in other words. A newer
+// version of a model that says the same changes nothing.
 func (r Resolution) Differs(o Resolution) bool {
-	return r.Party != o.Party || r.Ownership != o.Ownership || r.ThirdParty != o.ThirdParty || r.Model != o.Model || r.Assignment != o.Assignment || r.Resource.ContractID != o.Resource.ContractID
+	said := func(x Resolution) [11]string {
+		return [...]string{x.Model, x.Assignment, x.Duty, string(x.Party), string(x.Ownership), x.Reason, x.Provider, x.Customer, x.ThirdParty, x.Doer + " " + x.Contact, x.Resource.ContractID}
+	}
+	return said(r) != said(o)
 }
 
 // Unassigned is the assignment named when no other matched: an unowned duty is a provider problem.

@@ -3,6 +3,7 @@ package finding
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"demarc/internal/asset"
@@ -37,9 +38,12 @@ const (
 	AttributionHold State = "attribution_hold" // we are not sure whose it is: nobody is told
 )
 
+// LiveStates lists the states in which a weakness still has to be dealt with.
+var LiveStates = []State{Suspicion, Open, Claimed, Unverifiable}
+
 // Live tells whether the weakness still has to be dealt with.
 func (s State) Live() bool {
-	return s == Suspicion || s == Open || s == Claimed || s == Unverifiable
+	return slices.Contains(LiveStates, s)
 }
 
 // Key is a finding's identity. No address, title or version is part of it, so an address that moves takes
@@ -125,6 +129,38 @@ type Charge struct {
 	Finding string          `json:"finding"`
 	At      int64           `json:"at"` // policy clock
 	Duty    duty.Resolution `json:"duty"`
+	Told    bool            `json:"told,omitempty"` // the clock of who held it before had begun
+	Left    int64           `json:"left,omitempty"` // and so much of its time was left, µs
+}
+
+// HeldSince is since when the last of some charges, in the order of their times, has had the party that holds it; 0 where it is
+// another's.
+func HeldSince(cs []Charge, p duty.Party) int64 {
+	var since int64
+	for _, c := range cs {
+		switch {
+		case c.Duty.Party != p:
+			since = 0
+		case since == 0:
+			since = c.At
+		}
+	}
+	return since
+}
+
+// TimeAgain is the time a party is given for what it held before and now holds again: what it had left when it passed, and at
+// least the given minimum. It is 0, for the full time, where the party never held it, was not told then, or gave it away longer
+// ago than a time.
+func TimeAgain(cs []Charge, p duty.Party, now, least, within int64) int64 {
+	for i := len(cs) - 2; i >= 0; i-- {
+		if next := cs[i+1]; cs[i].Duty.Party == p && next.Duty.Party != p {
+			if next.Told && now-next.At <= within {
+				return max(next.Left, least)
+			}
+			return 0
+		}
+	}
+	return 0
 }
 
 // ChargeAt picks, of charges in the order of their times, the one that stood at a time; ok is false before the first.
@@ -141,4 +177,5 @@ func ChargeAt(cs []Charge, at int64) (c Charge, ok bool) {
 type Filter struct {
 	Case   string
 	Server asset.ServerID
+	States []State
 }

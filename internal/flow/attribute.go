@@ -3,10 +3,12 @@ package flow
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"demarc/internal/access"
 	"demarc/internal/asset"
@@ -68,65 +70,155 @@ func (l *Line) Adopt(ctx context.Context) error {
 	return d.commit(ctx)
 }
 
-// recharge goes through everything that is open. Later is how long to wait for what could not be charged now: a case that a
-// person holds, or an order under way.
+// recharge goes through everything that is open, case by case. Later is how long to wait for what could not be charged now: a
+// case that a person holds, or an order under way. What goes wrong with one case keeps no other waiting.
 func (l *Line) recharge(ctx context.Context) (did bool, later int64, err error) {
 	if err := l.Adopt(ctx); err != nil {
 		return false, 0, err
 	}
-	fs, err := l.Ledger.Findings(ctx, access.Operator(), finding.Filter{})
+	fs, err := l.Ledger.Findings(ctx, access.Operator(), finding.Filter{States: append(slices.Clone(finding.LiveStates), finding.AttributionHold)})
 	if err != nil {
 		return false, 0, err
 	}
+	cases := map[string]bool{}
 	for _, f := range fs {
-		if !f.State.Live() || f.Key.Cloud != l.Cloud || l.x.Projects[f.Project] == nil {
-			continue
+		if f.Key.Cloud == l.Cloud && l.passes(f) {
+			cases[f.Case] = true
 		}
-		now := l.charge(f.Duty.Layer, f.Duty.Aspect, f.Key.Server, f.Project)
-		if !now.Differs(f.Duty) {
-			continue
-		}
-		wait, err := l.rechargeOne(ctx, f, now)
+	}
+	var errs []error
+	for _, id := range slices.Sorted(maps.Keys(cases)) {
+		wait, err := l.rechargeCase(ctx, id)
 		if err != nil {
-			return did, 0, fmt.Errorf("charging finding %s anew: %w", f.ID, err)
+			wait = minute
+			errs = append(errs, fmt.Errorf("charging case %s anew: %w", id, err))
 		}
 		if did = did || wait == 0; wait > 0 && (later == 0 || wait < later) {
 			later = wait
 		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		l.Log.Warn("not charged anew", "err", err)
 	}
 	return did, later, nil
 }
 
-// rechargeOne writes down who must act on a finding from now on. Where it is another party than before, the finding passes
-// to a case of theirs, in the same transaction; both are told. It returns how long to wait where it cannot be done now.
-func (l *Line) rechargeOne(ctx context.Context, f finding.Finding, to duty.Resolution) (wait int64, err error) {
-	ds, err := l.dossier(ctx, f.Case)
+// passes tells whether somebody else must act on a finding than it says, or for another reason. Of a project that the
+// inventory does not know nothing can be said.
+func (l *Line) passes(f finding.Finding) bool {
+	return l.x.Projects[f.Project] != nil && l.chargeAnew(f).Differs(f.Duty)
+}
+
+func (l *Line) chargeAnew(f finding.Finding) duty.Resolution {
+	return l.charge(f.Duty.Layer, f.Duty.Aspect, f.Key.Server, f.Project)
+}
+
+// rechargeCase writes down who must act on the findings of a case from now on. What is another party's than before passes to
+// a case of theirs, in the same transaction, and both are told. It returns how long to wait where it cannot be done now.
+func (l *Line) rechargeCase(ctx context.Context, id string) (wait int64, err error) {
+	ds, err := l.dossier(ctx, id)
 	if err != nil {
 		return 0, err
 	}
-	if wait, err := l.notNow(ctx, ds.Case, to.Party); wait > 0 || err != nil {
-		return wait, err
-	}
 	d := l.draft("attribute")
-	from := f.Duty
-	f.Duty = to
-	h := about(ds.Case, "finding.recharged")
-	h.Finding, h.Check, h.Detail = f.ID, f.Key.Check, fmt.Sprintf("from the %s by %s to the %s by %s: %s", from.Party, from.Assignment, to.Party, to.Assignment, cause(from, to))
-	d.say(h)
-	if to.Party == from.Party {
+	leave := map[duty.Party][]finding.Finding{}
+	for _, f := range ds.Findings {
+		if !f.State.Live() || !l.passes(f) {
+			if f.State == finding.AttributionHold && l.passes(f) {
+				wait = hour // until a person has looked
+			}
+			continue
+		}
+		from, to := f.Duty, l.chargeAnew(f)
+		if to.Party != from.Party {
+			leave[to.Party] = append(leave[to.Party], f)
+			continue
+		}
+		f.Duty = to
+		d.recharged(ds.Case, f, from)
 		d.change.Charges = append(d.change.Charges, finding.Charge{Finding: f.ID, At: d.now, Duty: to})
 		d.putFinding(f)
-		return 0, d.commit(ctx)
 	}
-	d.apply(ds, casework.Passed{Finding: f.ID, Why: fmt.Sprintf("%s, at %s, passes from the %s to the %s: %s", f.Title, f.Endpoint, from.Party, to.Party, cause(from, to))})
-	if err := d.join(ctx, f, ds.Case.Track, "finding.passed"); err != nil {
-		return 0, err
+	for _, p := range slices.Sorted(maps.Keys(leave)) {
+		late, err := l.notNow(ctx, ds.Case, p)
+		switch {
+		case err != nil:
+			return 0, err
+		case late > 0:
+			wait = late
+		default:
+			if err := d.pass(ctx, ds.Case, p, leave[p]); err != nil {
+				return 0, err
+			}
+		}
 	}
-	return 0, d.commit(ctx)
+	return wait, d.commit(ctx)
 }
 
-// notNow tells how long to leave a case alone: while a person holds it, while it or the one it would pass to is being taken back,
-// and while an order on its machine is under way.
+// What a party has left of its time, when it gets back what it had given away, is two days at least; after a month it begins anew.
+const (
+	leastAgain  = 2 * day
+	withinAgain = 30 * day
+)
+
+// pass moves findings of a case to the case of another party.
+func (d *draft) pass(ctx context.Context, c casework.Case, to duty.Party, fs []finding.Finding) error {
+	ds, err := d.dossier(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	told, left := c.ClockFrom > 0, max(0, c.Due-d.now)
+	var ids, why []string
+	var given int64
+	for i := range fs {
+		past, err := d.l.Ledger.Charges(ctx, access.Operator(), fs[i].ID)
+		if err != nil {
+			return err
+		}
+		time := finding.TimeAgain(past, to, d.now, leastAgain, withinAgain)
+		if i == 0 || time == 0 || given != 0 && time > given {
+			given = time
+		}
+		from := fs[i].Duty
+		fs[i].Duty = d.l.chargeAnew(fs[i])
+		d.recharged(ds.Case, fs[i], from)
+		ids, why = append(ids, fs[i].ID), append(why, passing(fs[i], from))
+	}
+	d.apply(ds, casework.Passed{Findings: ids, Why: inShort(why)})
+	for _, f := range fs {
+		if err := d.join(ctx, f, c.Track, passage{told: told, left: left, given: given, all: ids}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mostTold bounds how many findings one sentence names.
+const mostTold = 5
+
+func inShort(why []string) string {
+	if n := len(why) - mostTold; n > 0 {
+		why = append(why[:mostTold:mostTold], fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(why, "; ")
+}
+
+func (d *draft) recharged(c casework.Case, f finding.Finding, from duty.Resolution) {
+	h := about(c, "finding.recharged")
+	h.Finding, h.Check, h.Detail = f.ID, f.Key.Check, fmt.Sprintf("from %s by %s to %s by %s: %s", from.Party.Words(), from.Assignment, f.Duty.Party.Words(), f.Duty.Assignment, cause(from, f.Duty))
+	d.say(h)
+}
+
+func passing(f finding.Finding, from duty.Resolution) string {
+	return fmt.Sprintf("%s, at %s, passes from %s to %s: %s", f.Title, f.Endpoint, from.Party.Words(), f.Duty.Party.Words(), cause(from, f.Duty))
+}
+
+// notNow tells how long to leave a case alone: while a person holds it or the one it would pass to, while either is being taken
+// back, while an order on the machine is under way, and while the other party's case keeps the machine off the network: what
+// comes to it then would not be told before it counts.
 func (l *Line) notNow(ctx context.Context, c casework.Case, to duty.Party) (wait int64, err error) {
 	next, open, err := l.Ledger.OpenCase(ctx, casework.Case{Cloud: c.Cloud, Server: c.Server, Project: c.Project, Party: to, Track: c.Track}.Key())
 	if err != nil {
@@ -136,10 +228,10 @@ func (l *Line) notNow(ctx context.Context, c casework.Case, to duty.Party) (wait
 	switch {
 	case err != nil:
 		return 0, err
-	case c.State == casework.OnHold, open && next.State == casework.OnHold:
-		return hour, nil
 	case c.TakenBack() != "", open && next.TakenBack() != "", slices.ContainsFunc(running, func(a casework.Act) bool { return a.Server == c.Server }):
 		return minute, nil
+	case c.State == casework.OnHold, open && slices.Contains([]casework.State{casework.OnHold, casework.Restricted, casework.Verifying}, next.State):
+		return hour, nil
 	}
 	return 0, nil
 }
@@ -149,15 +241,21 @@ func cause(from, to duty.Resolution) string {
 	var what string
 	switch old, now := from.Resource, to.Resource; {
 	case old.ContractID != now.ContractID && now.ContractID == "":
-		what = "contract " + old.ContractID + " has ended"
+		what = "contract " + old.ContractID + " covers it no longer"
 	case old.ContractID != now.ContractID:
-		what = "contract " + now.ContractID + " stands"
+		what = "contract " + now.ContractID + " covers it now"
+	case old.Kind() != now.Kind() || old.Region != now.Region || old.Domain != now.Domain || !sameTags(old.Tags, now.Tags):
+		what = "the project, or what it is offered, is not what it was"
 	case from.Model != to.Model || from.Version != to.Version:
 		what = fmt.Sprintf("version %d of the responsibility model %s is in use", to.Version, to.Model)
 	default:
-		what = "the project, or what it is offered, is not what it was"
+		what = "the responsibility model says so now"
 	}
 	return what + "; " + to.Reason
+}
+
+func sameTags(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // marks is what attribution knows of projects, in one value.

@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strings"
 
+	"demarc/internal/access"
 	"demarc/internal/asset"
 	"demarc/internal/casework"
 	"demarc/internal/casework/gate"
 	"demarc/internal/cloud"
+	"demarc/internal/duty"
 	"demarc/internal/finding"
 	"demarc/internal/policy"
 )
@@ -127,7 +129,11 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 		}
 		g := gate.Finding{ID: x.ID, State: x.State, Grade: x.Grade, Class: x.Class, Looks: looks, ProbeAge: gate.Unknown}
 		if l.x.Projects[x.Project] != nil {
-			g.Party = l.charge(x.Duty.Layer, x.Duty.Aspect, x.Key.Server, x.Project).Party
+			charges, err := l.Ledger.Charges(ctx, access.Operator(), x.ID)
+			if err != nil {
+				return f, err
+			}
+			g.Party, g.Held = l.chargeAnew(x).Party, finding.HeldSince(charges, duty.Customer)
 		}
 		for _, s := range looks { // silence confirms nothing, however fresh it is
 			if s.Verdict == finding.Vulnerable {

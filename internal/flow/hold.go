@@ -24,8 +24,8 @@ func (l *Line) watchActs(ctx context.Context) error {
 		return err
 	}
 	for _, c := range cases {
-		if c.Cloud != l.Cloud || c.Act == "" || known[c.ID] {
-			continue
+		if c.Cloud != l.Cloud || c.Act == "" || known[c.ID] || c.TakenBack() != "" {
+			continue // what is being given back is nobody's to put back
 		}
 		act, err := l.Ledger.Act(ctx, c.Act)
 		if err != nil {
@@ -165,7 +165,7 @@ func (l *Line) putBack(ctx context.Context, id string) error {
 	c := ds.Case
 	d := l.draft("enforce")
 	d.disarm(id, casework.TimerHold)
-	if c.Act == "" || c.State != casework.Restricted && c.State != casework.Verifying {
+	if c.Act == "" || c.TakenBack() != "" || c.State != casework.Restricted && c.State != casework.Verifying {
 		return d.commit(ctx)
 	}
 	order, err := l.Ledger.Act(ctx, c.Act)

@@ -29,6 +29,7 @@ type Ledger interface {
 	Findings(ctx context.Context, s access.Scope, f finding.Filter) ([]finding.Finding, error)
 	FindingByKey(ctx context.Context, k finding.Key) (finding.Finding, bool, error)
 	Sightings(ctx context.Context, id string) ([]finding.Sighting, error)
+	Charges(ctx context.Context, s access.Scope, id string) ([]finding.Charge, error)
 	Model(ctx context.Context, id string, version int) (casework.ModelUse, bool, error)
 	DueTimers(ctx context.Context, now int64) ([]casework.Due, error)
 	DueMail(ctx context.Context, now int64) ([]casework.Mail, error)

@@ -113,6 +113,7 @@ func (l *Line) stale(c casework.Case, m casework.Mail) string {
 	switch {
 	case m.Step == casework.StepNotice && !slices.Contains([]casework.State{casework.New, casework.Notified, casework.Acknowledged}, c.State),
 		(m.Step == casework.StepFinal || m.Step == casework.StepRelapse) && c.State != casework.Overdue && c.State != casework.FinalWarning,
+		m.Step == casework.StepStatus && (c.State == casework.Moot || c.State == casework.Closed && c.PassedAt == c.ClosedAt),
 		m.Step == casework.StepApproval && c.State != casework.Queued:
 		return overtaken
 	}

@@ -27,7 +27,8 @@ func (d *draft) open(ctx context.Context, c claim) (string, error) {
 	at, version, id := d.now, f.Version, cmp.Or(f.ID, newID())
 	v := c.verdict
 	by := d.l.charge(duty.Layer(v.Layer), duty.Aspect(v.Aspect), c.sight.holder.Server, c.sight.holder.Project)
-	if ending, err := d.ending(ctx, c, by.Party); err != nil || ending {
+	key := casework.Case{Cloud: d.l.Cloud, Server: c.key.Server, Project: c.sight.holder.Project, Party: by.Party, Track: track(c)}.Key()
+	if ending, err := d.ending(ctx, key); err != nil || ending {
 		return "", err
 	}
 	f = finding.Finding{
@@ -39,13 +40,12 @@ func (d *draft) open(ctx context.Context, c claim) (string, error) {
 	f = casework.See(f, sighting, d.l.Policy)
 	d.change.Facts = append(d.change.Facts, c.sight.Facts)
 	d.change.Sightings = append(d.change.Sightings, sighting)
-	return id, d.join(ctx, f, track(c), "finding.opened")
+	return id, d.join(ctx, f, track(c), passage{})
 }
 
-// ending tells whether the case that a claim would join is being taken back: what joined it would end with it. The next sweep
+// ending tells whether the case that a finding would join is being taken back: what joined it would end with it. The next sweep
 // opens a new one.
-func (d *draft) ending(ctx context.Context, c claim, p duty.Party) (bool, error) {
-	k := casework.Case{Cloud: d.l.Cloud, Server: c.key.Server, Project: c.sight.holder.Project, Party: p, Track: track(c)}.Key()
+func (d *draft) ending(ctx context.Context, k casework.Key) (bool, error) {
 	open, ok, err := d.l.Ledger.OpenCase(ctx, k)
 	return ok && open.TakenBack() != "", err
 }
@@ -72,9 +72,17 @@ func track(c claim) casework.Track {
 	}
 }
 
+// passage is how a finding comes from another party's case; the zero value is a finding that is newly opened.
+type passage struct {
+	told  bool     // the clock of the other party had begun
+	left  int64    // of its time, µs
+	given int64    // time that the new party has; 0: what the class gives
+	all   []string // findings that come together
+}
+
 // join puts a finding into the open case of its machine, party and track, or into a new one, and writes down who must act on it
-// from now on. The event says how it comes there.
-func (d *draft) join(ctx context.Context, f finding.Finding, t casework.Track, event string) error {
+// from now on.
+func (d *draft) join(ctx context.Context, f finding.Finding, t casework.Track, from passage) error {
 	c := casework.Case{Cloud: d.l.Cloud, Server: f.Key.Server, Project: f.Project, Party: f.Duty.Party, Track: t}
 	ds := casework.Dossier{Case: c}
 	open, ok := d.pendingCase(c.Key())
@@ -97,14 +105,25 @@ func (d *draft) join(ctx context.Context, f finding.Finding, t casework.Track, e
 	}
 	f.Case = ds.Case.ID
 	ds.Findings = append(withoutFinding(ds.Findings, f.ID), f)
-	d.change.Charges = append(d.change.Charges, finding.Charge{Finding: f.ID, At: d.now, Duty: f.Duty})
-	h := about(ds.Case, event)
+	d.change.Charges = append(d.change.Charges, finding.Charge{Finding: f.ID, At: d.now, Duty: f.Duty, Told: from.told, Left: from.left})
+	h := about(ds.Case, "finding.opened")
+	if len(from.all) > 0 {
+		h.Event = "finding.passed"
+	}
 	h.Finding, h.Check, h.State, h.Detail = f.ID, f.Key.Check, string(f.State), explain(f)
 	d.say(h)
 	h = about(ds.Case, "finding.charged")
 	h.Finding, h.Check, h.Detail = f.ID, f.Key.Check, f.Duty.Assignment+": "+f.Duty.Reason
 	d.sayIn("attribute", h)
-	d.apply(ds, casework.Opened{Finding: f.ID})
+	switch n := len(from.all); {
+	case n == 0:
+		d.apply(ds, casework.Opened{Finding: f.ID})
+	case f.ID == from.all[n-1]: // with the last of them all are there
+		d.apply(ds, casework.Received{Findings: from.all, Time: from.given})
+	default:
+		d.putCase(ds.Case)
+		d.putFinding(f)
+	}
 	return nil
 }
 
@@ -167,8 +186,11 @@ func (d *draft) openBlocked(ctx context.Context, f finding.Finding) error {
 		Title: title(claim{key: key}), Endpoint: f.Endpoint, Vantage: f.Vantage, FirstSeen: d.now, LastSeen: d.now,
 		Duty: d.l.charge("assurance", "configure", f.Key.Server, f.Project), Cause: "the machine is running and its security groups admit our published addresses",
 	}
+	if ending, err := d.ending(ctx, casework.Case{Cloud: d.l.Cloud, Server: key.Server, Project: f.Project, Party: b.Duty.Party, Track: casework.ScanBlocked}.Key()); err != nil || ending {
+		return err
+	}
 	d.change.Sightings = append(d.change.Sightings, finding.Sighting{Finding: b.ID, At: d.now, RealAt: d.l.Clock.Real(), Verdict: finding.Vulnerable, Vantage: b.Vantage})
-	return d.join(ctx, b, casework.ScanBlocked, "finding.opened")
+	return d.join(ctx, b, casework.ScanBlocked, passage{})
 }
 
 // blockedState: a finding that became unverifiable was silent for two cycles already; a machine that never answered has

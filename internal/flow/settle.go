@@ -9,7 +9,9 @@ import (
 
 	"demarc/internal/casework"
 	"demarc/internal/cloud"
+	"demarc/internal/duty"
 	"demarc/internal/fault"
+	"demarc/internal/finding"
 )
 
 // carryOut makes the calls of an order that is written down. What is not certain afterwards is left for settle, which asks the
@@ -142,6 +144,15 @@ const (
 	answerLost                 // it may arrive yet
 )
 
+// stillTheirs tells whether anything in a case is still the customer's: a contract may have begun, or a model come into use,
+// since the gate spoke.
+func (l *Line) stillTheirs(ctx context.Context, id string) (bool, error) {
+	ds, err := l.dossier(ctx, id)
+	return slices.ContainsFunc(ds.Findings, func(f finding.Finding) bool {
+		return f.State.Live() && l.x.Projects[f.Project] != nil && l.chargeAnew(f).Party == duty.Customer
+	}), err
+}
+
 // errUncertain says that an order seems not to have taken effect, and that this is not proven.
 var errUncertain = errors.New("whether it took effect is not certain yet")
 
@@ -154,6 +165,11 @@ func (l *Line) settleOne(ctx context.Context, act casework.Act, last lately) err
 		return err
 	}
 	fresh := l.Clock.Age(act.IntendedAt, act.RealAt) <= l.Policy.Freshness.Probe.Micros()
+	if fresh && act.Kind.Restricts() {
+		if fresh, err = l.stillTheirs(ctx, act.Case); err != nil {
+			return err
+		}
+	}
 	switch {
 	case n[casework.Unclear] > 0:
 		return l.held(ctx, act)

@@ -13,8 +13,10 @@ import (
 	"demarc/internal/asset"
 	"demarc/internal/casework/notice"
 	"demarc/internal/cloud"
+	"demarc/internal/detect"
 	"demarc/internal/duty"
 	"demarc/internal/fault"
+	"demarc/internal/flow"
 	"demarc/internal/plan"
 	"demarc/internal/policy"
 	"demarc/internal/probe"
@@ -46,7 +48,8 @@ type Config struct {
 
 	dir        string // of the file: relative paths count from there
 	dbPassword string
-	model      *duty.Model
+	own        *duty.Model // as its file has it
+	model      *duty.Model // with the contracts and offerings of this file
 }
 
 // Cloud says which cloud, and as whom.
@@ -336,15 +339,36 @@ func (c *Config) secrets(file string, data []byte) error {
 	return nil
 }
 
+// ReadModel reads a responsibility model whose checks are all known: those that come with the program, and the findings that no check makes.
+func ReadModel(path string) (*duty.Model, error) {
+	data, err := fault.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	checks, err := detect.Load()
+	if err != nil {
+		return nil, err
+	}
+	known := []string{flow.CheckLeak, flow.CheckBlocked}
+	for i := range checks {
+		known = append(known, checks[i].ID)
+	}
+	return duty.Check(path, data, known)
+}
+
+// Model is the responsibility model that the configuration names, without the contracts and offerings beside it.
+func (c *Config) Model() *duty.Model { return c.own }
+
 // readModel reads the responsibility model, and holds the contracts and offerings of the configuration against it.
 func (c *Config) readModel(file string, data []byte) error {
 	m, err := duty.Default()
 	if c.Duties != "" {
-		m, err = duty.ReadFile(c.path(c.Duties))
+		m, err = ReadModel(c.path(c.Duties))
 	}
 	if err != nil {
 		return err
 	}
+	c.own = m
 	c.model, err = m.With(c.Contracts, c.Offerings, func(path string) fault.Position { return fault.Nearest(file, data, path) })
 	return err
 }

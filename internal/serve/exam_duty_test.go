@@ -2,6 +2,7 @@ package serve_test
 
 import (
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"demarc/internal/fault"
 	"demarc/internal/finding"
 	"demarc/internal/flow"
+	"demarc/internal/lab"
 	"demarc/internal/serve"
 )
 
@@ -20,9 +22,14 @@ const provider = "platform-team@cloud.example"
 
 // underContract makes cache-1 a container whose applications an extended contract moves to the provider, from a day of the
 // story on until another; 0 is never.
-func underContract(from, to int64) plot {
+func underContract(from, to int64, servers ...string) plot {
 	return plot{wrap: func(e *exam, c *flow.Config) {
-		scope := duty.Scope{Servers: []asset.ServerID{asset.ServerID(e.w.ServerID("cache-1"))}}
+		var scope duty.Scope
+		for _, s := range append([]string{"cache-1"}, servers...) {
+			if id := asset.ServerID(e.w.ServerID(s)); !slices.Contains(scope.Servers, id) {
+				scope.Servers = append(scope.Servers, id)
+			}
+		}
 		k := duty.Contract{ID: "ESC-1", Type: "extended", Scope: scope, From: duty.Instant(begins.UnixMicro() + from*day)}
 		if to > 0 {
 			k.To = duty.Instant(begins.UnixMicro() + to*day)
@@ -58,7 +65,8 @@ func (e *exam) mailsTo(who, words string) int {
 
 // A contract that begins while the machine is off the network moves the finding to the provider that day: the machine is given
 // back as it was, both are told, and nothing touches it again however long the provider waits. When the contract ends, the
-// customer has it back with the full time, and the cases that are closed keep what they were judged by.
+// customer has it back with a notice of its own and two days, for it had used up its time less than a month ago; and the cases
+// that are closed keep what they were judged by.
 func TestAContractMovesWhatIsOpen(t *testing.T) {
 	t.Parallel()
 	const starts, ends = 12, 30
@@ -96,7 +104,7 @@ func TestAContractMovesWhatIsOpen(t *testing.T) {
 	e.leapTo(begins.UnixMicro() + ends*day)
 	e.untilIdle()
 	again := e.of(duty.Customer)
-	if again.ID == first.ID || again.State != casework.Notified || again.Due < begins.UnixMicro()+ends*day+3*day || e.of(duty.Provider).State != casework.Closed {
+	if again.ID == first.ID || again.State != casework.Notified || again.Due != begins.UnixMicro()+ends*day+2*day || e.of(duty.Provider).State != casework.Closed {
 		t.Fatalf("after the contract the customer's case is %+v, the provider's %s", again, e.of(duty.Provider).State)
 	}
 	if n := len(e.changes("cache-1")); n != acts {
@@ -135,6 +143,118 @@ func (e *exam) caseByID(id string) casework.Case {
 	c, err := e.d.DB.Case(e.t.Context(), operator, id)
 	e.must(err)
 	return c
+}
+
+// Several findings of one machine, and another tenant's, pass at one instant: each party of each case hears of it once.
+func TestAContractMovesAllThereIs(t *testing.T) {
+	t.Parallel()
+	p := underContract(4, 90, "cache-1", "gate-1")
+	p.scenario = crowded()
+	e := open(t, p)
+	e.until("told", 3, func() bool { return len(e.findingsOf("cache-1")) == 3 && e.inState("gate-1", casework.Notified)() })
+	e.leapTo(begins.UnixMicro() + 4*day)
+	e.untilIdle()
+	for _, server := range []string{"cache-1", "gate-1"} {
+		for _, f := range e.findingsOf(server) {
+			if f.Duty.Party != duty.Provider {
+				t.Errorf("%s on %s is still the %s's", f.Key.Locus, server, f.Duty.Party)
+			}
+		}
+	}
+	for who, n := range map[string]int{owner: 1, other: 1, provider: 2} {
+		if got := e.mailsTo(who, "somebody else must act now"); got != n {
+			t.Errorf("%s was told %d times that something passed, want %d", who, got, n)
+		}
+	}
+	for _, locus := range []string{":6379/tcp", ":6380/tcp", ":6381/tcp"} {
+		if n := e.saying(owner, "somebody else must act now", locus); n != 1 {
+			t.Errorf("%s stands in %d of the mails", locus, n)
+		}
+	}
+	// After the contract, three months on, it is the customer's again with the full time of the class.
+	e.leapTo(begins.UnixMicro() + 90*day)
+	e.untilIdle()
+	if c := e.of(duty.Customer); c.State != casework.Notified || c.Due < begins.UnixMicro()+94*day || len(e.findingsOf("cache-1")) != 3 {
+		t.Errorf("after a quarter the customer's case is %+v", c)
+	}
+	e.untouched()
+	e.noErrors()
+}
+
+// crowded is a town in which cache-1 has three open Redis, and gate-1 of another project one.
+func crowded() lab.Scenario {
+	s := town()
+	s.Servers[0].Services = []lab.Service{{Kind: lab.Redis, Port: 6379}, {Kind: lab.Redis, Port: 6380}, {Kind: lab.Redis, Port: 6381}}
+	s.Servers[1].Services = append(s.Servers[1].Services, lab.Service{Kind: lab.Redis, Port: 22023})
+	s.Groups = slices.Clone(s.Groups)
+	for i := range s.Groups {
+		switch g := &s.Groups[i]; g.Name {
+		case "cache":
+			g.Rules = append(slices.Clone(g.Rules), lab.Rule{Proto: "tcp", Min: 6380, Max: 6381, Remote: everywhere})
+		case "ssh-any":
+			g.Rules = append(slices.Clone(g.Rules), lab.Rule{Proto: "tcp", Min: 22023, Max: 22023, Remote: everywhere})
+		}
+	}
+	return s
+}
+
+// saying counts the mails to somebody with a subject and a text.
+func (e *exam) saying(who, about, words string) int {
+	n := 0
+	for _, m := range e.w.Mail.Messages() {
+		if strings.EqualFold(m.To, who) && strings.Contains(subject(e.t, m), about) && strings.Contains(text(e.t, m), words) {
+			n++
+		}
+	}
+	return n
+}
+
+// What is closed stays as it was judged, whatever comes into force afterwards.
+func TestAContractLeavesWhatIsClosed(t *testing.T) {
+	t.Parallel()
+	e := open(t, underContract(40, 0))
+	e.until("told", 3, e.inState("cache-1", casework.Notified))
+	e.setPassword("cache-1")
+	e.until("closed", 25, e.inState("cache-1", casework.Closed))
+	f, c := e.findingsOf("cache-1")[0], e.theCase("cache-1")
+	charges, err := e.d.DB.Charges(t.Context(), operator, f.ID)
+	e.must(err)
+	e.leapTo(begins.UnixMicro() + 60*day)
+	e.untilIdle()
+	now, err := e.d.DB.Charges(t.Context(), operator, f.ID)
+	e.must(err)
+	if g := e.findingsOf("cache-1")[0]; !reflect.DeepEqual(g, f) || !reflect.DeepEqual(e.theCase("cache-1"), c) || len(now) != len(charges) || e.count("cache-1", "finding.recharged") != 0 {
+		t.Errorf("what is closed became %+v in %+v, with %d charges", g, e.theCase("cache-1"), len(now))
+	}
+	if n := e.mailsTo(owner, "somebody else"); n != 0 {
+		t.Errorf("%d mails about it", n)
+	}
+	e.noErrors()
+}
+
+// A contract that follows another moves nothing and nobody, and stands in the history.
+func TestAContractThatIsRenewedIsRemembered(t *testing.T) {
+	t.Parallel()
+	e := open(t, plot{wrap: func(e *exam, c *flow.Config) {
+		scope := duty.Scope{Servers: []asset.ServerID{asset.ServerID(e.w.ServerID("cache-1"))}}
+		at := func(d int64) duty.Instant { return duty.Instant(begins.UnixMicro() + d*day) }
+		m, err := c.Model.With([]duty.Contract{{ID: "S-1", Type: "standard", Scope: scope, To: at(3)}, {ID: "S-2", Type: "standard", Renews: "S-1", From: at(3)}}, nil, func(string) fault.Position { return fault.Position{} })
+		e.must(err)
+		c.Model = m
+	}})
+	e.until("told", 2, e.inState("cache-1", casework.Notified))
+	before := e.theCase("cache-1")
+	e.leapTo(begins.UnixMicro() + 3*day)
+	e.untilIdle()
+	cs, err := e.d.DB.Charges(t.Context(), operator, e.findingsOf("cache-1")[0].ID)
+	e.must(err)
+	if c := e.theCase("cache-1"); len(cs) != 2 || cs[0].Duty.Resource.ContractID != "S-1" || cs[1].Duty.Resource.ContractID != "S-2" || c.ID != before.ID || c.Due != before.Due {
+		t.Errorf("charges %+v, the case %+v", cs, c)
+	}
+	if n := e.mailsTo(owner, "somebody else"); n != 0 || e.count("cache-1", "finding.recharged") != 1 {
+		t.Errorf("%d mails, %d entries", n, e.count("cache-1", "finding.recharged"))
+	}
+	e.noErrors()
 }
 
 // Whatever the instant at which a contract begins, the machine is never touched from then on, and is as it was in the end.

@@ -165,7 +165,7 @@ func (w *writer) sightings() error {
 
 func (w *writer) charges() error {
 	for _, c := range w.c.Charges {
-		body, err := json.Marshal(c.Duty)
+		body, err := json.Marshal(c)
 		if err != nil {
 			return fmt.Errorf("charge of finding %s: %w", c.Finding, err)
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"demarc/internal/access"
-	"demarc/internal/duty"
 	"demarc/internal/finding"
 )
 
@@ -34,6 +33,9 @@ func (d *DB) Findings(ctx context.Context, s access.Scope, f finding.Filter) ([]
 	}
 	if f.Server != "" {
 		w.add("server = ?", string(f.Server))
+	}
+	if len(f.States) > 0 {
+		w.in("state", stringsOf(f.States))
 	}
 	return d.findings(ctx, w)
 }
@@ -90,15 +92,14 @@ func (d *DB) Charges(ctx context.Context, s access.Scope, id string) ([]finding.
 	}
 	var out []finding.Charge
 	err := each(ctx, d.read, func(r *sql.Rows) error {
-		c, body := finding.Charge{Finding: id}, ""
-		if err := r.Scan(&c.At, &body); err != nil {
+		var body string
+		if err := r.Scan(&body); err != nil {
 			return err
 		}
-		var err error
-		c.Duty, err = decode[duty.Resolution]("a charge", body)
+		c, err := decode[finding.Charge]("a charge", body)
 		out = append(out, c)
 		return err
-	}, `SELECT at, body FROM charge WHERE finding = $1 ORDER BY at, id`, id)
+	}, `SELECT body FROM charge WHERE finding = $1 ORDER BY at, id`, id)
 	if err != nil {
 		return nil, fmt.Errorf("listing charges of %s: %w", id, err)
 	}

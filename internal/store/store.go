@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"demarc/internal/access"
-	"demarc/internal/asset"
 	"demarc/internal/fault"
 )
 
@@ -256,7 +255,7 @@ func (w *where) String() string {
 	return " WHERE " + strings.Join(w.conds, " AND ")
 }
 
-func stringsOf(ps []asset.ProjectID) []string {
+func stringsOf[T ~string](ps []T) []string {
 	out := make([]string, len(ps))
 	for i, p := range ps {
 		out[i] = string(p)

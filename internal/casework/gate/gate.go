@@ -40,6 +40,7 @@ type Finding struct {
 	Grade    finding.Grade
 	Class    string
 	Party    duty.Party         // who must act on it, by the model and the contract that stand now
+	Held     int64              // since when that has been so, policy clock; 0: not known
 	Looks    []finding.Sighting // in the order of their times
 	ProbeAge Age                // of the latest positive look, on the slower of both clocks
 }
@@ -94,14 +95,7 @@ var Conditions = []Condition{
 	{"party", func(f Facts, _ *policy.Policy) string {
 		return unless(f.Case.Party == duty.Customer, "the "+string(f.Case.Party)+" must act, and that never touches the tenant's machine")
 	}},
-	{"attribution", func(f Facts, _ *policy.Policy) string {
-		for _, x := range acting(f) {
-			if x.Party != duty.Customer {
-				return "finding " + x.ID + " is not the customer's as things stand now"
-			}
-		}
-		return ""
-	}},
+	{"attribution", attribution},
 	{"class", class},
 	{"state", func(f Facts, _ *policy.Policy) string {
 		return unless(f.Case.State == casework.Queued, "the case is "+string(f.Case.State))
@@ -165,9 +159,8 @@ func class(f Facts, p *policy.Policy) string {
 	return unless(k.End.Restricts(), fmt.Sprintf("class %s ends in %s", f.Case.Class, k.End))
 }
 
-// acting picks the findings that carry the act: open, proved, and of the class whose time is over. Others of the case
-// neither help nor hinder.
-func acting(f Facts) []Finding {
+// proved picks the findings that are open, proved, and of the class whose time is over.
+func proved(f Facts) []Finding {
 	var out []Finding
 	for _, x := range f.Findings {
 		if x.State == finding.Open && x.Grade == finding.Proved && x.Class == f.Case.Class {
@@ -177,13 +170,33 @@ func acting(f Facts) []Finding {
 	return out
 }
 
+// acting picks, of what is proved, what carries the act: what is the customer's as things stand now, and was told to them since it
+// is. Others of the case neither help nor hinder.
+func acting(f Facts) []Finding {
+	told := f.Case.Accepted(casework.StepNotice)
+	return slices.DeleteFunc(proved(f), func(x Finding) bool {
+		return x.Party != duty.Customer || x.Held <= 0 || !slices.ContainsFunc(told, func(n casework.Notice) bool { return n.AcceptedAt >= x.Held })
+	})
+}
+
+// attribution: what was the provider's when the notice went out is no reason for an act, whatever has become of it since.
+func attribution(f Facts, _ *policy.Policy) string {
+	for _, x := range proved(f) {
+		if x.Party == "" {
+			return "whose finding " + x.ID + " is cannot be told: the inventory does not hold its project"
+		}
+	}
+	return unless(len(acting(f)) > 0 || len(proved(f)) == 0 || len(f.Case.Accepted(casework.StepNotice)) == 0,
+		"nothing that is proved is the customer's now, and was told to them since it is")
+}
+
 func proof(f Facts, _ *policy.Policy) string {
 	for _, x := range f.Findings {
 		if x.State == finding.AttributionHold {
 			return "the attribution of finding " + x.ID + " is in doubt"
 		}
 	}
-	return unless(len(acting(f)) > 0, "no finding of the case's class is open and proved")
+	return unless(len(proved(f)) > 0, "no finding of the case's class is open and proved")
 }
 
 func identity(f Facts, _ *policy.Policy) string {

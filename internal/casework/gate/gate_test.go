@@ -34,7 +34,7 @@ func green() Facts {
 		Case: casework.Case{ID: "c", Party: duty.Customer, Class: "E", State: casework.Queued, FinalAt: grace - day, GraceEnds: grace,
 			Notices:   []casework.Notice{{Step: casework.StepNotice, AcceptedAt: start}, {Step: casework.StepFinal, AcceptedAt: grace - day}},
 			Approvals: []casework.Approval{{By: "olga", At: grace}}},
-		Findings: []Finding{{ID: "f", State: finding.Open, Grade: finding.Proved, Class: "E", Party: duty.Customer, ProbeAge: 1,
+		Findings: []Finding{{ID: "f", State: finding.Open, Grade: finding.Proved, Class: "E", Party: duty.Customer, Held: start - 2000, ProbeAge: 1,
 			Looks: []finding.Sighting{{At: start - 1000, Verdict: finding.Vulnerable}, {At: grace + 500, Verdict: finding.Vulnerable}}}},
 		Target:       Target{ServerExists: true, SameProject: true, SamePort: true, BindingAge: 1},
 		InventoryAge: 1, Healthy: true, Enabled: true, Clock: true, Loopback: true, OwnerOfAct: true,
@@ -63,6 +63,8 @@ var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 		"a contract began": func(f *Facts, _ *policy.Policy) { f.Findings[0].Party = duty.Provider },
 		"shared by now":    func(f *Facts, _ *policy.Policy) { f.Findings[0].Party = duty.Shared },
 		"not known":        func(f *Facts, _ *policy.Policy) { f.Findings[0].Party = "" },
+		"since when":       func(f *Facts, _ *policy.Policy) { f.Findings[0].Held = 0 },
+		"told before":      func(f *Facts, _ *policy.Policy) { f.Findings[0].Held = start + 1 },
 	},
 	"class": {"high": func(f *Facts, p *policy.Policy) {
 		f.Case.Class = "E"

@@ -51,7 +51,12 @@ func messageID(c casework.Case, s casework.Step, recipient, domain string) strin
 		round = stamp(c.PassedAt)
 	case casework.StepStatus:
 		round = stamp(c.OpenedAt) + string(c.State) + stamp(c.RelapsedAt)
-	case casework.StepNotice, casework.StepFinal, casework.StepClosed, casework.StepWithdrawn:
+	case casework.StepNotice:
+		round = stamp(c.OpenedAt)
+		if c.Received > 0 { // told anew for what came from another party
+			round += " " + stamp(c.Received)
+		}
+	case casework.StepFinal, casework.StepClosed, casework.StepWithdrawn:
 		round = stamp(c.OpenedAt)
 	}
 	sum := sha256.Sum256([]byte(c.ID + "\x00" + recipient + "\x00" + round))

@@ -30,7 +30,7 @@ func full() casework.Change {
 		Exposures: []probe.Exposure{{ID: "e1", Vantage: "outside", Endpoint: probe.Endpoint{Addr: netip.MustParseAddr("192.0.2.1"), Proto: probe.TCP, Port: 80}, OpenedAt: 9, Facts: facts().Hash(), Config: "open"}},
 		Cases:     []casework.Case{c}, Findings: []finding.Finding{f},
 		Sightings: []finding.Sighting{{Finding: f.ID, At: 9, RealAt: 9, Verdict: finding.Vulnerable, Vantage: "outside"}},
-		Charges:   []finding.Charge{{Finding: f.ID, At: 9, Duty: duty.Resolution{Model: "default", Version: 1, Assignment: "application", Party: duty.Customer, Considered: []duty.Candidate{{Assignment: "x", Lost: "y"}}}}},
+		Charges:   []finding.Charge{{Finding: f.ID, At: 9, Told: true, Left: 5, Duty: duty.Resolution{Model: "default", Version: 1, Assignment: "application", Party: duty.Customer, Considered: []duty.Candidate{{Assignment: "x", Lost: "y"}}}}},
 		Models:    []casework.ModelUse{{ID: "default", Version: 1, Hash: "abc", Text: "id: default # as written\n", Since: 9}},
 		Arm:       []casework.Due{{Case: c.ID, Timer: casework.TimerDue, At: 20}}, Mails: []casework.Mail{aMail("mail-1", c)}, Acts: []casework.Act{anAct("act-1", c)},
 		Pause: &paused, Audit: []audit.Entry{anEntry("case.opened"), anEntry("mail.queued")},
