@@ -149,7 +149,7 @@ func (e *exam) caseByID(id string) casework.Case {
 func TestAContractMovesAllThereIs(t *testing.T) {
 	t.Parallel()
 	p := underContract(4, 90, "cache-1", "gate-1")
-	p.scenario = crowded()
+	p.scenario, p.policy = crowded(), []string{"sweep_every: 2d", "sweep_every: 40d", "inventory_every: 2d", "inventory_every: 40d"}
 	e := open(t, p)
 	e.until("told", 3, func() bool { return len(e.findingsOf("cache-1")) == 3 && e.inState("gate-1", casework.Notified)() })
 	e.leapTo(begins.UnixMicro() + 4*day)
