@@ -325,3 +325,20 @@ func TestAModelKeepsItsWords(t *testing.T) {
 	}
 	e.noErrors()
 }
+
+// What waited in the outbox while the finding passed on does not go out any more: nobody hears that it is fixed, or overdue, when
+// it has become their own.
+func TestAMailThatWaitedSaysNothingUntrue(t *testing.T) {
+	t.Parallel()
+	e := open(t, underContract(-1, 7))
+	e.until("the provider was told", 2, func() bool { return e.of(duty.Provider).State == casework.Notified })
+	e.w.Mail.Down()
+	e.until("the provider is overdue", 6, func() bool { return e.of(duty.Provider).State == casework.Overdue })
+	e.leapTo(begins.UnixMicro() + 7*day + hour)
+	e.untilIdle()
+	e.must(e.w.Mail.Up())
+	e.until("the customer was told", 2, func() bool { return e.of(duty.Customer).State == casework.Notified })
+	if e.of(duty.Provider).State != casework.Closed || e.mailsTo(owner, "with the provider: fixed") != 0 || e.mailsTo(owner, "with the provider: overdue") != 0 || e.mailsTo(owner, "somebody else must act") != 1 {
+		t.Errorf("the provider's case is %s; the owner heard %d, %d, %d", e.of(duty.Provider).State, e.mailsTo(owner, "with the provider: fixed"), e.mailsTo(owner, "with the provider: overdue"), e.mailsTo(owner, "somebody else must act"))
+	}
+}
