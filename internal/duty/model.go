@@ -225,15 +225,6 @@ func (a *Assignment) rank() int {
 	return n
 }
 
-// covers tells whether every resource of a kind that both a and b match is matched by c too. All three allow the kind.
-func (c *Assignment) covers(a, b *Assignment) bool {
-	x := &c.When
-	either := func(want, one, other string) bool { return want == "" || want == one || want == other }
-	return either(x.Cloud, a.When.Cloud, b.When.Cloud) && either(x.Region, a.When.Region, b.When.Region) &&
-		either(string(x.Domain), string(a.When.Domain), string(b.When.Domain)) && either(string(x.Project), string(a.When.Project), string(b.When.Project)) &&
-		!slices.ContainsFunc(x.Tags, func(t string) bool { return !slices.Contains(a.When.Tags, t) && !slices.Contains(b.When.Tags, t) })
-}
-
 // Resource is what a question is about, as far as a selector can see it.
 type Resource struct {
 	Service      string          `json:"service"`

@@ -15,14 +15,15 @@ import (
 
 // What a model may hold at most. They bound what a hostile file can make us do; a real model is far below.
 const (
-	mostWords       = 16     // in each list of types
-	mostParties     = 200    // and documents, areas, conflicts
-	mostDuties      = 5_000  //
-	mostQuestions   = 20_000 //
-	mostKinds       = 64     // of resources
-	mostAssignments = 2_000  //
-	mostContracts   = 50_000 // and offerings
-	mostText        = 2_000  // bytes in one text
+	mostWords       = 16      // in each list of types
+	mostParties     = 200     // and documents, areas, conflicts
+	mostDuties      = 5_000   //
+	mostQuestions   = 20_000  //
+	mostKinds       = 64      // of resources
+	mostAssignments = 2_000   //
+	mostContracts   = 50_000  // and offerings
+	mostCovered     = 500_000 // entries of the contracts' scopes, those of renewals too
+	mostText        = 2_000   // bytes in one text
 )
 
 // mistake is what is wrong with a model, with the path of its place in the document, and of the other culprit where there are two.
