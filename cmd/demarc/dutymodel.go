@@ -76,7 +76,7 @@ func validated(path string) (*duty.Model, error) {
 	for i := range checks {
 		known = append(known, checks[i].ID)
 	}
-	return duty.Check(path, data, known)
+	return duty.ParseKnowing(path, data, known)
 }
 
 func validityOf(path string, m *duty.Model) validity {

@@ -27,7 +27,7 @@ type Model struct {
 	Offerings     []Offering     `yaml:"offerings" json:"offerings,omitempty"`
 
 	text    string // it was read from
-	hash    string // of that text
+	hash    string // of what it says
 	byID    map[string]*Duty
 	choices [][]choice // for each layer and aspect, what may decide, the most specific first
 	asks    []ask      // every question the duties raise
@@ -35,7 +35,8 @@ type Model struct {
 	book    *book
 }
 
-// Hash is the SHA-256 of the text the model was read from, in hex. Two models with the same id and version must not differ in it.
+// Hash is the SHA-256 of the model's JSON form, in hex: of what it says, in whatever format, with whatever comments, quotes and line
+// ends. Two models with the same id and version must not differ in it.
 func (m *Model) Hash() string { return m.hash }
 
 // Text is what the model was read from.
