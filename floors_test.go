@@ -49,7 +49,7 @@ var rooms = []room{
 	{judgement, "detect", "holds facts against known weaknesses", "W reach detect/service", ""},
 	{judgement, "detect/service", "recognises which protocol speaks at an endpoint", "probe untrusted", ""},
 	{judgement, "plan", "chooses the next probes of every vantage point", "asset probe policy reach", ""},
-	{judgement, "guide", "shows the pages that tell how a duty is carried out and a finding mended", "duty detect fault", "github.com/yuin/goldmark"},
+	{judgement, "guide", "shows the pages of guidance", "duty detect fault", "github.com/yuin/goldmark"},
 	{judgement, "casework", "is the life of a case, in pure functions", "W reach", ""},
 	{judgement, "casework/gate", "re-proves everything before each act on a tenant's machine", "W casework", ""},
 	{judgement, "casework/notice", "decides who is told what, in which words", "W casework", ""},

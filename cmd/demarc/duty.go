@@ -134,6 +134,10 @@ func dutyResolveCommand(r *reading) *cobra.Command {
 	var m *chosen
 	c := &cobra.Command{
 		Use: "resolve", Short: "Who holds an aspect of a layer",
+		Long: `Who holds an aspect of a layer, and why.
+
+The flags say what the resource is. The contracts and offerings of the model or the configuration are not looked at, even if they
+name its project; demarc duty explain tells of a finding with them.`,
 		Example: `  demarc duty resolve --layer guest-os --aspect maintain
   demarc duty resolve --layer guest-os --aspect maintain --contract extended --output json
   demarc duty resolve --layer application --aspect secure --model mine.yaml --project p-astro --tag teaching`,

@@ -18,7 +18,10 @@ func dutyTableCommand(r *reading) *cobra.Command {
 		Long: `The division of responsibility.
 
 Without --layers it is the provider's published table for a service type. With it, it is who holds what of every
-layer, for one service type, architecture and contract: a line for each set of aspects that one assignment decides.`,
+layer, for one service type, architecture and contract: a line for each set of aspects that one assignment decides.
+
+It speaks of kinds of resources. The contracts and offerings of the model or the configuration say which resource is of which
+kind, and are not looked at; demarc duty explain tells of a finding with them.`,
 		Example: `  demarc duty table --service-type iaas
   demarc duty table --service-type paas --output json
   demarc duty table --layers --architecture container --contract extended`,

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"text/tabwriter"
 
@@ -30,7 +31,8 @@ func guideCommand() *cobra.Command {
 		Use: "export DIR", Short: "Write the pages as HTML, to be published",
 		Long: `Writes the pages as static HTML with an index. They refer to each other and to nothing else, so they work at any address;
 give it as guidance_url in the configuration, and mails link to them. A folder that holds anything is left alone unless
---force is given: then files of the same names are written over, and others stay.`,
+--force is given: then files of the same names are written over, and others stay. A link that leads out of the folder is
+not followed.`,
 		Example: "  demarc guide export /srv/www/guidance\n  demarc guide export --force /srv/www/guidance",
 		Args:    checkArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -112,10 +114,8 @@ func exportGuides(out io.Writer, output, dir string, force bool) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
-		if err := publish(filepath.Join(dir, filepath.FromSlash(f.Path)), f.Data); err != nil {
-			return fault.New(fault.Unavailable, "cannot write the pages: %w", err)
-		}
+	if err := publish(dir, files); err != nil {
+		return fault.New(fault.Unavailable, "cannot write the pages: %w", err)
 	}
 	if output == "json" {
 		return writeIndented(out, map[string]any{"dir": dir, "pages": len(files) - 1})
@@ -124,12 +124,25 @@ func exportGuides(out io.Writer, output, dir string, force bool) error {
 	return err
 }
 
-// publish writes a file that everybody may read.
-func publish(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // pages are for a web server to read
+// publish writes files that everybody may read, and nothing outside their folder, wherever a link in it leads.
+func publish(dir string, files []guide.File) (err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // pages are for a web server to read
 		return err
 	}
-	return os.WriteFile(path, data, 0o644) //nolint:gosec // the same
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	for _, f := range files {
+		if err := root.MkdirAll(filepath.FromSlash(path.Dir(f.Path)), 0o755); err != nil {
+			return err
+		}
+		if err := root.WriteFile(filepath.FromSlash(f.Path), f.Data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // guidance is a page that says how to mend a finding, as commands show it.

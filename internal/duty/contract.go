@@ -18,7 +18,9 @@ type Scope struct {
 	Domains  []asset.DomainID  `yaml:"domains" json:"domains,omitempty"`
 }
 
-func (s Scope) empty() bool { return len(s.Servers)+len(s.Projects)+len(s.Domains) == 0 }
+func (s Scope) size() int { return len(s.Servers) + len(s.Projects) + len(s.Domains) }
+
+func (s Scope) empty() bool { return s.size() == 0 }
 
 // keys lists what the scope names, each with its level.
 func (s Scope) keys() []scopeKey {
@@ -152,13 +154,20 @@ func (m *Model) scopes() []Scope {
 	for i := range m.Contracts {
 		at[m.Contracts[i].ID] = i
 	}
-	out := make([]Scope, len(m.Contracts))
+	out, settled := make([]Scope, len(m.Contracts)), make([]bool, len(m.Contracts))
 	for i := range m.Contracts {
-		c := &m.Contracts[i]
-		for c.empty() && c.Renews != "" { // ends: a circle was refused
-			c = &m.Contracts[at[c.Renews]]
+		var chain []int
+		k := i
+		for !settled[k] && m.Contracts[k].empty() && m.Contracts[k].Renews != "" { // ends: a circle was refused
+			chain = append(chain, k)
+			k = at[m.Contracts[k].Renews]
 		}
-		out[i] = c.Scope
+		if !settled[k] {
+			out[k], settled[k] = m.Contracts[k].Scope, true
+		}
+		for _, c := range chain {
+			out[c], settled[c] = out[k], true
+		}
 	}
 	return out
 }
@@ -216,15 +225,13 @@ func (m *Model) With(cs []Contract, os []Offering, at func(path string) fault.Po
 	if len(cs)+len(os) == 0 {
 		return m, nil
 	}
-	n := &Model{ID: m.ID, Version: m.Version, Title: m.Title, Documents: m.Documents, ServiceTypes: m.ServiceTypes, Architectures: m.Architectures,
-		ContractTypes: m.ContractTypes, Parties: m.Parties, Table: m.Table, Conflicts: m.Conflicts, Duties: m.Duties, Assignments: m.Assignments,
-		Contracts: slices.Concat(m.Contracts, cs), Offerings: slices.Concat(m.Offerings, os), text: m.text, hash: m.hash,
-		byID: m.byID, choices: m.choices, asks: m.asks, tables: m.tables}
+	n := *m
+	n.Contracts, n.Offerings, n.book = slices.Concat(m.Contracts, cs), slices.Concat(m.Offerings, os), nil
 	if w := n.wrongCover(len(m.Contracts), len(m.Offerings)); w != nil {
 		return nil, w.placed(at)
 	}
-	n.book = newBook(n)
-	return n, nil
+	n.book = newBook(&n)
+	return &n, nil
 }
 
 // wrongCover holds contracts and offerings against the model's rules. Places count from the given numbers on; what stands
@@ -262,8 +269,11 @@ func (m *Model) wrongContracts(from int) *mistake {
 	if w := m.wrongRenewals(at, from); w != nil {
 		return w
 	}
-	scopes := m.scopes()
+	scopes, covered := m.scopes(), 0
 	for i, scope := range scopes {
+		if covered += scope.size(); covered > mostCovered { // a large scope that many renew would fill the memory
+			return wrongAt(spot("contracts", i, from), "contracts cover more than %d servers, projects and domains, counting them again for each renewal", mostCovered)
+		}
 		if scope.empty() {
 			return wrongAt(spot("contracts", i, from), "contract %s covers nothing", m.Contracts[i].ID).hinted("give servers:, projects: or domains:")
 		}

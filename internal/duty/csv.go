@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"demarc/internal/fault"
 )
@@ -38,9 +37,6 @@ func readCSV(name string, data []byte) (*Model, func(path string) fault.Position
 		return nil, nil, fault.New(fault.Config, "the file has %d bytes", len(data)).In(here).Hinted("at most %d", fault.MaxFile)
 	}
 	s := &sheet{name: name, data: bytes.TrimPrefix(data, []byte("\ufeff")), rows: map[string][]int{}, model: &Model{}}
-	if err := s.text(); err != nil {
-		return nil, nil, err
-	}
 	r := s.reader()
 	for n := 0; ; n++ {
 		cells, err := r.Read()
@@ -80,24 +76,6 @@ func (s *sheet) reader() *csv.Reader {
 func (s *sheet) pos(r *csv.Reader, cell int) fault.Position {
 	line, col := r.FieldPos(cell)
 	return fault.Position{File: s.name, Line: line, Col: col}
-}
-
-// text refuses what is not UTF-8, as a spreadsheet writes it that was not told to.
-func (s *sheet) text() error {
-	if utf8.Valid(s.data) {
-		return nil
-	}
-	at := 0
-	for at < len(s.data) {
-		r, n := utf8.DecodeRune(s.data[at:])
-		if r == utf8.RuneError && n == 1 {
-			break
-		}
-		at += n
-	}
-	before := s.data[:at]
-	return fault.New(fault.Config, "the file is not UTF-8").Hinted("save it as CSV UTF-8").
-		In(fault.Position{File: s.name, Line: 1 + bytes.Count(before, []byte("\n")), Col: at - bytes.LastIndexByte(before, '\n')})
 }
 
 // explain gives the CSV reader's own complaints a place.
@@ -238,9 +216,10 @@ func (s *sheet) at(path string) fault.Position {
 // column is the place of the column that a path leads to, or of the nearest that there is; the first where there is none.
 func (s *sheet) column(name string) int {
 	for name != "" {
-		name = strings.TrimRight(name, "0123456789[]")
-		if i := slices.Index(s.header, name); i >= 0 {
-			return i
+		for _, n := range []string{name, strings.TrimRight(name, "0123456789[]")} { // a name of its own may end in a number
+			if i := slices.Index(s.header, n); i >= 0 {
+				return i
+			}
 		}
 		name = name[:max(strings.LastIndex(name, "."), 0)]
 	}

@@ -121,7 +121,8 @@ func TestASheetThatIsWrongIsRefusedWithItsPlace(t *testing.T) {
 		"bad quote":          {"duty,S0-14,", "manage own data: backup", `manage "own" data`, `"own" data`, "bare \"", "doubled"},
 		"another count":      {"duty,S0-14,", "manage own data: backup", "manage, own data: backup", "duty,", "wrong number of fields", "as many cells"},
 		"second model":       {"party,cert,", "party,cert,", "model,cert,", "model,", "a second row", ""},
-		"control character":  {"duty,S0-14,", "manage own data: backup", "manage\x00 own data", "manage", "does not print", ""},
+		"control character":  {"duty,S0-14,", "manage own data: backup", "manage\x01 own data", "manage", "does not print", ""},
+		"control":            {"duty,S0-14,", ",CP-9,", ",CP\x019,", "CP", "does not print", ""},
 		"not UTF-8":          {"duty,S0-14,", "manage own data: backup", "manag\xe9", "\xe9", "not UTF-8", "CSV UTF-8"},
 		"huge cell":          {"duty,S0-14,", "manage own data: backup", strings.Repeat("x", 40_000), "xxx", "the cell has 40000 bytes", "32767"},
 	} {

@@ -1,15 +1,53 @@
 package duty
 
 import (
+	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
 	"demarc/internal/asset"
 )
 
+// mostSteps bounds each of the proofs about a model, which take seconds then: a step compares the tags of selectors, or looks
+// whether an assignment means a resource. A real model takes thousands.
+const mostSteps = 50_000_000
+
+// proof is the work of proving that a model decides.
+type proof struct {
+	tags   map[*Assignment][]int // each tag by its number, in order
+	proven map[string]bool       // lists of choices among which none tie
+	left   int                   // steps
+}
+
+func (m *Model) newProof() *proof {
+	p := &proof{tags: make(map[*Assignment][]int, len(m.Assignments)), proven: map[string]bool{}, left: mostSteps}
+	number := map[string]int{}
+	for i := range m.Assignments {
+		a := &m.Assignments[i]
+		ts := make([]int, len(a.When.Tags))
+		for j, t := range a.When.Tags {
+			if _, known := number[t]; !known {
+				number[t] = len(number)
+			}
+			ts[j] = number[t]
+		}
+		slices.Sort(ts)
+		p.tags[a] = ts
+	}
+	return p
+}
+
+// tooIntricate refuses what would take too long to prove.
+func tooIntricate(list string) *mistake {
+	return wrongAt(list, "selectors meet in too many ways to prove that one decides").hinted("use fewer different tags, or give what they share to one assignment that fixes more")
+}
+
 // undecided proves that the model answers every question exactly once, for any resource there can be: a selector for each kind
 // stands alone, and where two equally specific ones can meet, a more specific one covers all that they share.
-func (m *Model) undecided() *mistake {
+func (m *Model) undecided() *mistake { return m.newProof().undecided(m) }
+
+func (p *proof) undecided(m *Model) *mistake {
 	index := make(map[*Assignment]int, len(m.Assignments))
 	for i := range m.Assignments {
 		index[&m.Assignments[i]] = i
@@ -21,7 +59,14 @@ func (m *Model) undecided() *mistake {
 				if !slices.ContainsFunc(cs, func(c choice) bool { return c.a.When.general() }) {
 					return wrongAt("$.assignments", "nobody holds %s/%s for %s", l, x, kind.Kind()).hinted("give it to somebody, or to n-a where there is no such thing")
 				}
-				if one, other := tie(cs); one != nil {
+				if !p.unproven(cs, index) {
+					continue
+				}
+				one, other := p.tie(cs)
+				switch {
+				case p.left < 0:
+					return tooIntricate("$.assignments")
+				case one != nil:
 					return wrongAt(fmt.Sprintf("$.assignments[%d]", index[other]), "%s and %s both hold %s/%s for %s", one.ID, other.ID, l, x, both(kind, one, other)).
 						hinted("narrow one of them, or add a third that is more specific than both").with(fmt.Sprintf("$.assignments[%d]", index[one]))
 				}
@@ -31,19 +76,44 @@ func (m *Model) undecided() *mistake {
 	return nil
 }
 
+// unproven tells whether a list of choices was not proven before. Most kinds and aspects share theirs.
+func (p *proof) unproven(cs []choice, index map[*Assignment]int) bool {
+	key := make([]byte, 0, 2*len(cs))
+	for _, c := range cs {
+		key = binary.LittleEndian.AppendUint16(key, uint16(index[c.a])) //nolint:gosec // there are mostAssignments
+	}
+	if p.proven[string(key)] {
+		return false
+	}
+	p.proven[string(key)] = true
+	return true
+}
+
 // tie finds two choices of equal rank that can both match a resource of their kind, where none of higher rank decides between
-// them. The highest are looked at first: below what ties among themselves there is nothing to prove, and many that do not tie
-// are few that differ.
-func tie(cs []choice) (one, other *Assignment) {
+// them. The highest are looked at first. Those of one rank all fix the same of cloud, region, domain and project, so that two
+// meet where they fix them alike; tags never keep two apart.
+func (p *proof) tie(cs []choice) (one, other *Assignment) {
+	higher := map[place][]*Assignment{}
 	for from := 0; from < len(cs); {
-		to := from + 1
-		for to < len(cs) && cs[to].rank == cs[from].rank {
-			to++
+		met := map[place][]*Assignment{}
+		var order []place
+		for rank := cs[from].rank; from < len(cs) && cs[from].rank == rank; from++ {
+			at := cs[from].a.When.at()
+			if met[at] == nil {
+				order = append(order, at)
+			}
+			met[at] = append(met[at], cs[from].a)
 		}
-		if one, other = tieAmong(cs[:from], cs[from:to]); one != nil {
-			return one, other
+		for _, at := range order {
+			if len(met[at]) > 1 {
+				if one, other = p.tieAmong(met[at], p.fitting(higher, at)); one != nil || p.left < 0 {
+					return one, other
+				}
+			}
 		}
-		from = to
+		for _, at := range order {
+			higher[at] = append(higher[at], met[at]...)
+		}
 	}
 	return nil, nil
 }
@@ -55,24 +125,76 @@ type place struct {
 	project       asset.ProjectID
 }
 
-// tieAmong does it for choices of one rank. These all fix the same of cloud, region, domain and project, so that two meet where
-// they fix them alike; tags never keep two apart.
-func tieAmong(higher, equal []choice) (one, other *Assignment) {
-	met := map[place][]*Assignment{}
-	for _, c := range equal {
-		w := &c.a.When
-		at, known := place{w.Cloud, w.Region, w.Domain, w.Project}, false
-		for _, b := range met[at] {
-			if !slices.ContainsFunc(higher, func(h choice) bool { return h.a.covers(b, c.a) }) {
-				return b, c.a
+func (s *Selector) at() place { return place{s.Cloud, s.Region, s.Domain, s.Project} }
+
+// fitting lists the tags of those that mean all of a place, as far as tags allow; the broadest first.
+func (p *proof) fitting(higher map[place][]*Assignment, at place) [][]int {
+	seen := map[place]bool{}
+	var out [][]int
+	for mask := range 16 {
+		wider := at
+		for bit, leave := range []func(){func() { wider.cloud = "" }, func() { wider.region = "" }, func() { wider.domain = "" }, func() { wider.project = "" }} {
+			if mask>>bit&1 == 1 {
+				leave()
 			}
-			known = known || slices.Equal(slices.Sorted(slices.Values(b.When.Tags)), slices.Sorted(slices.Values(w.Tags)))
 		}
-		if !known { // a second one alike meets whatever the first does
-			met[at] = append(met[at], c.a)
+		if seen[wider] {
+			continue
+		}
+		seen[wider] = true
+		for _, a := range higher[wider] {
+			out = append(out, p.tags[a])
+		}
+	}
+	slices.SortStableFunc(out, func(a, b []int) int { return cmp.Compare(len(a), len(b)) })
+	return out
+}
+
+// tieAmong does it for equals in one place. One that a higher one covers alone meets nobody; what is left is tried in pairs.
+func (p *proof) tieAmong(equal []*Assignment, higher [][]int) (one, other *Assignment) {
+	var open []*Assignment
+	for _, a := range equal {
+		if !p.covered(higher, p.tags[a], nil) {
+			open = append(open, a)
+		}
+	}
+	for i, b := range open {
+		for _, a := range open[:i] {
+			switch {
+			case p.left < 0:
+				return nil, nil
+			case !p.covered(higher, p.tags[a], p.tags[b]):
+				return a, b
+			}
 		}
 	}
 	return nil, nil
+}
+
+// covered tells whether one of higher rank needs no tag but those of a and b. Without steps left it says yes, and nothing is proven.
+func (p *proof) covered(higher [][]int, a, b []int) bool {
+	for _, h := range higher {
+		if p.left--; p.left < 0 || within(h, a, b) {
+			return true
+		}
+	}
+	return false
+}
+
+// within tells whether every number of h is in a or b. All are in order.
+func within(h, a, b []int) bool {
+	for _, n := range h {
+		for len(a) > 0 && a[0] < n {
+			a = a[1:]
+		}
+		for len(b) > 0 && b[0] < n {
+			b = b[1:]
+		}
+		if (len(a) == 0 || a[0] != n) && (len(b) == 0 || b[0] != n) {
+			return false
+		}
+	}
+	return true
 }
 
 // both describes the resources that two assignments share.
@@ -87,21 +209,30 @@ func both(kind Resource, a, b *Assignment) string {
 	return s
 }
 
-// contradicted holds every duty against the assignments: who the sentence says holds it must hold it, or at least share it,
-// wherever the sentence speaks.
+// contradicted holds every duty against the assignments: who the sentence says holds it must hold it, or at least share it, for
+// every kind of resource that the duty's own selector means. An assignment with a narrower selector may depart from it.
 func (m *Model) contradicted() *mistake {
+	kinds, left := m.Kinds(), mostSteps
 	for i := range m.Duties {
 		d := &m.Duties[i]
-		for _, kind := range m.Kinds() {
-			r := kind
+		holder, _ := m.Organisation(d.Holder)
+		for k, r := range kinds {
 			d.When.place(&r)
 			if !d.When.matches(&r) {
 				continue
 			}
 			for _, l := range d.Layers() {
 				for _, x := range d.Aspects {
-					if a := m.decide(slot(l, x), &r); a != nil && !m.agrees(d, a) {
-						return wrongAt(fmt.Sprintf("$.duties[%d]", i), "duty %s says that %s holds %s/%s for %s, and assignment %s says %s", d.ID, d.Holder, l, x, kind.Kind(), a.ID, a.Ownership).
+					s, t := slot(l, x), &m.tables[k]
+					a := t.general[s]
+					if !d.When.general() {
+						if left -= len(t.choices[s]); left < 0 {
+							return tooIntricate("$.duties")
+						}
+						a = among(t.choices[s], &r)
+					}
+					if a != nil && !d.agrees(holder.Role, a) {
+						return wrongAt(fmt.Sprintf("$.duties[%d]", i), "duty %s says that %s holds %s/%s for %s, and assignment %s says %s", d.ID, d.Holder, l, x, r.Kind(), a.ID, a.Ownership).
 							hinted("change the duty's holder or when, or the assignment").with(fmt.Sprintf("$.assignments[%d]", slices.IndexFunc(m.Assignments, func(o Assignment) bool { return o.ID == a.ID })))
 					}
 				}
@@ -111,13 +242,12 @@ func (m *Model) contradicted() *mistake {
 	return nil
 }
 
-// agrees tells whether an assignment leaves a duty with who holds it.
-func (m *Model) agrees(d *Duty, a *Assignment) bool {
+// agrees tells whether an assignment leaves a duty with who holds it, who is in a role.
+func (d *Duty) agrees(role Role, a *Assignment) bool {
 	if d.Holder == string(Shared) {
 		return a.Ownership == SharedCSPCSC
 	}
-	p, _ := m.Organisation(d.Holder)
-	switch p.Role {
+	switch role {
 	case RoleProvider:
 		return slices.Contains([]Ownership{CSPOwned, SharedCSPCSC, ThirdParty, SharedThirdParty}, a.Ownership)
 	case RoleCustomer:

@@ -21,7 +21,7 @@ type Change struct {
 	Layer          Layer     `json:"layer"`
 	Aspects        []Aspect  `json:"aspects"`
 	Kinds          []string  `json:"kinds"`           // of resources; "iaas vm standard > iaas vm extended" where that changes too
-	Where          string    `json:"where,omitempty"` // narrower than kinds: the selector, or the scope of a contract or offering
+	Where          string    `json:"where,omitempty"` // narrower than kinds: the selector, or the scope of a contract or offering; or what no scope names
 	From           Ownership `json:"from"`
 	To             Ownership `json:"to"`
 	Gains          []string  `json:"gains"` // parties
@@ -54,7 +54,7 @@ type FieldEdit struct {
 // None tells whether the models say the same.
 func (d *Difference) None() bool { return len(d.Changes)+len(d.Edits) == 0 }
 
-// change is what makes two changes one line.
+// changeKey is what makes two changes one line.
 type changeKey struct {
 	layer    Layer
 	where    string
@@ -68,23 +68,28 @@ type comparison struct {
 	changes []*Change
 	lines   map[changeKey]*Change
 	plain   map[[2]string]map[int][2]*Assignment // by kinds and slot, what decides where nothing narrower is said
+	rest    map[int][2]*Assignment               // the same for what no scope names, where that is of another kind
 }
 
+// Rest is where a change is told that concerns what no contract and no offering names.
+const Rest = "everything else"
+
 // Compare tells who gains and loses which aspects of which layers from model a to model b, under the contracts that stand at a
-// time. Asked are every kind of resource, every selector and every scope that one of the models names; with an inventory
-// every resource of it, and each change says for how many.
+// time. Asked are every kind of resource that both models know, every selector and every scope that one of them names, and what
+// none names; with an inventory every resource of it, and each change says for how many.
 func Compare(a, b *Model, at int64, inventory iter.Seq[Resource]) Difference {
 	c := &comparison{a: a, b: b, at: at, lines: map[changeKey]*Change{}, plain: map[[2]string]map[int][2]*Assignment{}}
-	kinds := slices.DeleteFunc(a.Kinds(), func(k Resource) bool { return b.table(&k) == nil })
+	kinds, selectors := slices.DeleteFunc(a.Kinds(), func(k Resource) bool { return b.table(&k) == nil }), narrower(a, b)
 	for _, k := range kinds {
 		c.probe(k, k, Change{})
 	}
-	for _, w := range narrower(a, b) {
+	for _, w := range selectors {
 		for _, k := range kinds {
 			w.place(&k)
 			c.probe(k, k, Change{Where: w.String(), when: w})
 		}
 	}
+	c.askRest(selectors)
 	for _, key := range scopesOf(a, b) {
 		r := key.resource()
 		c.probe(a.Describe(r, at), b.Describe(r, at), Change{Where: key.String(), key: key})
@@ -100,15 +105,36 @@ func Compare(a, b *Model, at int64, inventory iter.Seq[Resource]) Difference {
 	return d
 }
 
+// askRest asks about what no scope names, where the models make another kind of it: they differ in which types come first.
+func (c *comparison) askRest(selectors []Selector) {
+	ra, rb := c.a.Describe(Resource{}, c.at), c.b.Describe(Resource{}, c.at)
+	kinds := [2]string{ra.words(), rb.words()}
+	if kinds[0] == kinds[1] {
+		return
+	}
+	c.probe(ra, rb, Change{Where: Rest})
+	c.rest = c.answers(&ra, &rb)
+	c.plain[kinds] = c.rest // a selector that has the same answer is not told again
+	for _, w := range selectors {
+		r := Resource{}
+		w.place(&r)
+		c.probe(c.a.Describe(r, c.at), c.b.Describe(r, c.at), Change{Where: w.String(), when: w})
+	}
+	delete(c.plain, kinds) // a scope is, for it is none of the rest
+}
+
 // words of a kind.
 func (r *Resource) words() string { return r.Service + " " + r.Architecture + " " + r.Contract }
 
 // narrower lists every selector of the models that tells apart more than kinds, without the kinds.
 func narrower(models ...*Model) []Selector {
 	var out []Selector
+	seen := map[group]bool{}
 	add := func(s Selector) {
 		s.Service, s.Architecture, s.Contract = "", "", ""
-		if !s.general() && !slices.ContainsFunc(out, func(o Selector) bool { return reflect.DeepEqual(o, s) }) {
+		g := group{place: s.at(), tags: strings.Join(slices.Sorted(slices.Values(s.Tags)), " ")}
+		if !s.general() && !seen[g] {
+			seen[g] = true
 			out = append(out, s)
 		}
 	}
@@ -194,11 +220,7 @@ func (c *comparison) line(s int, p [2]*Assignment, ra, rb *Resource, like Change
 		c.lines[key] = n
 		c.changes = append(c.changes, n)
 	}
-	kind := ra.words()
-	if other := rb.words(); other != kind {
-		kind += " > " + other
-	}
-	n.Aspects, n.Kinds = with(n.Aspects, x), with(n.Kinds, kind)
+	n.Aspects, n.Kinds = with(n.Aspects, x), with(n.Kinds, kindsOf(ra, rb))
 	for _, m := range []struct {
 		*Model
 		r *Resource
@@ -210,6 +232,15 @@ func (c *comparison) line(s int, p [2]*Assignment, ra, rb *Resource, like Change
 		}
 	}
 	return n
+}
+
+// kindsOf tells what a resource is in both models.
+func kindsOf(ra, rb *Resource) string {
+	kind := ra.words()
+	if other := rb.words(); other != kind {
+		kind += " > " + other
+	}
+	return kind
 }
 
 func with[T comparable](list []T, v T) []T {
@@ -281,16 +312,16 @@ func (b *book) names(k scopeKey) bool { return b.contracts[k] != nil || b.offeri
 func (c *comparison) told(s int, p [2]*Assignment, ra, rb *Resource) *Change {
 	l, x := Layers[s/len(Aspects)], Aspects[s%len(Aspects)]
 	var best *Change
-	rank := -1
+	rank, kinds, near := -1, [2]string{ra.words(), rb.words()}, levels(ra)
 	for _, n := range c.changes {
 		if n.Layer != l || n.FromAssignment != p[0].ID || n.ToAssignment != p[1].ID || !slices.Contains(n.Aspects, x) {
 			continue
 		}
-		of := n.when.rank()
+		of, level := n.when.rank(), slices.Index(near[:], n.key)
 		switch {
-		case n.key.id != "" && slices.Contains(levelsOf(ra), n.key):
-			of = 1 << 10
-		case n.key.id != "" || !n.when.matches(ra) || n.Where == "" && c.plain[[2]string{ra.words(), rb.words()}][s] != p:
+		case n.key.id != "" && level >= 0:
+			of = 1<<10 - level
+		case n.key.id != "" || !n.when.matches(ra) || n.Where == "" && c.plain[kinds][s] != p || n.Where == Rest && (c.rest[s] != p || !slices.Contains(n.Kinds, kindsOf(ra, rb))):
 			continue
 		}
 		if of > rank {
@@ -303,24 +334,26 @@ func (c *comparison) told(s int, p [2]*Assignment, ra, rb *Resource) *Change {
 	return c.line(s, p, ra, rb, Change{Where: "where several selectors or contracts meet", key: scopeKey{'-', "-"}})
 }
 
-func levelsOf(r *Resource) []scopeKey {
-	l := levels(r)
-	return l[:]
-}
-
 // edits lists what the models are made of differently, their own names and versions left out.
 func edits(a, b *Model) []Edit {
-	out := []Edit{}
+	out, order := []Edit{}, Edit{Record: "model", ID: b.ID, What: "changed"}
 	for _, w := range []struct {
-		record   string
-		from, to []string
-	}{{"service type", a.ServiceTypes, b.ServiceTypes}, {"architecture", a.Architectures, b.Architectures}, {"contract type", a.ContractTypes, b.ContractTypes}} {
+		record, list string
+		from, to     []string
+	}{{"service type", "service_types", a.ServiceTypes, b.ServiceTypes}, {"architecture", "architectures", a.Architectures, b.Architectures}, {"contract type", "contract_types", a.ContractTypes, b.ContractTypes}} {
 		for _, s := range without(w.from, w.to) {
 			out = append(out, Edit{Record: w.record, ID: s, What: "removed"})
 		}
 		for _, s := range without(w.to, w.from) {
 			out = append(out, Edit{Record: w.record, ID: s, What: "added"})
 		}
+		gone, come := without(w.from, w.to), without(w.to, w.from)
+		if w.from[0] != w.to[0] || !slices.Equal(without(w.from, gone), without(w.to, come)) { // the first is what a resource is by default
+			order.Fields = append(order.Fields, FieldEdit{w.list, flow(reflect.ValueOf(w.from)), flow(reflect.ValueOf(w.to))})
+		}
+	}
+	if order.Fields != nil {
+		out = append(out, order)
 	}
 	for i := range records {
 		if k := &records[i]; k.index >= 0 {

@@ -1,7 +1,9 @@
 package duty
 
 import (
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -15,6 +17,9 @@ func TestEveryDifferenceIsToldAndCounted(t *testing.T) {
 	var same, different int
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawModel(t), drawModel(t)
+		if rapid.Bool().Draw(t, "turned") {
+			b.ContractTypes = []string{"extended", "standard"}
+		}
 		if a.wrong() != nil || b.wrong() != nil {
 			return
 		}
@@ -109,6 +114,66 @@ func TestADifferenceIsCountedForItsScope(t *testing.T) {
 	}
 	if len(d.Changes) != 6 || *d.Resources != 3 {
 		t.Errorf("%d changes for %d machines", len(d.Changes), *d.Resources)
+	}
+}
+
+// Which type comes first moves every machine that no contract and no offering names, and is told with an inventory and without.
+func TestWhatComesFirstIsADifference(t *testing.T) {
+	a := model(t)
+	for _, c := range []struct{ old, new, kinds string }{
+		{"contract_types: [standard, extended]", "contract_types: [extended, standard]", "iaas vm standard > iaas vm extended"},
+		{"architectures: [vm, container]", "architectures: [container, vm]", "iaas vm standard > iaas container standard"},
+		{"service_types: [iaas, paas]", "service_types: [paas, iaas]", "iaas vm standard > paas vm standard"},
+	} {
+		b, err := Parse("m.yaml", []byte(strings.Replace(string(defaultModel), c.old, c.new, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, from, _ := strings.Cut(c.old, ": ")
+		want := Edit{"model", "default", "changed", []FieldEdit{{list, from, strings.TrimPrefix(c.new, list+": ")}}}
+		cover := []Contract{{ID: "c", Type: "standard", Scope: Scope{Projects: []asset.ProjectID{"p"}}}}
+		ma, errA := a.With(cover, nil, nowhere)
+		mb, errB := b.With(cover, nil, nowhere)
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		alone := Compare(a, b, 0, nil)
+		counted := Compare(ma, mb, 0, slices.Values([]Resource{{Project: "p"}, {Project: "q"}, {Project: "r"}}))
+		if len(alone.Changes) == 0 || !reflect.DeepEqual(alone.Edits, []Edit{want}) || !reflect.DeepEqual(counted.Edits, []Edit{want}) {
+			t.Errorf("%s: %d changes, edits %+v", c.new, len(alone.Changes), alone.Edits)
+		}
+		for _, n := range alone.Changes {
+			if n.Where != Rest || !slices.Equal(n.Kinds, []string{c.kinds}) {
+				t.Errorf("%s: %+v", c.new, n)
+			}
+		}
+		for _, n := range counted.Changes {
+			if most := map[string]int{Rest: 2, "project p": 1}[n.Where]; *n.Resources != most {
+				t.Errorf("%s: %s for %s: %d machines, want %d", c.new, n.Layer, n.Where, *n.Resources, most)
+			}
+		}
+	}
+}
+
+// Of two lines for one answer the nearest scope's counts a machine, in whatever order the scopes are listed.
+func TestAMachineIsCountedForItsNearestScope(t *testing.T) {
+	a := model(t)
+	far := Contract{ID: "far", Type: "extended", Scope: Scope{Domains: []asset.DomainID{"d"}}}
+	near := Contract{ID: "near", Type: "extended", Scope: Scope{Servers: []asset.ServerID{"s"}}}
+	for _, cs := range [][]Contract{{far, near}, {near, far}} {
+		b, err := a.With(cs, nil, nowhere)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := Compare(a, b, 0, slices.Values([]Resource{{Domain: "d", Server: "s"}, {Domain: "d", Server: "x"}, {Domain: "d", Server: "y"}}))
+		for _, n := range d.Changes {
+			if want := map[string]int{"domain d": 2, "server s": 1}[n.Where]; *n.Resources != want {
+				t.Errorf("%s first: %s for %s: %d machines, want %d", cs[0].ID, n.Layer, n.Where, *n.Resources, want)
+			}
+		}
+		if len(d.Changes) != 6 {
+			t.Errorf("%d changes", len(d.Changes))
+		}
 	}
 }
 

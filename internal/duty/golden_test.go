@@ -1,11 +1,73 @@
 package duty
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 )
+
+// What the embedded model says is kept under its version: a server that has charged by it does not start with other words.
+func TestTheDefaultModelKeepsItsWords(t *testing.T) {
+	m := model(t)
+	said := map[int]string{
+		1: "8dc0586e13f9d6eabc9e686f66f977a908cead8325c0482687f3f9b8a885ae68",
+	}
+	switch was, known := said[m.Version]; {
+	case !known:
+		t.Errorf("version %d of the embedded model is new: add the line %d: %q,", m.Version, m.Version, m.Hash())
+	case was != m.Hash():
+		t.Errorf("version %d of the embedded model says something else than it did (now %s): raise version: in model/default.yaml, and add its line here", m.Version, m.Hash())
+	}
+}
+
+// A model is the same whatever its format, its comments and its line ends.
+func TestTheHashIsOfWhatAModelSays(t *testing.T) {
+	m := model(t)
+	texts := written(t, m)
+	texts["comment.yaml"] = []byte("# more\n" + string(defaultModel) + "# and more")
+	texts["lines.yaml"] = bytes.ReplaceAll(defaultModel, []byte("\n"), []byte("\r\n"))
+	texts["quotes.yaml"] = bytes.Replace(defaultModel, []byte("id: default"), []byte(`id: "default"`), 1)
+	texts["empty.yaml"] = append([]byte("contracts: []\n"), defaultModel...)
+	for name, text := range texts {
+		if bytes.Equal(text, defaultModel) {
+			t.Fatalf("%s is the model as it was", name)
+		}
+		got, err := Parse(name, text)
+		if err != nil || got.Hash() != m.Hash() || got.Text() != string(text) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, c := range [][2]string{{"title: client", "title: the client"}, {"version: 1", "version: 2"}, {"[standard, extended]", "[extended, standard]"}} {
+		text := strings.Replace(string(defaultModel), c[0], c[1], 1)
+		if got, err := Parse("m.yaml", []byte(text)); err != nil || text == string(defaultModel) || got.Hash() == m.Hash() {
+			t.Errorf("%s: %v", c[1], err)
+		}
+	}
+}
+
+// A byte that no ledger keeps is refused in every format, wherever it stands, with its place.
+func TestWhatIsNoTextIsRefused(t *testing.T) {
+	m := model(t)
+	for name, text := range written(t, m) {
+		for what, bad := range map[string]string{"NUL": "\x00", "not UTF-8": "\xff"} {
+			b := bytes.Replace(text, []byte("NexGen"), []byte("Nex"+bad+"Gen"), 1)
+			at := bytes.IndexByte(b, bad[0])
+			want := fmt.Sprintf("%s:%d:%d: ", name, 1+bytes.Count(b[:at], []byte("\n")), at-bytes.LastIndexByte(b[:at], '\n'))
+			if _, err := Parse(name, b); err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), what) {
+				t.Errorf("%s with %s: got %v, want it at %s", name, what, err, want)
+			}
+		}
+	}
+	for _, bad := range []string{"\x00", "\xff"} {
+		if _, err := Parse("m.yaml", []byte("# a comment "+bad+"\n"+string(defaultModel))); err == nil || !strings.HasPrefix(err.Error(), "m.yaml:1:13: ") {
+			t.Errorf("in a comment: %v", err)
+		}
+	}
+}
 
 // The ten rows of the published table, as they were read from it: testdata/matrix.json is not made from the model.
 func TestTheTableIsThePublishedOne(t *testing.T) {

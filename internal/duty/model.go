@@ -27,7 +27,7 @@ type Model struct {
 	Offerings     []Offering     `yaml:"offerings" json:"offerings,omitempty"`
 
 	text    string // it was read from
-	hash    string // of that text
+	hash    string // of what it says
 	byID    map[string]*Duty
 	choices [][]choice // for each layer and aspect, what may decide, the most specific first
 	asks    []ask      // every question the duties raise
@@ -35,7 +35,8 @@ type Model struct {
 	book    *book
 }
 
-// Hash is the SHA-256 of the text the model was read from, in hex. Two models with the same id and version must not differ in it.
+// Hash is the SHA-256 of the model's JSON form, in hex: of what it says, in whatever format, with whatever comments, quotes and line
+// ends. Two models with the same id and version must not differ in it.
 func (m *Model) Hash() string { return m.hash }
 
 // Text is what the model was read from.
@@ -223,15 +224,6 @@ func (a *Assignment) rank() int {
 		n |= 1 << 9
 	}
 	return n
-}
-
-// covers tells whether every resource of a kind that both a and b match is matched by c too. All three allow the kind.
-func (c *Assignment) covers(a, b *Assignment) bool {
-	x := &c.When
-	either := func(want, one, other string) bool { return want == "" || want == one || want == other }
-	return either(x.Cloud, a.When.Cloud, b.When.Cloud) && either(x.Region, a.When.Region, b.When.Region) &&
-		either(string(x.Domain), string(a.When.Domain), string(b.When.Domain)) && either(string(x.Project), string(a.When.Project), string(b.When.Project)) &&
-		!slices.ContainsFunc(x.Tags, func(t string) bool { return !slices.Contains(a.When.Tags, t) && !slices.Contains(b.When.Tags, t) })
 }
 
 // Resource is what a question is about, as far as a selector can see it.

@@ -1,6 +1,7 @@
 package duty
 
 import (
+	"bytes"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"demarc/internal/fault"
 )
@@ -25,11 +27,11 @@ var Default = sync.OnceValues(func() (*Model, error) { return Parse("model/defau
 
 // Parse reads and validates a model: CSV where the name ends so, else YAML, of which JSON is a part.
 func Parse(name string, data []byte) (*Model, error) {
-	return Check(name, data, nil)
+	return ParseKnowing(name, data, nil)
 }
 
-// Check is Parse that also refuses a duty whose check is not among those that are known, where they are given.
-func Check(name string, data []byte, known []string) (*Model, error) {
+// ParseKnowing is Parse that also refuses a duty whose check is not among those that are known, where they are given.
+func ParseKnowing(name string, data []byte, known []string) (*Model, error) {
 	m, at, err := read(name, data)
 	if err != nil {
 		return nil, err
@@ -41,9 +43,12 @@ func Check(name string, data []byte, known []string) (*Model, error) {
 	if w := m.unknownCheck(known); w != nil {
 		return nil, w.placed(at)
 	}
-	sum := sha256.Sum256(data)
-	m.text = string(data)
-	m.hash = hex.EncodeToString(sum[:])
+	canonical, err := m.JSON()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(canonical)
+	m.text, m.hash = string(data), hex.EncodeToString(sum[:])
 	return m, nil
 }
 
@@ -73,6 +78,9 @@ func ReadFile(path string) (*Model, error) {
 
 // read decodes a model and gives a way to find the place of its parts.
 func read(name string, data []byte) (*Model, func(path string) fault.Position, error) {
+	if err := illegible(name, data); err != nil {
+		return nil, nil, err
+	}
 	if strings.EqualFold(filepath.Ext(name), ".csv") {
 		return readCSV(name, data)
 	}
@@ -81,4 +89,26 @@ func read(name string, data []byte) (*Model, func(path string) fault.Position, e
 		return nil, nil, err
 	}
 	return m, func(path string) fault.Position { return fault.Nearest(name, data, path) }, nil
+}
+
+// illegible refuses what is not UTF-8, as a spreadsheet writes it that was not told to, and NUL: a ledger cannot keep them, not even
+// those of a comment.
+func illegible(name string, data []byte) error {
+	at := 0
+	for at < len(data) && data[at] != 0 {
+		r, n := utf8.DecodeRune(data[at:])
+		if r == utf8.RuneError && n == 1 {
+			break
+		}
+		at += n
+	}
+	if at == len(data) {
+		return nil
+	}
+	before := data[:at]
+	place := fault.Position{File: name, Line: 1 + bytes.Count(before, []byte("\n")), Col: at - bytes.LastIndexByte(before, '\n')}
+	if data[at] == 0 {
+		return fault.New(fault.Config, "the file holds a NUL character").In(place).Hinted("leave it out, or save the file as UTF-8")
+	}
+	return fault.New(fault.Config, "the file is not UTF-8").In(place).Hinted("save it as UTF-8; in a spreadsheet, as CSV UTF-8")
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,140 @@ func TestHostileModelsAreRefusedSoon(t *testing.T) {
 				t.Errorf("it took %s", took)
 			}
 		})
+	}
+}
+
+// intricate is the default model with more types of contract and further assignments to devices.
+func intricate(t *testing.T, types int, lines ...string) *Model {
+	t.Helper()
+	var more strings.Builder
+	for i := range types {
+		fmt.Fprintf(&more, ", t%d", i)
+	}
+	text := strings.Replace(string(defaultModel), "[standard, extended]", "[standard, extended"+more.String()+"]", 1)
+	m, _, err := read("m.yaml", []byte(strings.Replace(text, "\nassignments:\n", "\nassignments:\n"+strings.Join(lines, "\n")+"\n", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := first(m.wrongHead(), m.wrongAssignments(), m.tooMuch()); w != nil {
+		t.Fatal(w.fault)
+	}
+	return m
+}
+
+// What is proven about selectors is proven in few steps, and what would take too many is refused. A step is the same on any machine.
+func TestSelectorsThatMeetAreProvenInFewSteps(t *testing.T) {
+	every := "aspects: [provide-capability, secure-default, configure, maintain, secure, monitor, respond, govern]"
+	line := func(id, rest string) string {
+		return fmt.Sprintf("  - {id: %s, layer: devices, %s, ownership: csc-owned, duty: S0-35, reason: none}", id, rest)
+	}
+	many := func(n int, like func(i int) string) []string {
+		var out []string
+		for i := range n {
+			out = append(out, like(i))
+		}
+		return out
+	}
+	tagged := func(n int) []string {
+		return many(n, func(i int) string {
+			return line(fmt.Sprintf("t%d", i), fmt.Sprintf("when: {cloud: C, tags: [g%d]}", i))
+		})
+	}
+	all := line("all", every+", when: {cloud: C}")
+	elsewhere := many(900, func(i int) string {
+		return line(fmt.Sprintf("p%d", i), fmt.Sprintf("%s, when: {project: p%d}", every, i))
+	})
+	// each differs from each other in a digit; two digits of one place are covered, each two by one of a rank of its own
+	fixed := []string{"project: P", "domain: D", "region: R", "cloud: C"}
+	digits := many(486, func(i int) string {
+		return line(fmt.Sprintf("d%d", i), fmt.Sprintf("when: {%s, tags: [a%d, b%d, c%d, d%d, e%d, f%d]}", strings.Join(fixed, ", "), i%3, i/3%3, i/9%3, i/27%3, i/81%3, i/243))
+	})
+	for i := range 16 {
+		when, at := "", "abcdef"[i/3]
+		for bit, f := range fixed {
+			if i>>bit&1 == 1 {
+				when += f + ", "
+			}
+		}
+		digits = append(digits, line(fmt.Sprintf("x%d", i), fmt.Sprintf("%s, when: {%stags: [%c%d, %c%d]}", every, when, at, i%3, at, (i+1)%3)))
+	}
+	// the same, with another assignment for each aspect and each kind, so that no proof serves for two
+	apart := many(len(Aspects), func(i int) string {
+		return line(fmt.Sprintf("l%d", i), fmt.Sprintf("aspects: [%s], when: {cloud: L}", Aspects[i]))
+	})
+	for i := range 56 {
+		apart = append(apart, line(fmt.Sprintf("k%d", i), fmt.Sprintf("when: {service: %s, architecture: %s, contract: t%d, cloud: K}", []string{"iaas", "paas"}[i%2], []string{"vm", "container"}[i/2%2], i/4)))
+	}
+	for name, c := range map[string]struct {
+		types, most int
+		lines       []string
+		want        string
+	}{
+		"all are covered at once":      {14, 10_000, append(tagged(900), all), ""},
+		"others cover nothing":         {14, 10_000, append(append(slices.Clone(elsewhere), all), tagged(900)...), ""},
+		"each in a project of its own": {14, 10_000, append(slices.Clone(elsewhere), many(900, func(i int) string { return line(fmt.Sprintf("q%d", i), fmt.Sprintf("when: {project: p%d}", i)) })...), ""},
+		"a tie":                        {14, 10_000, append(slices.Clone(elsewhere), tagged(900)...), "both hold devices"},
+		"few that differ":              {14, 10_000_000, digits, ""},
+		"too many ways":                {14, mostSteps + 1, append(slices.Clone(digits), apart...), "too many ways"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := intricate(t, c.types, c.lines...)
+			p := m.newProof()
+			w := p.undecided(m)
+			if (w == nil) != (c.want == "") || w != nil && !strings.Contains(w.fault.Message, c.want) {
+				t.Fatalf("got %v, want %q", w, c.want)
+			}
+			if took := mostSteps - p.left; took > c.most {
+				t.Errorf("it took %d steps", took)
+			}
+		})
+	}
+}
+
+// A chain of renewals is walked once, and what it would make of a large scope is bounded.
+func TestRenewalsAreFollowedOnce(t *testing.T) {
+	base := model(t)
+	chain := func(n, projects int) []Contract {
+		cs := []Contract{{ID: "c0", Type: "extended", To: 1}}
+		for i := range projects {
+			cs[0].Projects = append(cs[0].Projects, asset.ProjectID(fmt.Sprint(i)))
+		}
+		for i := 1; i < n; i++ {
+			cs = append(cs, Contract{ID: fmt.Sprintf("c%d", i), Type: "extended", From: Instant(i), To: Instant(i + 1), Renews: fmt.Sprintf("c%d", i-1)})
+		}
+		slices.Reverse(cs)
+		return cs
+	}
+	m, err := base.With(chain(mostContracts, 2), nil, nowhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := m.Describe(Resource{Project: "1"}, mostContracts-1); r.ContractID != fmt.Sprintf("c%d", mostContracts-1) {
+		t.Errorf("covered by %q", r.ContractID)
+	}
+	if _, err := base.With(chain(mostContracts, 11), nil, nowhere); err == nil || !strings.Contains(err.Error(), "counting them again for each renewal") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Duties are held against assignments in bounded steps too.
+func TestDutiesOfManyPlacesAreHeldAgainstAssignmentsInBoundedSteps(t *testing.T) {
+	m := *model(t)
+	m.Assignments, m.Duties = slices.Clone(m.Assignments), slices.Clone(m.Duties)
+	for i := range 1900 {
+		m.Assignments = append(m.Assignments, Assignment{ID: fmt.Sprintf("a%d", i), Layer: "devices", When: Selector{Project: asset.ProjectID(fmt.Sprintf("p%d", i))}, Ownership: CSCOwned, Duty: "S0-35", Reason: "r"})
+	}
+	for i := range 500 {
+		m.Duties = append(m.Duties, Duty{ID: fmt.Sprintf("D%d", i), Title: "t", Holder: "customer", Strength: May, Source: m.Duties[0].Source, Layer: "devices", Aspects: Aspects, Evidence: None})
+	}
+	if w := m.wrong(); w != nil { // they speak of everything, and one answer is the same for all of them
+		t.Fatal(w.fault)
+	}
+	for i := range m.Duties[len(m.Duties)-500:] {
+		m.Duties[len(m.Duties)-1-i].When.Domain = asset.DomainID(fmt.Sprintf("d%d", i))
+	}
+	if w := m.wrong(); w == nil || !strings.Contains(w.fault.Message, "too many ways") {
+		t.Errorf("got %v", w)
 	}
 }
 

@@ -30,9 +30,10 @@ type ask struct {
 
 // table is what a model answers about one kind of resource.
 type table struct {
-	choices [][]choice // for each slot, what may decide about this kind, the most specific first
-	plain   []Holding  // the answer to each question, for a resource that no narrower selector means
-	narrow  []bool     // whether there is such a selector for the question
+	choices [][]choice    // for each slot, what may decide about this kind, the most specific first
+	general []*Assignment // for each slot, what decides about a resource that no narrower selector means; nil for nothing
+	plain   []Holding     // the answer to each question, for a resource that no narrower selector means
+	narrow  []bool        // whether there is such a selector for the question
 }
 
 // Holding is who holds one question of a duty for one resource.
@@ -80,23 +81,29 @@ func (m *Model) compile() {
 }
 
 func (m *Model) tableOf(kind Resource) table {
-	t := table{choices: make([][]choice, len(m.choices)), plain: make([]Holding, len(m.asks)), narrow: make([]bool, len(m.asks))}
+	t := table{choices: make([][]choice, len(m.choices)), general: make([]*Assignment, len(m.choices)), plain: make([]Holding, len(m.asks)), narrow: make([]bool, len(m.asks))}
+	narrow := make([]bool, len(m.choices))
 	for s, all := range m.choices {
 		floor := 0 // the rank of the first that means every resource of the kind: what is below it never decides
 		for _, c := range all {
-			if c.rank >= floor && c.a.When.allows(&kind) {
-				t.choices[s] = append(t.choices[s], c)
-				if c.a.When.general() {
-					floor = c.rank
-				}
+			switch {
+			case c.rank < floor || !c.a.When.allows(&kind):
+				continue
+			case !c.a.When.general():
+				narrow[s] = true
+			case t.general[s] == nil:
+				t.general[s], floor = c.a, c.rank
 			}
+			t.choices[s] = append(t.choices[s], c)
 		}
 	}
 	for i, q := range m.asks {
 		h := Holding{Duty: q.duty, Layer: q.layer, Aspect: q.aspect, Ownership: NotApplicable}
 		if q.duty.When.allows(&kind) {
-			t.narrow[i] = !q.duty.When.general() || slices.ContainsFunc(t.choices[q.slot], func(c choice) bool { return !c.a.When.general() })
-			h = h.under(&kind, t.choices[q.slot])
+			t.narrow[i] = !q.duty.When.general() || narrow[q.slot]
+			if q.duty.When.general() {
+				h = h.of(t.general[q.slot])
+			}
 		}
 		t.plain[i] = h
 	}
@@ -107,10 +114,16 @@ func (m *Model) tableOf(kind Resource) table {
 func (h Holding) under(r *Resource, cs []choice) Holding {
 	h.Ownership, h.Assignment = NotApplicable, nil
 	if h.Duty.When.matches(r) {
-		h.Ownership = CSPOwned // what nobody holds the provider must sort out
-		if a := among(cs, r); a != nil {
-			h.Ownership, h.Assignment = a.Ownership, a
-		}
+		return h.of(among(cs, r))
+	}
+	return h
+}
+
+// of is the holding where an assignment decides, or none.
+func (h Holding) of(a *Assignment) Holding {
+	h.Ownership, h.Assignment = CSPOwned, a // what nobody holds the provider must sort out
+	if a != nil {
+		h.Ownership = a.Ownership
 	}
 	return h
 }

@@ -15,14 +15,15 @@ import (
 
 // What a model may hold at most. They bound what a hostile file can make us do; a real model is far below.
 const (
-	mostWords       = 16     // in each list of types
-	mostParties     = 200    // and documents, areas, conflicts
-	mostDuties      = 5_000  //
-	mostQuestions   = 20_000 //
-	mostKinds       = 64     // of resources
-	mostAssignments = 2_000  //
-	mostContracts   = 50_000 // and offerings
-	mostText        = 2_000  // bytes in one text
+	mostWords       = 16      // in each list of types
+	mostParties     = 200     // and documents, areas, conflicts
+	mostDuties      = 5_000   //
+	mostQuestions   = 20_000  //
+	mostKinds       = 64      // of resources
+	mostAssignments = 2_000   //
+	mostContracts   = 50_000  // and offerings
+	mostCovered     = 500_000 // entries of the contracts' scopes, those of renewals too
+	mostText        = 2_000   // bytes in one text
 )
 
 // mistake is what is wrong with a model, with the path of its place in the document, and of the other culprit where there are two.
@@ -99,7 +100,7 @@ func oneOf[T ~string](path, what string, v T, of []T) *mistake {
 	return nil
 }
 
-func text(path, what, s string) *mistake {
+func isText(path, what, s string) *mistake {
 	switch {
 	case strings.TrimSpace(s) == "":
 		return wrongAt(path, "%s is missing", what)
@@ -120,12 +121,12 @@ func maybe(path, what, s string) *mistake {
 	if s == "" {
 		return nil
 	}
-	return text(path, what, s)
+	return isText(path, what, s)
 }
 
 // foreign is an id that a cloud gave, or a standard.
 func foreign(path, what, s string) *mistake {
-	if w := text(path, what, s); w != nil {
+	if w := isText(path, what, s); w != nil {
 		return w
 	}
 	if len(s) > 255 || strings.Contains(s, between) {
@@ -170,7 +171,7 @@ func atMost(path, what string, n, most int) *mistake {
 }
 
 func (m *Model) wrongHead() *mistake {
-	if w := first(isToken("$.id", "model id", m.ID), text("$.title", "title", m.Title), atMost("$.documents", "documents", len(m.Documents), mostParties)); w != nil {
+	if w := first(isToken("$.id", "model id", m.ID), isText("$.title", "title", m.Title), atMost("$.documents", "documents", len(m.Documents), mostParties)); w != nil {
 		return w
 	}
 	if m.Version < 1 {
@@ -193,7 +194,7 @@ func (m *Model) wrongHead() *mistake {
 	seen := map[string]string{}
 	for i, d := range m.Documents {
 		here := fmt.Sprintf("$.documents[%d]", i)
-		if w := first(once(seen, here+".id", "document id", d.ID), text(here+".title", "title", d.Title), maybe(here+".publisher", "publisher", d.Publisher), maybe(here+".url", "address", d.URL)); w != nil {
+		if w := first(once(seen, here+".id", "document id", d.ID), isText(here+".title", "title", d.Title), maybe(here+".publisher", "publisher", d.Publisher), maybe(here+".url", "address", d.URL)); w != nil {
 			return w
 		}
 		if d.URL != "" && !strings.HasPrefix(d.URL, "https://") && !strings.HasPrefix(d.URL, "http://") {
@@ -210,7 +211,7 @@ func (m *Model) wrongParties() *mistake {
 	seen, held := map[string]string{}, map[Role]int{}
 	for i, p := range m.Parties {
 		here := fmt.Sprintf("$.parties[%d]", i)
-		if w := first(once(seen, here+".id", "party id", p.ID), oneOf(here+".role", "role", p.Role, Roles), text(here+".name", "name", p.Name)); w != nil {
+		if w := first(once(seen, here+".id", "party id", p.ID), oneOf(here+".role", "role", p.Role, Roles), isText(here+".name", "name", p.Name)); w != nil {
 			return w
 		}
 		if p.ID == string(Shared) {
@@ -218,7 +219,7 @@ func (m *Model) wrongParties() *mistake {
 		}
 		held[p.Role]++
 		for _, a := range []string{p.Contacts.Security, p.Contacts.Abuse, p.Contacts.Technical} {
-			if v, err := mail.ParseAddress(a); a != "" && (err != nil || v.Address != a || text("", "", a) != nil) {
+			if v, err := mail.ParseAddress(a); a != "" && (err != nil || v.Address != a || isText("", "", a) != nil) {
 				return wrongAt(here+".contacts", "%q is no plain mail address", a).hinted("write name@example.org")
 			}
 		}
@@ -238,7 +239,7 @@ func (m *Model) wrongTable() *mistake {
 	seen := map[string]string{}
 	for i, a := range m.Table {
 		here := fmt.Sprintf("$.table[%d]", i)
-		if w := first(once(seen, here+".area", "area", a.Area), text(here+".title", "title", a.Title), text(here+".group", "group", a.Group)); w != nil {
+		if w := first(once(seen, here+".area", "area", a.Area), isText(here+".title", "title", a.Title), isText(here+".group", "group", a.Group)); w != nil {
 			return w
 		}
 		for _, s := range m.ServiceTypes {
@@ -309,8 +310,8 @@ func (m *Model) wrongDuties() *mistake {
 }
 
 func (m *Model) wrongDuty(here string, d *Duty) *mistake {
-	if w := first(text(here+".title", "title", d.Title), oneOf(here+".strength", "strength", d.Strength, Strengths), oneOf(here+".evidence", "evidence", d.Evidence, Evidences),
-		oneOf(here+".layer", "layer", d.Layer, Layers), wrongAspects(here+".aspects", d.Aspects), m.wrongSelector(here+".when", d.When), text(here+".source.section", "section of the source", d.Source.Section),
+	if w := first(isText(here+".title", "title", d.Title), oneOf(here+".strength", "strength", d.Strength, Strengths), oneOf(here+".evidence", "evidence", d.Evidence, Evidences),
+		oneOf(here+".layer", "layer", d.Layer, Layers), wrongAspects(here+".aspects", d.Aspects), m.wrongSelector(here+".when", d.When), isText(here+".source.section", "section of the source", d.Source.Section),
 		maybe(here+".observable", "what can be observed", d.Observable), wrongProof(here, d)); w != nil {
 		return w
 	}
@@ -382,7 +383,7 @@ func (m *Model) wrongAssignments() *mistake {
 
 func (m *Model) wrongAssignment(here string, a *Assignment, d *Duty) *mistake {
 	if w := first(oneOf(here+".layer", "layer", a.Layer, Layers), oneOf(here+".ownership", "ownership", a.Ownership, Ownerships), wrongAspects(here+".aspects", a.Aspects),
-		m.wrongSelector(here+".when", a.When), text(here+".reason", "the reason of "+a.ID, a.Reason)); w != nil {
+		m.wrongSelector(here+".when", a.When), isText(here+".reason", "the reason of "+a.ID, a.Reason)); w != nil {
 		return w
 	}
 	third, known := m.Organisation(a.ThirdParty)
@@ -415,7 +416,7 @@ func (m *Model) wrongConflicts() *mistake {
 	}
 	for i, c := range m.Conflicts {
 		here := fmt.Sprintf("$.conflicts[%d]", i)
-		if w := first(once(seen, here+".id", "conflict id", c.ID), text(here+".what", "what", c.What), text(here+".resolution", "resolution", c.Resolution)); w != nil {
+		if w := first(once(seen, here+".id", "conflict id", c.ID), isText(here+".what", "what", c.What), isText(here+".resolution", "resolution", c.Resolution)); w != nil {
 			return w
 		}
 		for _, id := range c.Duties {

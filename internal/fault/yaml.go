@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/lexer"
@@ -15,17 +16,31 @@ import (
 // MaxFile is the largest file an operator's settings may have, in bytes.
 const MaxFile = 4 << 20
 
-// DecodeYAML reads one strict YAML document into v: an unknown key, a wrong type or a repeated key is a
-// Config fault with file, line and column. The name is only for the message.
+// DecodeYAML reads one strict YAML document into v: an unknown key, a wrong type, a repeated key, or a text without quotes that
+// YAML takes for a number and writes anew, is a Config fault with file, line and column. The name is only for the message.
 func DecodeYAML(name string, data []byte, v any, opts ...yaml.DecodeOption) error {
 	if len(data) > MaxFile {
 		return New(Config, "the file has %d bytes", len(data)).In(Position{File: name}).Hinted("at most %d", MaxFile)
 	}
-	if err := calmly(name, func() error { return tooDeep(name, data) }); err != nil {
+	var toks token.Tokens
+	if err := calmly(name, func() error {
+		toks = lexer.Tokenize(string(data))
+		return tooDeep(name, toks)
+	}); err != nil {
 		return err
 	}
 	opts = append([]yaml.DecodeOption{yaml.Strict(), yaml.DisallowUnknownField(), yaml.CustomUnmarshaler(readPrefix), yaml.CustomUnmarshaler(readAddr), yaml.CustomUnmarshaler(readTime)}, opts...)
-	return calmly(name, func() error { return decode(name, data, v, opts) })
+	return calmly(name, func() error {
+		if err := decode(name, data, v, opts); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(toks, rewritten) { // else the document need not be parsed again
+			if f := misread(name, data, reflect.TypeOf(v)); f != nil {
+				return f
+			}
+		}
+		return nil
+	})
 }
 
 // calmly does something with the decoder, which panics on some documents that nobody writes in earnest.
@@ -71,9 +86,9 @@ func decode(name string, data []byte, v any, opts []yaml.DecodeOption) error {
 const maxDepth = 64
 
 // tooDeep refuses a document that is nested deeper than that, by its tokens alone.
-func tooDeep(name string, data []byte) error {
+func tooDeep(name string, toks token.Tokens) error {
 	depth, line, entries := 0, 0, 0
-	for _, tok := range lexer.Tokenize(string(data)) {
+	for _, tok := range toks {
 		switch tok.Type {
 		case token.SequenceStartType, token.MappingStartType:
 			depth++

@@ -1,6 +1,6 @@
-// Package guide shows the pages that tell how a duty is carried out and a finding mended.
+// Package guide shows the pages of guidance.
 //
-// A page is Markdown beside its duty or its check, and is embedded with it. This room lists the pages, finds one, and makes
+// They tell how a duty is carried out, or a finding mended. A page is Markdown beside its duty or its check, and is embedded with it. This room lists the pages, finds one, and makes
 // HTML of it that is safe to publish.
 package guide
 

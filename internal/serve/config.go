@@ -353,7 +353,7 @@ func ReadModel(path string) (*duty.Model, error) {
 	for i := range checks {
 		known = append(known, checks[i].ID)
 	}
-	return duty.Check(path, data, known)
+	return duty.ParseKnowing(path, data, known)
 }
 
 // Model is the responsibility model that the configuration names, without the contracts and offerings beside it.
