@@ -251,7 +251,7 @@ func with[T comparable](list []T, v T) []T {
 }
 
 func without(list, those []string) []string {
-	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(those, s) })
+	return slices.DeleteFunc(append([]string{}, list...), func(s string) bool { return slices.Contains(those, s) })
 }
 
 // group is what the models can tell resources apart by.

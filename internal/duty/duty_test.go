@@ -55,14 +55,17 @@ func TestTheDefaultModelGivesEachLayerToItsHolder(t *testing.T) {
 func TestAModelThatDoesNotDecideIsRefused(t *testing.T) {
 	good := string(defaultModel)
 	for name, c := range map[string]struct{ old, new, want string }{
-		"hole":         {"  - {id: devices, layer: devices,", "  - {id: devices, layer: devices, when: {service: paas},", "nobody holds devices"},
-		"tie":          {"{id: guest-os-paas, layer: guest-os, when: {service: paas,", "{id: guest-os-paas, layer: guest-os, when: {service: iaas,", "both hold guest-os"},
-		"half shared":  {"    provider: operate the platform's own filters\n", "", "does not say both parts"},
-		"layer":        {"layer: devices", "layer: devises", "unknown layer"},
-		"aspect":       {"    layer: guest-os\n    aspects: [maintain]", "    layer: guest-os\n    aspects: [mend]", "unknown aspect"},
-		"repeated id":  {"id: accounts,", "id: access,", "used twice"},
-		"unknown key":  {"version: 1", "version: 1\ncolour: red", "default.yaml"},
-		"no ownership": {"ownership: csp-owned, duty: S0-10", "duty: S0-10", "unknown ownership"},
+		"hole":               {"  - {id: devices, layer: devices,", "  - {id: devices, layer: devices, when: {service: paas},", "nobody holds devices"},
+		"tie":                {"{id: guest-os-paas, layer: guest-os, when: {service: paas,", "{id: guest-os-paas, layer: guest-os, when: {service: iaas,", "both hold guest-os"},
+		"half shared":        {"    provider: operate the platform's own filters\n", "", "does not say both parts"},
+		"layer":              {"layer: devices", "layer: devises", "unknown layer"},
+		"aspect":             {"    layer: guest-os\n    aspects: [maintain]", "    layer: guest-os\n    aspects: [mend]", "unknown aspect"},
+		"repeated id":        {"id: accounts,", "id: access,", "used twice"},
+		"unknown key":        {"version: 1", "version: 1\ncolour: red", "default.yaml"},
+		"contradiction":      {"{id: governance, layer: governance, ownership: csc-owned,", "{id: governance, layer: governance, ownership: csp-owned,", "duty S0-16 says that customer holds governance/govern"},
+		"customer's contact": {"{id: customer, role: customer, name: The project that owns the resource}", "{id: customer, role: customer, name: x, contacts: {security: a@b.example}}", "contacts are given for the customer"},
+		"tag twice":          {"  - {id: governance, layer: governance,", "  - {id: governance, layer: governance, when: {tags: [a=b, a=b]},", "tag a=b is used twice"},
+		"no ownership":       {"ownership: csp-owned, duty: S0-10", "duty: S0-10", "unknown ownership"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := strings.Replace(good, c.old, c.new, 1)

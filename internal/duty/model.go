@@ -73,6 +73,19 @@ type Organisation struct {
 	Contacts Contacts `yaml:"contacts" json:"contacts,omitzero"`
 }
 
+// Contact is where the provider is told of what it must do, "" where the model does not say.
+func (m *Model) Contact() string {
+	for _, p := range m.Parties {
+		if p.Role == RoleProvider {
+			return p.Contacts.First()
+		}
+	}
+	return ""
+}
+
+// First is the address for what is found: for security, else for what is technical, else for abuse.
+func (c Contacts) First() string { return cmp.Or(c.Security, c.Technical, c.Abuse) }
+
 // Contacts are a party's mail addresses, by what is to be said.
 type Contacts struct {
 	Security  string `yaml:"security" json:"security,omitempty"`

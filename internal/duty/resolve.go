@@ -27,6 +27,7 @@ type Resolution struct {
 	Reason     string      `json:"reason"`
 	Provider   string      `json:"provider_part,omitempty"`
 	Customer   string      `json:"customer_part,omitempty"`
+	Conflicts  []string    `json:"conflicts,omitempty"`  // contradictions of the sources about the duty, by their ids
 	Considered []Candidate `json:"considered,omitempty"` // what else matched, and why it did not decide
 }
 
@@ -64,11 +65,16 @@ func (m *Model) Resolve(l Layer, a Aspect, r Resource) Resolution {
 	}
 	out.Assignment, out.Duty, out.Ownership, out.Party, out.ThirdParty = best.ID, best.Duty, best.Ownership, best.Ownership.Party(), best.ThirdParty
 	if o, ok := m.Organisation(best.ThirdParty); ok {
-		out.Doer, out.Contact = o.Name, cmp.Or(o.Contacts.Security, o.Contacts.Technical, o.Contacts.Abuse)
+		out.Doer, out.Contact = o.Name, o.Contacts.First()
 	}
 	out.Reason, out.Provider, out.Customer = best.Reason, best.Provider, best.Customer
 	if d, ok := m.Duty(best.Duty); ok {
 		out.Sentence, out.Source = d.Title, m.Cite(d.Source)
+	}
+	for _, c := range m.Conflicts {
+		if slices.Contains(c.Duties, best.Duty) {
+			out.Conflicts = append(out.Conflicts, c.ID)
+		}
 	}
 	for _, c := range m.choices[s] {
 		if x := c.a; x != best && x.When.matches(&r) {
@@ -114,6 +120,9 @@ func (r Resolution) Explain() string {
 	}
 	if r.ThirdParty != "" {
 		fmt.Fprintf(&b, "\nDone by %s, for the provider.", strings.TrimSpace(r.Doer+" "+r.Contact))
+	}
+	if len(r.Conflicts) > 0 {
+		fmt.Fprintf(&b, "\nThe sources contradict each other about it (%s): see demarc duty conflicts.", strings.Join(r.Conflicts, ", "))
 	}
 	for _, c := range r.Considered {
 		fmt.Fprintf(&b, "\nConsidered: %s (%s; %s) did not decide: %s.", c.Assignment, c.Ownership, c.When, c.Lost)

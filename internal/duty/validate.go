@@ -217,6 +217,9 @@ func (m *Model) wrongParties() *mistake {
 		if p.ID == string(Shared) {
 			return wrongAt(here+".id", "no party can be called shared").hinted("a duty's holder shared means the provider and the customer")
 		}
+		if p.Role == RoleCustomer && p.Contacts != (Contacts{}) {
+			return wrongAt(here+".contacts", "contacts are given for the customer").hinted("who is told of a customer's findings follows from the cloud: the machine's creator, and the project's members")
+		}
 		held[p.Role]++
 		for _, a := range []string{p.Contacts.Security, p.Contacts.Abuse, p.Contacts.Technical} {
 			if v, err := mail.ParseAddress(a); a != "" && (err != nil || v.Address != a || isText("", "", a) != nil) {
@@ -277,9 +280,13 @@ func (m *Model) wrongSelector(path string, s Selector) *mistake {
 	}
 	seen := map[string]string{}
 	for _, t := range s.Tags {
-		if w := once(seen, path+".tags", "tag", t); w != nil {
+		if w := foreign(path+".tags", "tag", t); w != nil {
 			return w
 		}
+		if _, twice := seen[t]; twice {
+			return wrongAt(path+".tags", "tag %s is used twice", t)
+		}
+		seen[t] = path
 	}
 	return atMost(path+".tags", "tags", len(s.Tags), mostTags)
 }

@@ -2,6 +2,7 @@
 package serve
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -114,7 +115,7 @@ type Mail struct {
 	PasswordFile string `yaml:"password_file"`
 	From         string `yaml:"from"`
 	ReplyTo      string `yaml:"reply_to"`
-	Provider     string `yaml:"provider"`  // who acts for the provider
+	Provider     string `yaml:"provider"`  // who acts for the provider; default: the provider's contact in the responsibility model
 	Operators    string `yaml:"operators"` // who approves and is asked
 	password     string
 }
@@ -208,6 +209,10 @@ func (c *Config) check(file string, data []byte) error {
 	if err := c.database(at); err != nil {
 		return err
 	}
+	if err := c.readModel(file, data); err != nil {
+		return err
+	}
+	c.Mail.Provider = cmp.Or(c.Mail.Provider, c.own.Contact())
 	for _, a := range []struct{ path, value string }{{"$.mail.from", c.Mail.From}, {"$.mail.provider", c.Mail.Provider}, {"$.mail.operators", c.Mail.Operators}} {
 		if _, ok := notice.CheckAddress(a.value); !ok {
 			return at(a.path, fault.New(fault.Config, "%q is not a plain mail address", a.value).Hinted("write name@example.org"))
@@ -229,9 +234,6 @@ func (c *Config) check(file string, data []byte) error {
 		}
 	}
 	if err := c.enums(file, data); err != nil {
-		return err
-	}
-	if err := c.readModel(file, data); err != nil {
 		return err
 	}
 	return c.secrets(file, data)

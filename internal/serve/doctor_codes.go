@@ -60,6 +60,7 @@ const (
 
 	ModelKnown   Code = "model"
 	ModelChanged Code = "model-changed"
+	ModelAside   Code = "contract-covers-nothing"
 
 	AuditHeads      Code = "audit-heads"
 	AuditTampered   Code = "audit-rewritten"
@@ -81,7 +82,7 @@ var Codes = []Code{
 	VantageRoad, VantageNamespace, VantageNoSource, VantageNoRoute, VantageOther, VantageNothing,
 	MailTaken, MailUnreachable, MailTLS, MailLogin, MailRefused, MailLater,
 	DatabaseWritable, DatabaseNew, DatabaseInUse, DatabaseReadOnly, DatabaseUnreachable, DatabaseNotOurs,
-	ModelKnown, ModelChanged,
+	ModelKnown, ModelChanged, ModelAside,
 	AuditHeads, AuditTampered, AuditUnwritable, AuditUnread,
 	SocketFree, SocketTaken,
 	TookTooLong,

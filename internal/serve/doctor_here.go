@@ -3,16 +3,20 @@ package serve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"demarc/internal/asset"
 	"demarc/internal/audit"
+	"demarc/internal/duty"
 	"demarc/internal/fault"
 	"demarc/internal/post"
 	"demarc/internal/scan"
@@ -175,14 +179,46 @@ func (d Doctor) duties(ctx context.Context, k *chart) {
 		return // said under database
 	}
 	was, known, err := db.Model(ctx, m.ID, m.Version)
-	if err = errors.Join(err, db.Close()); err != nil {
+	snap, errSnap := db.Snapshot(ctx, d.Config.Cloud.Name, 0)
+	if err = errors.Join(err, errSnap, db.Close()); err != nil {
 		return
+	}
+	if aside := coversNothing(m, asset.NewIndex(snap)); len(aside) > 0 && len(snap.Projects) > 0 {
+		if more := len(aside) - 5; more > 0 {
+			aside = append(aside[:5:5], fmt.Sprintf("%d more", more))
+		}
+		k.warn(ModelAside, "compare the ids with the cloud's: openstack project list, openstack server list --all-projects", "the inventory holds nothing of what %s cover", strings.Join(aside, ", "))
 	}
 	if known && was.Hash != m.Hash() {
 		k.fail(ModelChanged, "raise its version: with every change; demarc duty diff tells what would change", "version %d of the responsibility model %s was in use with other words", m.Version, m.ID)
 		return
 	}
 	k.fine(ModelKnown, "%s, version %d, with %d duties", m.ID, m.Version, len(m.Duties))
+}
+
+// coversNothing lists the contracts and offerings of which the inventory holds no server, project or domain.
+func coversNothing(m *duty.Model, x *asset.Index) []string {
+	domains := map[asset.DomainID]bool{}
+	for _, p := range x.Projects {
+		domains[p.Domain] = true
+	}
+	held := func(s duty.Scope) bool {
+		return slices.ContainsFunc(s.Servers, func(id asset.ServerID) bool { return x.Servers[id] != nil }) ||
+			slices.ContainsFunc(s.Projects, func(id asset.ProjectID) bool { return x.Projects[id] != nil }) ||
+			slices.ContainsFunc(s.Domains, func(id asset.DomainID) bool { return domains[id] })
+	}
+	var out []string
+	for _, c := range m.Contracts {
+		if c.Renews == "" && !held(c.Scope) {
+			out = append(out, "contract "+c.ID)
+		}
+	}
+	for _, o := range m.Offerings {
+		if !held(o.Scope) {
+			out = append(out, "offering "+o.ID)
+		}
+	}
+	return out
 }
 
 // audit holds the log against the heads that are kept outside the database.

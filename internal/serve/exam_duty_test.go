@@ -342,3 +342,27 @@ func TestAMailThatWaitedSaysNothingUntrue(t *testing.T) {
 		t.Errorf("the provider's case is %s; the owner heard %d, %d, %d", e.of(duty.Provider).State, e.mailsTo(owner, "with the provider: fixed"), e.mailsTo(owner, "with the provider: overdue"), e.mailsTo(owner, "somebody else must act"))
 	}
 }
+
+// A contract whose ids the cloud does not know is told of by the doctor, and one that it knows is not.
+func TestTheDoctorTellsOfAContractThatCoversNothing(t *testing.T) {
+	t.Parallel()
+	e := open(t, plot{config: []string{"netblocks:", "contracts:\n  - {id: ESC-9, type: extended, projects: [no-such-project]}\nofferings:\n  - {id: boxes, service: paas, architecture: container, domains: [default]}\nnetblocks:"}})
+	e.until("read", 1, func() bool { return e.d.Line != nil && len(e.casesOf("cache-1")) > 0 })
+	e.stop()
+	_, bad := e.doctor()
+	if what := bad[serve.ModelAside].What; !strings.Contains(what, "contract ESC-9") || strings.Contains(what, "boxes") {
+		t.Errorf("the doctor says %q", what)
+	}
+}
+
+// Where the configuration names nobody who acts for the provider, the model's contact does.
+func TestTheModelKnowsWhoActsForTheProvider(t *testing.T) {
+	t.Parallel()
+	own := strings.Replace(duty.DefaultText(), "{id: provider, role: provider, name: The provider of the cloud}", "{id: provider, role: provider, name: The provider, contacts: {technical: tech@cloud.example, security: soc@cloud.example}}", 1)
+	e := ward(t, plot{config: []string{"  provider: platform-team@cloud.example\n", "", "netblocks:", "duties: own.yaml\nnetblocks:"}, secrets: map[string]string{"own.yaml": own}})
+	c, _, err := serve.Load(filepath.Join(e.dir, "demarc.yaml"))
+	e.must(err)
+	if c.Mail.Provider != "soc@cloud.example" {
+		t.Errorf("%q acts for the provider", c.Mail.Provider)
+	}
+}
