@@ -38,11 +38,6 @@ func (m *Model) newProof() *proof {
 	return p
 }
 
-// tooIntricate refuses what would take too long to prove.
-func tooIntricate(list string) *mistake {
-	return wrongAt(list, "selectors meet in too many ways to prove that one decides").hinted("use fewer different tags, or give what they share to one assignment that fixes more")
-}
-
 // undecided proves that the model answers every question exactly once, for any resource there can be: a selector for each kind
 // stands alone, and where two equally specific ones can meet, a more specific one covers all that they share.
 func (m *Model) undecided() *mistake { return m.newProof().undecided(m) }
@@ -65,7 +60,7 @@ func (p *proof) undecided(m *Model) *mistake {
 				one, other := p.tie(cs)
 				switch {
 				case p.left < 0:
-					return tooIntricate("$.assignments")
+					return wrongAt("$.assignments", "selectors meet in too many ways to prove that one decides").hinted("use fewer different tags, or give what they share to one assignment that fixes more")
 				case one != nil:
 					return wrongAt(fmt.Sprintf("$.assignments[%d]", index[other]), "%s and %s both hold %s/%s for %s", one.ID, other.ID, l, x, both(kind, one, other)).
 						hinted("narrow one of them, or add a third that is more specific than both").with(fmt.Sprintf("$.assignments[%d]", index[one]))
@@ -127,22 +122,24 @@ type place struct {
 
 func (s *Selector) at() place { return place{s.Cloud, s.Region, s.Domain, s.Project} }
 
-// fitting lists the tags of those that mean all of a place, as far as tags allow; the broadest first.
-func (p *proof) fitting(higher map[place][]*Assignment, at place) [][]int {
-	seen := map[place]bool{}
-	var out [][]int
-	for mask := range 16 {
-		wider := at
-		for bit, leave := range []func(){func() { wider.cloud = "" }, func() { wider.region = "" }, func() { wider.domain = "" }, func() { wider.project = "" }} {
-			if mask>>bit&1 == 1 {
-				leave()
+// wider lists a place and those that it is a part of.
+func (at place) wider() []place {
+	out := append(make([]place, 0, 16), at)
+	for _, leave := range []func(*place){func(p *place) { p.cloud = "" }, func(p *place) { p.region = "" }, func(p *place) { p.domain = "" }, func(p *place) { p.project = "" }} {
+		for _, p := range out {
+			if leave(&p); !slices.Contains(out, p) {
+				out = append(out, p)
 			}
 		}
-		if seen[wider] {
-			continue
-		}
-		seen[wider] = true
-		for _, a := range higher[wider] {
+	}
+	return out
+}
+
+// fitting lists the tags of those that mean all of a place, as far as tags allow; the broadest first.
+func (p *proof) fitting(higher map[place][]*Assignment, at place) [][]int {
+	var out [][]int
+	for _, w := range at.wider() {
+		for _, a := range higher[w] {
 			out = append(out, p.tags[a])
 		}
 	}
@@ -227,7 +224,7 @@ func (m *Model) contradicted() *mistake {
 					a := t.general[s]
 					if !d.When.general() {
 						if left -= len(t.choices[s]); left < 0 {
-							return tooIntricate("$.duties")
+							return wrongAt("$.duties", "too many duties have selectors of their own to hold them against the assignments").hinted("write fewer duties, or leave out when:")
 						}
 						a = among(t.choices[s], &r)
 					}

@@ -31,9 +31,10 @@ type Change struct {
 	Duties         []string  `json:"duties"` // of either model
 	Resources      *int      `json:"resources"`
 
-	when Selector // where the change is told for a selector
-	key  scopeKey // or for a scope
-	last int      // the number of the group that was counted last
+	when Selector        // where the change is told for a selector
+	key  scopeKey        // or for a scope
+	last int             // the number of the group that was counted last
+	told map[string]bool // its duties
 }
 
 // Edit is an entry that only one model has, or that says something else.
@@ -67,6 +68,8 @@ type comparison struct {
 	at      int64
 	changes []*Change
 	lines   map[changeKey]*Change
+	broad   map[changeKey][]*Change              // those that are told for no scope, by what they say
+	finders [2]finder                            // of a and b
 	plain   map[[2]string]map[int][2]*Assignment // by kinds and slot, what decides where nothing narrower is said
 	rest    map[int][2]*Assignment               // the same for what no scope names, where that is of another kind
 }
@@ -78,7 +81,7 @@ const Rest = "everything else"
 // time. Asked are every kind of resource that both models know, every selector and every scope that one of them names, and what
 // none names; with an inventory every resource of it, and each change says for how many.
 func Compare(a, b *Model, at int64, inventory iter.Seq[Resource]) Difference {
-	c := &comparison{a: a, b: b, at: at, lines: map[changeKey]*Change{}, plain: map[[2]string]map[int][2]*Assignment{}}
+	c := &comparison{a: a, b: b, at: at, lines: map[changeKey]*Change{}, broad: map[changeKey][]*Change{}, finders: [2]finder{newFinder(a), newFinder(b)}, plain: map[[2]string]map[int][2]*Assignment{}}
 	kinds, selectors := slices.DeleteFunc(a.Kinds(), func(k Resource) bool { return b.table(&k) == nil }), narrower(a, b)
 	for _, k := range kinds {
 		c.probe(k, k, Change{})
@@ -185,12 +188,53 @@ func (k scopeKey) resource() Resource {
 func (c *comparison) answers(ra, rb *Resource) map[int][2]*Assignment {
 	out := map[int][2]*Assignment{}
 	for s := range c.a.choices {
-		x, y := c.a.decide(s, ra), c.b.decide(s, rb)
+		x, y := c.finders[0].decide(s, ra), c.finders[1].decide(s, rb)
 		if x.Ownership != y.Ownership || x.ThirdParty != y.ThirdParty {
 			out[s] = [2]*Assignment{x, y}
 		}
 	}
 	return out
+}
+
+// finder finds what decides in a model whose selectors are many: by the place that they name.
+type finder struct {
+	*Model
+	placed []map[place][]choice // for each slot, the most specific first
+}
+
+func newFinder(m *Model) finder {
+	f := finder{m, make([]map[place][]choice, len(m.choices))}
+	for s, cs := range m.choices {
+		f.placed[s] = map[place][]choice{}
+		for _, c := range cs {
+			at := c.a.When.at()
+			f.placed[s][at] = append(f.placed[s][at], c)
+		}
+	}
+	return f
+}
+
+// few is how many choices are looked through one by one.
+const few = 64
+
+// decide is the model's own, and soon done for any number of selectors.
+func (f finder) decide(s int, r *Resource) *Assignment {
+	if t := f.table(r); t == nil || len(t.choices[s]) <= few {
+		return f.Model.decide(s, r)
+	}
+	var best choice
+	for _, at := range (place{r.Cloud, r.Region, r.Domain, r.Project}).wider() {
+		for _, c := range f.placed[s][at] {
+			if best.a != nil && c.rank <= best.rank {
+				break
+			}
+			if c.a.When.matches(r) {
+				best = c
+				break
+			}
+		}
+	}
+	return best.a
 }
 
 // probe asks both models about one resource, and notes what is not told of its kind already.
@@ -216,8 +260,12 @@ func (c *comparison) line(s int, p [2]*Assignment, ra, rb *Resource, like Change
 		n = &like
 		n.Layer, n.From, n.To, n.FromAssignment, n.ToAssignment = l, p[0].Ownership, p[1].Ownership, p[0].ID, p[1].ID
 		before, after := c.a.holders(p[0].Ownership, p[0].ThirdParty), c.b.holders(p[1].Ownership, p[1].ThirdParty)
-		n.Gains, n.Loses, n.Duties = without(after, before), without(before, after), []string{}
+		n.Gains, n.Loses, n.Duties, n.told = without(after, before), without(before, after), []string{}, map[string]bool{}
 		c.lines[key] = n
+		if like.key.id == "" {
+			key.where = ""
+			c.broad[key] = append(c.broad[key], n)
+		}
 		c.changes = append(c.changes, n)
 	}
 	n.Aspects, n.Kinds = with(n.Aspects, x), with(n.Kinds, kindsOf(ra, rb))
@@ -226,8 +274,9 @@ func (c *comparison) line(s int, p [2]*Assignment, ra, rb *Resource, like Change
 		r *Resource
 	}{{c.a, ra}, {c.b, rb}} {
 		for _, q := range m.asks {
-			if q.slot == s && q.duty.When.matches(m.r) {
-				n.Duties = with(n.Duties, q.duty.ID)
+			if q.slot == s && !n.told[q.duty.ID] && q.duty.When.matches(m.r) {
+				n.told[q.duty.ID] = true
+				n.Duties = append(n.Duties, q.duty.ID)
 			}
 		}
 	}
@@ -311,21 +360,19 @@ func (b *book) names(k scopeKey) bool { return b.contracts[k] != nil || b.offeri
 // for its kind. Where only selectors together lead to the answer a line is begun for it.
 func (c *comparison) told(s int, p [2]*Assignment, ra, rb *Resource) *Change {
 	l, x := Layers[s/len(Aspects)], Aspects[s%len(Aspects)]
+	for _, k := range levels(ra) {
+		if n := c.lines[changeKey{l, k.String(), p[0], p[1]}]; n != nil && n.key == k && slices.Contains(n.Aspects, x) {
+			return n
+		}
+	}
 	var best *Change
-	rank, kinds, near := -1, [2]string{ra.words(), rb.words()}, levels(ra)
-	for _, n := range c.changes {
-		if n.Layer != l || n.FromAssignment != p[0].ID || n.ToAssignment != p[1].ID || !slices.Contains(n.Aspects, x) {
-			continue
-		}
-		of, level := n.when.rank(), slices.Index(near[:], n.key)
+	rank, kinds := -1, [2]string{ra.words(), rb.words()}
+	for _, n := range c.broad[changeKey{l, "", p[0], p[1]}] {
 		switch {
-		case n.key.id != "" && level >= 0:
-			of = 1<<10 - level
-		case n.key.id != "" || !n.when.matches(ra) || n.Where == "" && c.plain[kinds][s] != p || n.Where == Rest && (c.rest[s] != p || !slices.Contains(n.Kinds, kindsOf(ra, rb))):
-			continue
-		}
-		if of > rank {
-			best, rank = n, of
+		case !slices.Contains(n.Aspects, x) || !n.when.matches(ra) || n.Where == "" && c.plain[kinds][s] != p ||
+			n.Where == Rest && (c.rest[s] != p || !slices.Contains(n.Kinds, kindsOf(ra, rb))):
+		case n.when.rank() > rank:
+			best, rank = n, n.when.rank()
 		}
 	}
 	if best != nil {

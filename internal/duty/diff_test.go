@@ -1,6 +1,7 @@
 package duty
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -191,5 +192,61 @@ func TestAMillionMachinesAreComparedInGroups(t *testing.T) {
 	}
 	if without := Compare(d, m, 15, nil); without.Resources != nil || without.Changes[0].Resources != nil || len(without.Changes) != len(got.Changes) {
 		t.Errorf("without an inventory: %+v", without.Resources)
+	}
+}
+
+// What decides is found by place where selectors are many, and is what the model itself finds.
+func TestWhatDecidesIsFoundByPlace(t *testing.T) {
+	m := *model(t)
+	m.Assignments = slices.Clone(m.Assignments)
+	add := func(w Selector) {
+		m.Assignments = append(m.Assignments, Assignment{ID: fmt.Sprintf("a%d", len(m.Assignments)), Layer: "application", When: w, Ownership: NotApplicable, Reason: "r"})
+	}
+	for i := range 2 * few {
+		add(Selector{Project: asset.ProjectID(fmt.Sprintf("x%d", i))})
+	}
+	for _, w := range []Selector{{Project: "p1"}, {Project: "p1", Domain: "d1"}, {Project: "p1", Tags: []string{"t1"}}, {Domain: "d1"}, {Domain: "d1", Tags: []string{"t1"}}, {Cloud: "north"}, {Cloud: "north", Region: "r1"}, {Tags: []string{"t1", "t2"}},
+		{Project: "p1", Contract: "extended"}, {Region: "r1", Service: "paas"}, {Region: "r1", Service: "paas", Architecture: "container"}} {
+		add(w)
+	}
+	m.compile()
+	f, found := newFinder(&m), map[string]bool{}
+	for _, r := range universe() {
+		for _, x := range Aspects {
+			s := slot("application", x)
+			got, want := f.decide(s, &r), m.decide(s, &r)
+			if got != want {
+				t.Fatalf("%s for %+v: %s, want %s", x, r, got.ID, want.ID)
+			}
+			found[got.ID] = true
+		}
+	}
+	if len(found) < 11 {
+		t.Errorf("only %v decide", found)
+	}
+}
+
+// Machines under ten thousand contracts are counted without going through all of their lines for each.
+func TestManyScopesAreCounted(t *testing.T) {
+	a := model(t)
+	var cs []Contract
+	var rs []Resource
+	for i := range 10_000 {
+		p := asset.ProjectID(fmt.Sprintf("p%d", i))
+		cs = append(cs, Contract{ID: fmt.Sprintf("c%d", i), Type: "extended", Scope: Scope{Projects: []asset.ProjectID{p}}})
+		rs = append(rs, Resource{Project: p})
+	}
+	b, err := a.With(cs, nil, nowhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := Compare(a, b, 0, slices.Values(rs))
+	for _, n := range d.Changes {
+		if *n.Resources != 1 {
+			t.Fatalf("%s for %s: %d machines", n.Layer, n.Where, *n.Resources)
+		}
+	}
+	if *d.Resources != len(rs) || len(d.Changes) != 3*len(rs) {
+		t.Errorf("%d changes for %d machines", len(d.Changes), *d.Resources)
 	}
 }

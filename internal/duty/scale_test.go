@@ -314,7 +314,7 @@ func TestDutiesOfManyPlacesAreHeldAgainstAssignmentsInBoundedSteps(t *testing.T)
 	for i := range m.Duties[len(m.Duties)-500:] {
 		m.Duties[len(m.Duties)-1-i].When.Domain = asset.DomainID(fmt.Sprintf("d%d", i))
 	}
-	if w := m.wrong(); w == nil || !strings.Contains(w.fault.Message, "too many ways") {
+	if w := m.wrong(); w == nil || !strings.Contains(w.fault.Message, "too many duties") {
 		t.Errorf("got %v", w)
 	}
 }
