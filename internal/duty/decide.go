@@ -254,3 +254,40 @@ func (d *Duty) agrees(role Role, a *Assignment) bool {
 	}
 	return false
 }
+
+// mistabled holds the published table against what the model decides: what it says of an area under a service type must be so for
+// at least one duty of that area. An area without a duty says nothing that could be held against it.
+func (m *Model) mistabled() *mistake {
+	for i, area := range m.Table {
+		asked, held := map[string]bool{}, map[string]bool{}
+		for k, kind := range m.Kinds() {
+			a, h := m.areaHeld(area, k, kind)
+			asked[kind.Service], held[kind.Service] = asked[kind.Service] || a, held[kind.Service] || h
+		}
+		for _, s := range m.ServiceTypes {
+			if asked[s] && !held[s] {
+				return wrongAt(fmt.Sprintf("$.table[%d]", i), "the table says that %s is %s under %s, and no duty of it is held so", area.Area, area.Ownership[s], s).
+					hinted("change the row, or the assignments: demarc duty table --layers tells what they decide")
+			}
+		}
+	}
+	return nil
+}
+
+// areaHeld tells whether any duty of an area is about a kind of resource, and whether one is held as the table says.
+func (m *Model) areaHeld(area Area, k int, kind Resource) (asked, held bool) {
+	for i := range m.Duties {
+		d := &m.Duties[i]
+		if d.Area != area.Area || !d.When.general() || !d.When.matches(&kind) {
+			continue
+		}
+		for _, l := range d.Layers() {
+			for _, x := range d.Aspects {
+				if a := m.tables[k].general[slot(l, x)]; a != nil {
+					asked, held = true, held || a.Ownership == area.Ownership[kind.Service]
+				}
+			}
+		}
+	}
+	return asked, held
+}

@@ -62,7 +62,7 @@ func (w *mistake) placed(at func(path string) fault.Position) error {
 // wrong holds a model against its own rules and gives the first mistake.
 func (m *Model) wrong() *mistake {
 	for _, rule := range []func() *mistake{m.wrongHead, m.wrongParties, m.wrongTable, m.wrongDuties, m.wrongAssignments, func() *mistake { return m.wrongCover(0, 0) },
-		m.wrongConflicts, m.tooMuch, m.undecided, m.contradicted} {
+		m.wrongConflicts, m.tooMuch, m.undecided, m.contradicted, m.mistabled} {
 		if w := rule(); w != nil {
 			return w
 		}
