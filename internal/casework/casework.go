@@ -139,6 +139,7 @@ type Case struct {
 	Hold      string     `json:"hold,omitempty"`      // why a human must look
 	HeldFrom  State      `json:"held_from,omitempty"` // where it stood before
 	Withdrawn string     `json:"withdrawn,omitempty"` // who took it back, and why
+	Told      bool       `json:"told,omitempty"`      // somebody was, in this round or an earlier one
 	Received  int64      `json:"received,omitempty"`  // when findings came here last that were another party's
 	Given     int64      `json:"given,omitempty"`     // time to fix, where it is less than the class gives: the party had begun before
 	Passed    string     `json:"passed,omitempty"`    // what passed last to another party, and why

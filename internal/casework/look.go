@@ -21,6 +21,9 @@ func (m *mover) looked(s finding.Sighting) {
 		if before != finding.Unverifiable && f.State == finding.Unverifiable {
 			m.want(Blocked{f.ID})
 		}
+		if c := m.d.Case; before == finding.Suspicion && f.State == finding.Open && c.Received > 0 && (c.State == Notified || c.State == Acknowledged) {
+			m.tell(StepNotice) // it came from another party unconfirmed, and was not told then
+		}
 		m.lookAgain(*f, s)
 		m.consequences(*f, s)
 		return

@@ -61,7 +61,7 @@ func (m *mover) apply(ev Event) {
 		if c.State == Queued {
 			c.Blocks, c.Approvals = e.Blocks, nil
 			m.want(Send{StepRefused, Operators}, Cancel{TimerEnforce})
-			if slices.ContainsFunc(e.Blocks, func(b string) bool { return strings.HasPrefix(b, "repeated-scans:") }) {
+			if slices.ContainsFunc(e.Blocks, earnedAnew) {
 				m.newRound() // it came and went, or came later: who must act is told anew, and given the time anew
 				m.want(Set{TimerRecheck, m.now})
 			}
@@ -99,6 +99,11 @@ func (m *mover) apply(ev Event) {
 	case Gone:
 		m.gone()
 	}
+}
+
+// earnedAnew tells whether a word of the gate's will not change by waiting: the ladder must be climbed again.
+func earnedAnew(block string) bool {
+	return strings.HasPrefix(block, "repeated-scans:") || strings.HasPrefix(block, "told:") || strings.HasPrefix(block, "grace: the grace is shorter")
 }
 
 // audience is who a case's own mails go to: the party that must act.
@@ -149,6 +154,9 @@ func (m *mover) opened(e Opened) {
 			c.Zone = f.Key.Zone
 		}
 	}
+	if c.State == New {
+		c.Given = 0 // what is new has its full time
+	}
 	switch {
 	case c.State == New && c.Track == ScanBlocked && suspected(m.d.Findings, e.Finding):
 		m.want(Set{TimerRecheck, m.now + m.p.Proof.SilentGap.Micros()})
@@ -188,6 +196,10 @@ func (m *mover) resumed() {
 	}
 	c.State, c.Hold, c.Approvals = c.HeldFrom, "", nil
 	switch {
+	case c.TakenBack() != "": // it was being given back, and still is
+		c.State = Verifying
+		m.want(Set{TimerRelease, m.now})
+		return
 	case c.Act != "" && c.HeldFrom == Verifying && !slices.ContainsFunc(m.d.Findings, func(f finding.Finding) bool { return !LiftProven(f, m.p) }):
 		c.State = Verifying // it was being given back, and still is
 		m.want(Set{TimerRelease, m.now})
@@ -227,6 +239,9 @@ func suspected(fs []finding.Finding, id string) bool {
 // person must sort it out.
 func (m *mover) discarded(e Discarded) {
 	c := &m.d.Case
+	if c.TakenBack() != "" {
+		return // it is on its way out whatever is seen
+	}
 	for i := range m.d.Findings {
 		f := &m.d.Findings[i]
 		if f.ID != e.Finding || !f.State.Live() {
@@ -309,7 +324,7 @@ func (m *mover) accepted(n Notice) {
 	case StepNotice:
 		switch {
 		case c.State == New:
-			c.State, c.ClockFrom = Notified, n.AcceptedAt
+			c.State, c.ClockFrom, c.Told = Notified, n.AcceptedAt, true
 			c.Due = max(n.Deadline, n.AcceptedAt+FixTime(*c, m.p))
 			m.want(Set{TimerDue, c.Due})
 		case (c.State == Notified || c.State == Acknowledged) && n.Deadline > c.Due:

@@ -28,7 +28,7 @@ func (m *mover) passed(e Passed) {
 		return
 	}
 	c.Passed, c.PassedAt = e.Why, m.now
-	if c.State != New {
+	if c.State != New || c.Told {
 		m.want(Send{StepPassed, Owner}, Send{StepPassed, Provider})
 	}
 	if len(m.d.live()) > 0 {
@@ -41,12 +41,16 @@ func (m *mover) passed(e Passed) {
 // remains goes on with what is left of a case when some of it has passed.
 func (m *mover) remains() {
 	c, live := &m.d.Case, m.d.live()
-	c.Class, c.Zone = gravest(live), widest(live)
+	was := c.Class
+	c.Class, c.Zone, c.Given = gravest(live), widest(live), 0
 	switch {
 	case c.Act != "" && !slices.ContainsFunc(live, m.carries):
 		c.Handed = true // what is left did not take the machine off the network, and does not keep it off
 		m.undo()
 		return
+	case c.Class != was && (c.State == FinalWarning || c.State == Queued): // its grace was another's
+		m.newRound()
+		m.want(Cancel{TimerGrace}, Cancel{TimerEnforce})
 	case c.State == Queued:
 		c.State, c.Approvals, c.Blocks = FinalWarning, nil, nil
 		m.want(Cancel{TimerEnforce}, Set{TimerGrace, m.now})
@@ -54,10 +58,13 @@ func (m *mover) remains() {
 	m.want(Set{TimerRecheck, m.now})
 }
 
-// carries tells whether a finding is a reason of its own for the act in force: proved, of a class that restricts, and seen before
-// the first notice of the case.
+// carries tells whether a finding is a reason of its own for the act in force: proved, of a class that restricts, seen before
+// the first notice of the case, and told since it came.
 func (m *mover) carries(f *finding.Finding) bool {
 	told := m.d.Case.Accepted(StepNotice)
+	if !slices.ContainsFunc(told, func(n Notice) bool { return n.AcceptedAt >= m.d.Case.Received }) {
+		return false
+	}
 	return f.Grade == finding.Proved && (f.State == finding.Open || f.State == finding.Claimed) && m.p.Classes[f.Class].End.Restricts() &&
 		len(told) > 0 && f.FirstSeen <= told[0].AcceptedAt
 }
@@ -96,27 +103,48 @@ func (m *mover) nothingLeft() {
 // received: what was another party's has come here. It was seen before, so its new party is told at once, by a notice of its own,
 // and has time from then on: nothing that was told, promised or approved for other findings counts for it.
 func (m *mover) received(e Received) {
-	c, came, confirmed := &m.d.Case, false, false
+	c, came, confirmed, alone := &m.d.Case, false, false, true
 	for _, f := range m.d.live() {
-		if slices.Contains(e.Findings, f.ID) {
-			came, confirmed = true, confirmed || f.State != finding.Suspicion
+		if !slices.Contains(e.Findings, f.ID) {
+			alone = false
+			continue
 		}
+		came, confirmed = true, confirmed || f.State != finding.Suspicion
 	}
-	if !came || c.Received == m.now {
+	if !came {
 		return
+	}
+	given := e.Time
+	if !alone {
+		given = 0 // what was here before has the time of its class
 	}
 	switch c.State {
 	case New:
-		c.Given = e.Time
+		switch {
+		case c.Received != m.now:
+			c.Given = given
+		case c.Given > 0 && given > 0: // more of what came at this instant: the longest counts
+			c.Given = max(c.Given, given)
+		default:
+			c.Given = 0
+		}
 	case Notified, Acknowledged:
 		c.Class = gravest(m.d.live())
 		c.Due = max(c.Due, m.now+least(m.classTime(), e.Time))
 		m.want(Set{TimerDue, c.Due})
 	case Overdue, FinalWarning, Queued, Released, Verified:
-		m.newRound()
-		c.Given = e.Time
-		m.want(Cancel{TimerGrace}, Cancel{TimerEnforce})
-	case Restricted, Verifying, Closed, OnHold, Moot:
+		if confirmed {
+			promised := c.Due - m.now
+			m.newRound()
+			if given > 0 {
+				c.Given = max(given, promised) // no mail of this case is cut short
+			}
+			m.want(Cancel{TimerGrace}, Cancel{TimerEnforce})
+		}
+	case OnHold:
+		c.Received = m.now // it is told when a person has looked
+		return
+	case Restricted, Verifying, Closed, Moot:
 		return // the line lets them wait until such a case is over
 	}
 	c.Class, c.Zone, c.Received = gravest(m.d.live()), widest(m.d.live()), m.now

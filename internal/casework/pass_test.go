@@ -142,3 +142,54 @@ func TestTimeAgain(t *testing.T) {
 		t.Errorf("held by another since %d", got)
 	}
 }
+
+// A case that is being given back, and was held meanwhile, is still being given back when a person lets it go on.
+func TestAHandedCaseThatWasHeldIsGivenBack(t *testing.T) {
+	p, now := rules(t), start+7*day
+	d, _ := casework.Next(inCase(casework.Restricted, seen("f", "E", finding.Proved, finding.Open)), casework.Passed{Findings: []string{"f"}, Why: "a contract"}, p, now)
+	d, _ = casework.Next(d, casework.Hold{Why: "unclear"}, p, now+minute)
+	d, effects := casework.Next(d, casework.Resume{By: "olga"}, p, now+hour)
+	if d.Case.State != casework.Verifying || !slices.Contains(effects, casework.Effect(casework.Set{Timer: casework.TimerRelease, At: now + hour})) {
+		t.Errorf("%s, %v", d.Case.State, effects)
+	}
+}
+
+// What is left when the gravest has passed is no act of its own grace: it begins anew. So does what the gate will never let through
+// as it is.
+func TestWhatCanNotPassTheGateBeginsAnew(t *testing.T) {
+	p, now := rules(t), start+7*day
+	in := inCase(casework.FinalWarning, seen("f", "E", finding.Proved, finding.Open), seen("g", "C", finding.Proved, finding.Open))
+	if d, _ := casework.Next(in, casework.Passed{Findings: []string{"f"}, Why: "a contract"}, p, now); d.Case.State != casework.New || d.Case.Class != "C" || d.Case.GraceEnds != 0 {
+		t.Errorf("what is left: %+v", d.Case)
+	}
+	for _, block := range []string{"told: what is proved was not told", "grace: the grace is shorter than the policy's", "repeated-scans: it was not seen"} {
+		if d, _ := casework.Next(inCase(casework.Queued, seen("f", "E", finding.Proved, finding.Open)), casework.Refused{Blocks: []string{block}}, p, now); d.Case.State != casework.New {
+			t.Errorf("refused for %q, the case is %s", block, d.Case.State)
+		}
+	}
+}
+
+// Time that is given for what returns is for that alone, and what is only suspected resets nothing and ends no watch.
+func TestWhatIsReceivedChangesNothingElse(t *testing.T) {
+	p, now := rules(t), start+7*day
+	fresh := inCase(casework.New, seen("f", "E", finding.Proved, finding.Open), seen("g", "E", finding.Proved, finding.Open))
+	fresh.Case.Notices, fresh.Case.ClockFrom, fresh.Case.Due = nil, 0, 0
+	if d, _ := casework.Next(fresh, casework.Received{Findings: []string{"f"}, Time: 2 * day}, p, now); d.Case.Given != 0 {
+		t.Errorf("what was there has %d instead of the time of its class", d.Case.Given)
+	}
+	watched := inCase(casework.Verified, seen("f", "E", finding.Proved, finding.Suspicion), seen("g", "E", finding.Proved, finding.Fixed))
+	watched.Case.ProbationEnds = now + 10*day
+	if d, _ := casework.Next(watched, casework.Received{Findings: []string{"f"}}, p, now); d.Case.State != casework.Verified || d.Case.ProbationEnds != now+10*day {
+		t.Errorf("a suspicion made of a watched case: %+v", d.Case)
+	}
+	restricted := inCase(casework.Restricted, seen("f", "E", finding.Proved, finding.Open), seen("g", "E", finding.Proved, finding.Open))
+	restricted.Case.Received = start + day // and nothing was told since
+	if d, _ := casework.Next(restricted, casework.Passed{Findings: []string{"f"}, Why: "a contract"}, p, now); !d.Case.Handed {
+		t.Errorf("what was never told keeps the machine off the network: %+v", d.Case)
+	}
+	anew := inCase(casework.New, seen("f", "E", finding.Proved, finding.Open))
+	anew.Case.Told = true // in an earlier round
+	if _, effects := casework.Next(anew, casework.Passed{Findings: []string{"f"}, Why: "a contract"}, p, now); !slices.Contains(effects, casework.Effect(casework.Send{Step: casework.StepPassed, To: casework.Owner})) {
+		t.Errorf("who was told once does not hear that it passed: %v", effects)
+	}
+}

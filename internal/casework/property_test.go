@@ -227,7 +227,7 @@ func climb(t *testing.T, p *policy.Policy, met map[casework.State]bool) {
 			}
 			changed(t, before, after, ev, h, p)
 			for _, e := range effects {
-				if e == (casework.Set{Timer: casework.TimerRelease, At: now}) {
+				if e == (casework.Set{Timer: casework.TimerRelease, At: now}) && !a.Handed { // all that took it off has passed
 					mayLift(t, after, h, p)
 				}
 			}

@@ -144,16 +144,18 @@ func (l *Line) rechargeCase(ctx context.Context, id string) (wait int64, err err
 	}
 	for _, p := range slices.Sorted(maps.Keys(leave)) {
 		late, err := l.notNow(ctx, ds.Case, p)
-		switch {
-		case err != nil:
+		if err != nil {
 			return 0, err
-		case late > 0:
-			wait = late
-		default:
-			if err := d.pass(ctx, ds.Case, p, leave[p]); err != nil {
-				return 0, err
+		}
+		if late > 0 {
+			delete(leave, p)
+			if wait == 0 || late < wait {
+				wait = late
 			}
 		}
+	}
+	if err := d.pass(ctx, ds, leave); err != nil {
+		return 0, err
 	}
 	return wait, d.commit(ctx)
 }
@@ -164,36 +166,56 @@ const (
 	withinAgain = 30 * day
 )
 
-// pass moves findings of a case to the case of another party.
-func (d *draft) pass(ctx context.Context, c casework.Case, to duty.Party, fs []finding.Finding) error {
-	ds, err := d.dossier(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	told, left := c.ClockFrom > 0, max(0, c.Due-d.now)
+// pass moves findings of a case to the cases of other parties. The case they leave hears of it once.
+func (d *draft) pass(ctx context.Context, ds casework.Dossier, leave map[duty.Party][]finding.Finding) error {
 	var ids, why []string
-	var given int64
-	for i := range fs {
-		past, err := d.l.Ledger.Charges(ctx, access.Operator(), fs[i].ID)
+	for _, p := range slices.Sorted(maps.Keys(leave)) {
+		for i, f := range leave[p] {
+			from := f.Duty
+			f.Duty = d.l.chargeAnew(f)
+			leave[p][i] = f
+			d.recharged(ds.Case, f, from)
+			ids, why = append(ids, f.ID), append(why, passing(f, from))
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	told, left, track := ds.Case.ClockFrom > 0, max(0, ds.Case.Due-d.now), ds.Case.Track
+	d.apply(ds, casework.Passed{Findings: ids, Why: inShort(why)})
+	for _, p := range slices.Sorted(maps.Keys(leave)) {
+		given, err := d.given(ctx, p, leave[p])
 		if err != nil {
 			return err
 		}
-		time := finding.TimeAgain(past, to, d.now, leastAgain, withinAgain)
-		if i == 0 || time == 0 || given != 0 && time > given {
-			given = time
+		way := passage{told: told, left: left, given: given}
+		for _, f := range leave[p] {
+			way.all = append(way.all, f.ID)
 		}
-		from := fs[i].Duty
-		fs[i].Duty = d.l.chargeAnew(fs[i])
-		d.recharged(ds.Case, fs[i], from)
-		ids, why = append(ids, fs[i].ID), append(why, passing(fs[i], from))
-	}
-	d.apply(ds, casework.Passed{Findings: ids, Why: inShort(why)})
-	for _, f := range fs {
-		if err := d.join(ctx, f, c.Track, passage{told: told, left: left, given: given, all: ids}); err != nil {
-			return err
+		for _, f := range leave[p] {
+			if err := d.join(ctx, f, track, way); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// given is the time that a party has for findings that come together: the longest of theirs, 0 for the full time of the class.
+func (d *draft) given(ctx context.Context, to duty.Party, fs []finding.Finding) (int64, error) {
+	var longest int64
+	for _, f := range fs {
+		past, err := d.l.Ledger.Charges(ctx, access.Operator(), f.ID)
+		if err != nil {
+			return 0, err
+		}
+		time := finding.TimeAgain(past, to, d.now, leastAgain, withinAgain)
+		if time == 0 {
+			return 0, nil
+		}
+		longest = max(longest, time)
+	}
+	return longest, nil
 }
 
 // mostTold bounds how many findings one sentence names.
@@ -216,9 +238,9 @@ func passing(f finding.Finding, from duty.Resolution) string {
 	return fmt.Sprintf("%s, at %s, passes from %s to %s: %s", f.Title, f.Endpoint, from.Party.Words(), f.Duty.Party.Words(), cause(from, f.Duty))
 }
 
-// notNow tells how long to leave a case alone: while a person holds it or the one it would pass to, while either is being taken
-// back, while an order on the machine is under way, and while the other party's case keeps the machine off the network: what
-// comes to it then would not be told before it counts.
+// notNow tells how long to leave a case alone: while a person holds it, while it or the one it would pass to is being taken back,
+// while an order on the machine is under way, and, on its way to the customer, while theirs is held or keeps the machine off the
+// network: what comes to it then would not be told before it counts.
 func (l *Line) notNow(ctx context.Context, c casework.Case, to duty.Party) (wait int64, err error) {
 	next, open, err := l.Ledger.OpenCase(ctx, casework.Case{Cloud: c.Cloud, Server: c.Server, Project: c.Project, Party: to, Track: c.Track}.Key())
 	if err != nil {
@@ -230,7 +252,7 @@ func (l *Line) notNow(ctx context.Context, c casework.Case, to duty.Party) (wait
 		return 0, err
 	case c.TakenBack() != "", open && next.TakenBack() != "", slices.ContainsFunc(running, func(a casework.Act) bool { return a.Server == c.Server }):
 		return minute, nil
-	case c.State == casework.OnHold, open && slices.Contains([]casework.State{casework.OnHold, casework.Restricted, casework.Verifying}, next.State):
+	case c.State == casework.OnHold, open && to == duty.Customer && slices.Contains([]casework.State{casework.OnHold, casework.Restricted, casework.Verifying}, next.State):
 		return hour, nil
 	}
 	return 0, nil

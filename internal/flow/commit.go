@@ -272,8 +272,9 @@ func (d *draft) dossier(ctx context.Context, id string) (casework.Dossier, error
 		}
 	}
 	for _, f := range d.change.Findings {
+		ds.Findings = withoutFinding(ds.Findings, f.ID) // it may have left
 		if f.Case == id {
-			ds.Findings = append(withoutFinding(ds.Findings, f.ID), f)
+			ds.Findings = append(ds.Findings, f)
 		}
 	}
 	return ds, nil

@@ -10,6 +10,7 @@ import (
 	"demarc/internal/asset"
 	"demarc/internal/casework"
 	"demarc/internal/cloud"
+	"demarc/internal/finding"
 )
 
 // watchActs looks whether machines that are off the network by our order still are: their owner can put groups of their own on
@@ -167,6 +168,11 @@ func (l *Line) putBack(ctx context.Context, id string) error {
 	d.disarm(id, casework.TimerHold)
 	if c.Act == "" || c.TakenBack() != "" || c.State != casework.Restricted && c.State != casework.Verifying {
 		return d.commit(ctx)
+	}
+	if theirs, err := l.stillTheirs(ctx, id); err != nil {
+		return err
+	} else if !theirs && slices.ContainsFunc(ds.Findings, func(f finding.Finding) bool { return f.State.Live() }) {
+		return d.commit(ctx) // it passes to somebody else, and the machine is given back
 	}
 	order, err := l.Ledger.Act(ctx, c.Act)
 	if err != nil {

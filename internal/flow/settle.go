@@ -144,12 +144,12 @@ const (
 	answerLost                 // it may arrive yet
 )
 
-// stillTheirs tells whether anything in a case is still the customer's: a contract may have begun, or a model come into use,
-// since the gate spoke.
+// stillTheirs tells whether a finding that can carry the act of a case is still the customer's: a contract may have begun, or a
+// model come into use, since the gate spoke.
 func (l *Line) stillTheirs(ctx context.Context, id string) (bool, error) {
 	ds, err := l.dossier(ctx, id)
 	return slices.ContainsFunc(ds.Findings, func(f finding.Finding) bool {
-		return f.State.Live() && l.x.Projects[f.Project] != nil && l.chargeAnew(f).Party == duty.Customer
+		return f.State.Live() && f.Grade == finding.Proved && f.Class == ds.Case.Class && l.x.Projects[f.Project] != nil && l.chargeAnew(f).Party == duty.Customer
 	}), err
 }
 

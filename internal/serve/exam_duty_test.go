@@ -366,3 +366,40 @@ func TestTheModelKnowsWhoActsForTheProvider(t *testing.T) {
 		t.Errorf("%q acts for the provider", c.Mail.Provider)
 	}
 }
+
+// Findings of one case may go to two parties at once: a machine that is offered as PaaS has its system with the provider, and its
+// applications with both. Each party has its own, once, and the case they left is over.
+func TestOneCaseMayPassToTwo(t *testing.T) {
+	t.Parallel()
+	s := town()
+	s.Servers[0].Services = []lab.Service{{Kind: lab.Redis, Port: 6379}, {Kind: lab.Telnet, Port: 2323}}
+	s.Groups = slices.Clone(s.Groups)
+	for i := range s.Groups {
+		if g := &s.Groups[i]; g.Name == "cache" {
+			g.Rules = append(slices.Clone(g.Rules), lab.Rule{Proto: "tcp", Min: 2323, Max: 2323, Remote: everywhere})
+		}
+	}
+	e := open(t, plot{scenario: s})
+	e.until("told", 3, func() bool { return len(e.findingsOf("cache-1")) == 2 && e.inState("cache-1", casework.Notified)() })
+	e.stop()
+	e.plot.wrap = func(e *exam, c *flow.Config) {
+		m, err := c.Model.With(nil, []duty.Offering{{ID: "boxes", Service: "paas", Architecture: "vm", Scope: duty.Scope{Servers: []asset.ServerID{asset.ServerID(e.w.ServerID("cache-1"))}}}}, func(string) fault.Position { return fault.Position{} })
+		e.must(err)
+		c.Model = m
+	}
+	e.start()
+	e.until("overdue at both", 40, func() bool {
+		return e.of(duty.Provider).State == casework.Overdue && e.of(duty.Shared).State == casework.Overdue
+	})
+	for _, f := range e.findingsOf("cache-1") {
+		want := map[string]duty.Party{"telnet-exposed": duty.Provider, "redis-unauth": duty.Shared}[f.Key.Check]
+		if c := e.caseByID(f.Case); f.Duty.Party != want || c.Party != want || c.State.Over() {
+			t.Errorf("%s is the %s's, in a case of the %s that is %s; want the %s's", f.Key.Check, f.Duty.Party, c.Party, c.State, want)
+		}
+	}
+	if c := e.of(duty.Customer); c.State != casework.Closed || e.saying(owner, "somebody else must act now", "Redis") != 1 || e.saying(owner, "somebody else must act now", "elnet") != 1 || e.mailsTo(owner, "somebody else must act now") != 1 {
+		t.Errorf("the customer's case is %s, and the owner heard %d times that it passed", c.State, e.mailsTo(owner, "somebody else must act now"))
+	}
+	e.untouched()
+	e.noErrors()
+}

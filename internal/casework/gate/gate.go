@@ -96,6 +96,7 @@ var Conditions = []Condition{
 		return unless(f.Case.Party == duty.Customer, "the "+string(f.Case.Party)+" must act, and that never touches the tenant's machine")
 	}},
 	{"attribution", attribution},
+	{"told", told},
 	{"class", class},
 	{"state", func(f Facts, _ *policy.Policy) string {
 		return unless(f.Case.State == casework.Queued, "the case is "+string(f.Case.State))
@@ -170,24 +171,34 @@ func proved(f Facts) []Finding {
 	return out
 }
 
-// acting picks, of what is proved, what carries the act: what is the customer's as things stand now, and was told to them since it
-// is. Others of the case neither help nor hinder.
+// theirs picks, of what is proved, what is the customer's as things stand now.
+func theirs(f Facts) []Finding {
+	return slices.DeleteFunc(proved(f), func(x Finding) bool { return x.Party != duty.Customer })
+}
+
+// acting picks, of what is theirs, what was told to them since it is: that carries the act. Others of the case neither help nor
+// hinder.
 func acting(f Facts) []Finding {
-	told := f.Case.Accepted(casework.StepNotice)
-	return slices.DeleteFunc(proved(f), func(x Finding) bool {
-		return x.Party != duty.Customer || x.Held <= 0 || !slices.ContainsFunc(told, func(n casework.Notice) bool { return n.AcceptedAt >= x.Held })
+	notices := f.Case.Accepted(casework.StepNotice)
+	return slices.DeleteFunc(theirs(f), func(x Finding) bool {
+		return x.Held <= 0 || !slices.ContainsFunc(notices, func(n casework.Notice) bool { return n.AcceptedAt >= x.Held })
 	})
 }
 
-// attribution: what was the provider's when the notice went out is no reason for an act, whatever has become of it since.
+// attribution: what is not the customer's is no reason for an act, whatever it was when the case began.
 func attribution(f Facts, _ *policy.Policy) string {
 	for _, x := range proved(f) {
 		if x.Party == "" {
 			return "whose finding " + x.ID + " is cannot be told: the inventory does not hold its project"
 		}
 	}
-	return unless(len(acting(f)) > 0 || len(proved(f)) == 0 || len(f.Case.Accepted(casework.StepNotice)) == 0,
-		"nothing that is proved is the customer's now, and was told to them since it is")
+	return unless(len(theirs(f)) > 0 || len(proved(f)) == 0, "nothing that is proved is the customer's as things stand now")
+}
+
+// told: what became the customer's after the last notice is no reason for an act before they have heard of it.
+func told(f Facts, _ *policy.Policy) string {
+	return unless(len(acting(f)) > 0 || len(theirs(f)) == 0 || len(f.Case.Accepted(casework.StepNotice)) == 0,
+		"what is proved was not told to the customer since it is theirs")
 }
 
 func proof(f Facts, _ *policy.Policy) string {

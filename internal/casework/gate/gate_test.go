@@ -63,8 +63,10 @@ var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 		"a contract began": func(f *Facts, _ *policy.Policy) { f.Findings[0].Party = duty.Provider },
 		"shared by now":    func(f *Facts, _ *policy.Policy) { f.Findings[0].Party = duty.Shared },
 		"not known":        func(f *Facts, _ *policy.Policy) { f.Findings[0].Party = "" },
-		"since when":       func(f *Facts, _ *policy.Policy) { f.Findings[0].Held = 0 },
-		"told before":      func(f *Facts, _ *policy.Policy) { f.Findings[0].Held = start + 1 },
+	},
+	"told": {
+		"since when":  func(f *Facts, _ *policy.Policy) { f.Findings[0].Held = 0 },
+		"told before": func(f *Facts, _ *policy.Policy) { f.Findings[0].Held = start + 1 },
 	},
 	"class": {"high": func(f *Facts, p *policy.Policy) {
 		f.Case.Class = "E"
