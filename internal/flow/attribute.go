@@ -125,7 +125,7 @@ func (l *Line) rechargeCase(ctx context.Context, id string) (wait int64, err err
 	}
 	d := l.draft("attribute")
 	leave := map[duty.Party][]finding.Finding{}
-	for _, f := range ds.Findings {
+	for i, f := range ds.Findings {
 		if !f.State.Live() || !l.passes(f) {
 			if f.State == finding.AttributionHold && l.passes(f) {
 				wait = hour // until a person has looked
@@ -138,6 +138,7 @@ func (l *Line) rechargeCase(ctx context.Context, id string) (wait int64, err err
 			continue
 		}
 		f.Duty = to
+		ds.Findings[i] = f // what passes leaves it so
 		d.recharged(ds.Case, f, from)
 		d.change.Charges = append(d.change.Charges, finding.Charge{Finding: f.ID, At: d.now, Duty: to})
 		d.putFinding(f)

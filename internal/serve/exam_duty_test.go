@@ -371,15 +371,7 @@ func TestTheModelKnowsWhoActsForTheProvider(t *testing.T) {
 // applications with both. Each party has its own, once, and the case they left is over.
 func TestOneCaseMayPassToTwo(t *testing.T) {
 	t.Parallel()
-	s := town()
-	s.Servers[0].Services = []lab.Service{{Kind: lab.Redis, Port: 6379}, {Kind: lab.Telnet, Port: 2323}}
-	s.Groups = slices.Clone(s.Groups)
-	for i := range s.Groups {
-		if g := &s.Groups[i]; g.Name == "cache" {
-			g.Rules = append(slices.Clone(g.Rules), lab.Rule{Proto: "tcp", Min: 2323, Max: 2323, Remote: everywhere})
-		}
-	}
-	e := open(t, plot{scenario: s})
+	e := open(t, plot{scenario: mixed()})
 	e.until("told", 3, func() bool { return len(e.findingsOf("cache-1")) == 2 && e.inState("cache-1", casework.Notified)() })
 	e.stop()
 	e.plot.wrap = func(e *exam, c *flow.Config) {
@@ -401,5 +393,42 @@ func TestOneCaseMayPassToTwo(t *testing.T) {
 		t.Errorf("the customer's case is %s, and the owner heard %d times that it passed", c.State, e.mailsTo(owner, "somebody else must act now"))
 	}
 	e.untouched()
+	e.noErrors()
+}
+
+// mixed is a town in which cache-1 has an open Redis, and telnet.
+func mixed() lab.Scenario {
+	s := town()
+	s.Servers[0].Services = []lab.Service{{Kind: lab.Redis, Port: 6379}, {Kind: lab.Telnet, Port: 2323}}
+	s.Groups = slices.Clone(s.Groups)
+	for i := range s.Groups {
+		if g := &s.Groups[i]; g.Name == "cache" {
+			g.Rules = append(slices.Clone(g.Rules), lab.Rule{Proto: "tcp", Min: 2323, Max: 2323, Remote: everywhere})
+		}
+	}
+	return s
+}
+
+// Of one case, part may pass and part stay under another contract: what stays is charged anew once, and remembers it.
+func TestWhatStaysUnderAContractIsChargedOnce(t *testing.T) {
+	t.Parallel()
+	e := open(t, plot{scenario: mixed(), wrap: func(e *exam, c *flow.Config) {
+		scope := duty.Scope{Servers: []asset.ServerID{asset.ServerID(e.w.ServerID("cache-1"))}}
+		m, err := c.Model.With([]duty.Contract{{ID: "ESC-1", Type: "extended", Scope: scope, From: duty.Instant(begins.UnixMicro() + 3*day)}}, nil, func(string) fault.Position { return fault.Position{} })
+		e.must(err)
+		c.Model = m
+	}})
+	e.until("told", 2, func() bool { return len(e.findingsOf("cache-1")) == 2 && e.inState("cache-1", casework.Notified)() })
+	e.leapTo(begins.UnixMicro() + 3*day)
+	e.untilIdle()
+	e.after(2 * day)
+	for _, f := range e.findingsOf("cache-1") {
+		cs, err := e.d.DB.Charges(t.Context(), operator, f.ID)
+		e.must(err)
+		want := map[string]duty.Party{"telnet-exposed": duty.Shared, "redis-unauth": duty.Customer}[f.Key.Check]
+		if len(cs) != 2 || f.Duty.Party != want || f.Duty.Resource.ContractID != "ESC-1" || cs[1].Duty.Resource.ContractID != "ESC-1" {
+			t.Errorf("%s is the %s's under %q, charged %d times", f.Key.Check, f.Duty.Party, f.Duty.Resource.ContractID, len(cs))
+		}
+	}
 	e.noErrors()
 }
