@@ -167,10 +167,21 @@ class Population:
         say("keypairs, volumes")
 
     def volume(self, owner, base, volume):
-        made = owner.create("cinder", base + "/volumes", "volume", name=volume.name, size=volume.size, volume_type="plain")["id"]
-        processes.wait("volume", lambda: owner("GET", "cinder", f"{base}/volumes/{made}")["volume"]["status"] == "available", 60, 0.5)
+        """Until the scheduler has heard of the back end's capacity, which may be a minute after both are up, it refuses a volume for
+        good: such a one is made again."""
+        made = []
+
+        def available():
+            if not made:
+                made.append(owner.create("cinder", base + "/volumes", "volume", name=volume.name, size=volume.size, volume_type="plain")["id"])
+            status = owner("GET", "cinder", f"{base}/volumes/{made[0]}")["volume"]["status"]
+            if status == "error":
+                owner("DELETE", "cinder", f"{base}/volumes/{made.pop()}")
+            return status == "available"
+
+        processes.wait("volume", available, 180, 1)
         for name in volume.snapshots:
-            owner.create("cinder", base + "/snapshots", "snapshot", volume_id=made, name=name)
+            owner.create("cinder", base + "/snapshots", "snapshot", volume_id=made[0], name=name)
 
 
 def rule_bodies(rule, group_id, address_group_id):
