@@ -153,11 +153,3 @@ func (m *mover) received(e Received) {
 	}
 	m.want(Set{TimerRecheck, m.now})
 }
-
-// least is the shorter of two times, of which the second may not be given.
-func least(time, given int64) int64 {
-	if given > 0 {
-		return min(time, given)
-	}
-	return time
-}

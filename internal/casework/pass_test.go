@@ -2,9 +2,11 @@ package casework_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"demarc/internal/casework"
+	"demarc/internal/casework/gate"
 	"demarc/internal/duty"
 	"demarc/internal/finding"
 	"demarc/internal/probe"
@@ -162,11 +164,28 @@ func TestWhatCanNotPassTheGateBeginsAnew(t *testing.T) {
 	if d, _ := casework.Next(in, casework.Passed{Findings: []string{"f"}, Why: "a contract"}, p, now); d.Case.State != casework.New || d.Case.Class != "C" || d.Case.GraceEnds != 0 {
 		t.Errorf("what is left: %+v", d.Case)
 	}
-	for _, block := range []string{"told: what is proved was not told", "grace: the grace is shorter than the policy's", "repeated-scans: it was not seen"} {
+	untold, short, unseen := toGate(in), toGate(in), toGate(in)
+	untold.Findings[0].Held = now
+	short.Case.FinalAt, short.Case.GraceEnds = now-hour, now
+	unseen.Findings[0].Looks = nil
+	for name, facts := range map[string]gate.Facts{"told": untold, "grace": short, "repeated-scans": unseen} {
+		i := slices.IndexFunc(gate.Decide(facts, p).Blocks, func(b string) bool { return strings.HasPrefix(b, name+":") })
+		if i < 0 {
+			t.Errorf("the gate says nothing under %s", name)
+			continue
+		}
+		block := gate.Decide(facts, p).Blocks[i]
 		if d, _ := casework.Next(inCase(casework.Queued, seen("f", "E", finding.Proved, finding.Open)), casework.Refused{Blocks: []string{block}}, p, now); d.Case.State != casework.New {
 			t.Errorf("refused for %q, the case is %s", block, d.Case.State)
 		}
 	}
+}
+
+// toGate is what the gate would be told of a case whose gravest finding was seen today.
+func toGate(d casework.Dossier) gate.Facts {
+	f := d.Findings[0]
+	return gate.Facts{Now: start + 7*day, Case: d.Case, Findings: []gate.Finding{{ID: f.ID, State: f.State, Grade: f.Grade, Class: f.Class, Party: duty.Customer, Held: start - day,
+		Looks: []finding.Sighting{{At: start - hour, Verdict: finding.Vulnerable}, {At: start + 7*day, Verdict: finding.Vulnerable}}}}}
 }
 
 // Time that is given for what returns is for that alone, and what is only suspected resets nothing and ends no watch.
