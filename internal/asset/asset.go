@@ -59,6 +59,7 @@ type Image struct {
 	Name      untrusted.Text `json:"name"`
 	OSDistro  string         `json:"os_distro,omitempty"`  // Glance property os_distro
 	OSVersion string         `json:"os_version,omitempty"` // Glance property os_version
+	Profile   untrusted.Text `json:"profile,omitzero"`     // Glance property demarc_profile: the exposure profile of what is built from it
 }
 
 // Server is a virtual machine. Status is Nova's: ACTIVE, SHUTOFF, SUSPENDED, …
@@ -73,6 +74,7 @@ type Server struct {
 	Locked       bool                      `json:"locked,omitempty"`
 	LockedReason untrusted.Text            `json:"locked_reason,omitzero"`
 	Metadata     map[string]untrusted.Text `json:"metadata,omitempty"`
+	Tags         []untrusted.Text          `json:"tags,omitempty"`
 }
 
 // off lists Nova's states in which a server does not run. In all others it may: also while it is resized, rescued or migrated.
@@ -123,14 +125,16 @@ type Port struct {
 	Revision     int           `json:"revision"` // Neutron's revision_number
 }
 
-// Forwarding is one port forwarding of a floating IP.
+// Forwarding is one port forwarding of a floating IP. Ranges are of the same length on both sides; a last port of 0 is the first.
 type Forwarding struct {
 	ID           string     `json:"id"`
 	Protocol     string     `json:"protocol"`
 	External     uint16     `json:"external"`
+	ExternalLast uint16     `json:"external_last,omitempty"`
 	Port         PortID     `json:"port"`
 	InternalAddr netip.Addr `json:"internal_addr"`
 	Internal     uint16     `json:"internal"`
+	InternalLast uint16     `json:"internal_last,omitempty"`
 }
 
 // FloatingIP is a routable address translated to a port's fixed address. With forwardings, Port is empty.
@@ -147,13 +151,17 @@ type FloatingIP struct {
 	Revision    int          `json:"revision"`
 }
 
-// Network is a layer-2 segment. External networks reach beyond the cloud.
+// Network is a layer-2 segment. External networks reach beyond the cloud. Between networks of one address scope routers do not
+// translate, and between those of two they do not route.
 type Network struct {
-	ID       NetworkID      `json:"id"`
-	Project  ProjectID      `json:"project"`
-	Name     untrusted.Text `json:"name"`
-	External bool           `json:"external,omitempty"`
-	Shared   bool           `json:"shared,omitempty"`
+	ID         NetworkID      `json:"id"`
+	Project    ProjectID      `json:"project"`
+	Name       untrusted.Text `json:"name"`
+	External   bool           `json:"external,omitempty"`
+	Shared     bool           `json:"shared,omitempty"`
+	Unfiltered bool           `json:"unfiltered,omitempty"` // new ports of it have port security off
+	Scope4     AddressScopeID `json:"scope4,omitempty"`
+	Scope6     AddressScopeID `json:"scope6,omitempty"`
 }
 
 // Subnet is an address range on a network.
@@ -217,6 +225,7 @@ type Group struct {
 	Project  ProjectID      `json:"project"`
 	Name     untrusted.Text `json:"name"`
 	Stateful bool           `json:"stateful"`
+	Shared   bool           `json:"shared,omitempty"` // other projects may use it
 	Rules    []Rule         `json:"rules,omitempty"`
 	Revision int            `json:"revision"`
 }

@@ -11,7 +11,8 @@ const (
 
 // mayEmpty are the kinds of which a cloud may truly hold none, for tenants make and delete them: where ports are still listed, the
 // second reading without any is believed. Else one tenant could keep every reading partial for ever.
-var mayEmpty = map[string]bool{"address_sets": true, "floating_ips": true, "routers": true, "images": true}
+var mayEmpty = map[string]bool{"address_sets": true, "floating_ips": true, "routers": true, "images": true,
+	"trunks": true, "load_balancers": true, "firewalls": true, "links": true, "rbac": true, "default_rules": true}
 
 // Missing is what a reading lacked of what was known, by kind and identity.
 type Missing map[string]map[string]bool
@@ -47,7 +48,7 @@ func Lacking(known, now *Snapshot, last Missing) (Missing, []Gap) {
 }
 
 // listings are the kinds of gaps, in the order in which a cloud is read.
-var listings = []string{"projects", "users", "grants", "servers", "images", "networks", "subnets", "routers", "groups", "address_sets", "ports", "floating_ips"}
+var listings = []string{"projects", "users", "grants", "servers", "images", "networks", "subnets", "routers", "groups", "address_sets", "ports", "floating_ips", "trunks", "load_balancers", "firewalls", "links", "rbac", "default_rules"}
 
 // rows are the identities that a snapshot holds, by kind.
 func rows(s *Snapshot) map[string]map[string]bool {
@@ -64,6 +65,13 @@ func rows(s *Snapshot) map[string]map[string]bool {
 		"address_sets": ids(s.AddressSets, func(v AddressSet) string { return string(v.ID) }),
 		"ports":        ids(s.Ports, func(v Port) string { return string(v.ID) }),
 		"floating_ips": ids(s.FloatingIPs, func(v FloatingIP) string { return string(v.ID) }),
+
+		"trunks":         ids(s.Trunks, func(v Trunk) string { return string(v.ID) }),
+		"load_balancers": ids(s.LoadBalancers, func(v LoadBalancer) string { return string(v.ID) }),
+		"firewalls":      ids(s.Firewalls, func(v Firewall) string { return string(v.ID) }),
+		"links":          ids(s.Links, func(v Link) string { return v.ID }),
+		"rbac":           ids(s.RBAC, func(v RBAC) string { return string(v.ID) }),
+		"default_rules":  ids(s.DefaultRules, func(v DefaultRule) string { return string(v.ID) }),
 	}
 }
 

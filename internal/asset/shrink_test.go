@@ -63,6 +63,9 @@ func TestEveryListingIsHeldAgainstTheLast(t *testing.T) {
 		full.Images, full.Networks = append(full.Images, Image{ID: ImageID(id)}), append(full.Networks, Network{ID: NetworkID(id)})
 		full.Subnets, full.Routers = append(full.Subnets, Subnet{ID: SubnetID(id)}), append(full.Routers, Router{ID: RouterID(id)})
 		full.Groups, full.AddressSets = append(full.Groups, Group{ID: GroupID(id)}), append(full.AddressSets, AddressSet{ID: AddressGroup(id)})
+		full.Trunks, full.LoadBalancers = append(full.Trunks, Trunk{ID: TrunkID(id)}), append(full.LoadBalancers, LoadBalancer{ID: LoadBalancerID(id)})
+		full.Firewalls, full.Links = append(full.Firewalls, Firewall{ID: FirewallID(id)}), append(full.Links, Link{ID: id})
+		full.RBAC, full.DefaultRules = append(full.RBAC, RBAC{ID: RBACID(id)}), append(full.DefaultRules, DefaultRule{Rule: Rule{ID: RuleID(id)}})
 		full.Ports, full.FloatingIPs = append(full.Ports, Port{ID: PortID(id)}), append(full.FloatingIPs, FloatingIP{ID: FloatingIPID(id)})
 	}
 	_, gaps := Lacking(full, &Snapshot{}, nil)

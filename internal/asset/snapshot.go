@@ -15,6 +15,7 @@ type Snapshot struct {
 	Began       int64        `json:"began"` // µs
 	Ended       int64        `json:"ended"`
 	Gaps        []Gap        `json:"gaps,omitempty"`
+	Only        []string     `json:"only,omitempty"` // the kinds that were read, where not all were asked for
 	Projects    []Project    `json:"projects"`
 	Users       []User       `json:"users"`
 	Grants      []Grant      `json:"grants"`
@@ -27,10 +28,18 @@ type Snapshot struct {
 	FloatingIPs []FloatingIP `json:"floating_ips"`
 	Groups      []Group      `json:"groups"`
 	AddressSets []AddressSet `json:"address_sets"`
+
+	// What few clouds have; a service that is not there has none.
+	Trunks        []Trunk        `json:"trunks,omitempty"`
+	LoadBalancers []LoadBalancer `json:"load_balancers,omitempty"`
+	Firewalls     []Firewall     `json:"firewalls,omitempty"`
+	Links         []Link         `json:"links,omitempty"`
+	RBAC          []RBAC         `json:"rbac,omitempty"`
+	DefaultRules  []DefaultRule  `json:"default_rules,omitempty"`
 }
 
 // Complete tells whether absence in this snapshot means absence in the cloud.
-func (s *Snapshot) Complete() bool { return len(s.Gaps) == 0 }
+func (s *Snapshot) Complete() bool { return len(s.Gaps) == 0 && len(s.Only) == 0 }
 
 // Index finds a snapshot's objects by identity. It is built once and read from many goroutines.
 type Index struct {
@@ -48,6 +57,7 @@ type Index struct {
 	PortsOf     map[ServerID][]*Port
 	FloatingOf  map[PortID][]*FloatingIP // by the port it leads to, forwardings included
 	Members     map[GroupID][]*Port      // ports that carry the group
+	Parents     map[PortID]*Trunk        // the trunk that a port carries or is carried by
 }
 
 // NewIndex indexes a snapshot, which must not change afterwards. A port that claims a machine of another project loses it.
@@ -67,7 +77,9 @@ func NewIndex(s *Snapshot) *Index {
 		PortsOf:     map[ServerID][]*Port{},
 		FloatingOf:  map[PortID][]*FloatingIP{},
 		Members:     map[GroupID][]*Port{},
+		Parents:     map[PortID]*Trunk{},
 	}
+	x.subports()
 	for i := range s.Ports {
 		p := &s.Ports[i]
 		if v := x.Servers[p.Server]; v != nil && v.Project != p.Project {
@@ -87,6 +99,24 @@ func NewIndex(s *Snapshot) *Index {
 		}
 	}
 	return x
+}
+
+// subports gives the ports of a trunk to the machine whose port carries it.
+func (x *Index) subports() {
+	for i := range x.Snapshot.Trunks {
+		t := &x.Snapshot.Trunks[i]
+		parent := x.Ports[t.Port]
+		if parent == nil {
+			continue
+		}
+		x.Parents[t.Port] = t
+		for _, id := range t.SubPorts {
+			if p := x.Ports[id]; p != nil && p.Project == parent.Project {
+				p.Server = parent.Server
+				x.Parents[id] = t
+			}
+		}
+	}
 }
 
 func byID[K comparable, V any](vs []V, id func(*V) K) map[K]*V {

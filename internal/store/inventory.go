@@ -306,6 +306,24 @@ func flatten(s *asset.Snapshot) (map[objectKey][]byte, error) {
 	for _, v := range s.AddressSets {
 		put("address_set", string(v.ID), v)
 	}
+	for _, v := range s.Trunks {
+		put("trunk", string(v.ID), v)
+	}
+	for _, v := range s.LoadBalancers {
+		put("load_balancer", string(v.ID), v)
+	}
+	for _, v := range s.Firewalls {
+		put("firewall", string(v.ID), v)
+	}
+	for _, v := range s.Links {
+		put("link", v.ID, v)
+	}
+	for _, v := range s.RBAC {
+		put("rbac", string(v.ID), v)
+	}
+	for _, v := range s.DefaultRules {
+		put("default_rule", string(v.ID), v)
+	}
 	return out, errors.Join(errs...)
 }
 
@@ -335,6 +353,18 @@ func addObject(s *asset.Snapshot, kind string, body []byte) error {
 		return add(&s.Groups, body)
 	case "address_set":
 		return add(&s.AddressSets, body)
+	case "trunk":
+		return add(&s.Trunks, body)
+	case "load_balancer":
+		return add(&s.LoadBalancers, body)
+	case "firewall":
+		return add(&s.Firewalls, body)
+	case "link":
+		return add(&s.Links, body)
+	case "rbac":
+		return add(&s.RBAC, body)
+	case "default_rule":
+		return add(&s.DefaultRules, body)
 	}
 	return fmt.Errorf("unknown kind of object %q", kind)
 }

@@ -12,7 +12,7 @@ CREATE TABLE meta (                 -- clock: policy time of the last commit; pa
 CREATE TABLE object (               -- what the clouds hold, by valid time; valid_to 0 is "still"
   id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   cloud      word NOT NULL,
-  kind       word NOT NULL,         -- project, user, grant, image, server, network, subnet, router, port, fip, group, address_set
+  kind       word NOT NULL,         -- project, user, grant, image, server, network, subnet, router, port, fip, group, address_set, trunk, load_balancer, firewall, link, rbac, default_rule
   object     word NOT NULL,
   hash       word NOT NULL,
   body       word NOT NULL,

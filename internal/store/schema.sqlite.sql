@@ -10,7 +10,7 @@ CREATE TABLE meta (                 -- clock: policy time of the last commit; pa
 CREATE TABLE object (               -- what the clouds hold, by valid time; valid_to 0 is "still"
   id         INTEGER PRIMARY KEY,
   cloud      TEXT    NOT NULL,
-  kind       TEXT    NOT NULL,      -- project, user, grant, image, server, network, subnet, router, port, fip, group, address_set
+  kind       TEXT    NOT NULL,      -- project, user, grant, image, server, network, subnet, router, port, fip, group, address_set, trunk, load_balancer, firewall, link, rbac, default_rule
   object     TEXT    NOT NULL,
   hash       TEXT    NOT NULL,
   body       TEXT    NOT NULL,
