@@ -42,7 +42,7 @@ func (w *World) buildImages() error {
 		}
 		id := w.uuidFor("image", i.Name)
 		w.images = append(w.images, &imageRow{ID: id, Name: i.Name, Status: "active", Visibility: "public", Owner: w.ProjectID(owner),
-			OSDistro: i.OSDistro, OSVersion: i.OSVersion, OSHidden: i.Hidden, DiskFormat: "qcow2", Container: "bare", Size: 1 << 29, Tags: []string{},
+			OSDistro: i.OSDistro, OSVersion: i.OSVersion, Profile: i.Profile, OSHidden: i.Hidden, DiskFormat: "qcow2", Container: "bare", Size: 1 << 29, Tags: []string{},
 			CreatedAt: stampNow(), UpdatedAt: stampNow(), Self: "/v2/images/" + id, File: "/v2/images/" + id + "/file", Schema: "/v2/schemas/image"})
 	}
 	return nil
@@ -136,7 +136,7 @@ func (w *World) newRule(g *groupRow, r Rule) *ruleRow {
 func (w *World) buildNetworks() error {
 	for _, n := range w.scenario.Networks {
 		row := &networkRow{ID: w.uuidFor("network", n.Name), Name: n.Name, TenantID: w.ProjectID(n.Project), ProjectID: w.ProjectID(n.Project), AdminStateUp: true,
-			Status: "ACTIVE", Shared: n.Shared, External: n.External, PortSecurity: true, MTU: 1442, Subnets: []string{}, Tags: []string{}, stamp: born()}
+			Status: "ACTIVE", Shared: n.Shared, External: n.External, PortSecurity: !n.NoSecurity, Scope4: orNull(n.Scope4), Scope6: orNull(n.Scope6), MTU: 1442, Subnets: []string{}, Tags: []string{}, stamp: born()}
 		for _, s := range n.Subnets {
 			gw := s.Gateway
 			if !gw.IsValid() {
@@ -194,7 +194,7 @@ func (w *World) buildServers() error {
 			return fmt.Errorf("server %q: no project %q", s.Name, s.Project)
 		}
 		row := &serverRow{id: w.uuidFor("server", s.Name), name: s.Name, project: w.ProjectID(s.Project), user: w.hexID("user", s.Creator), status: s.Status,
-			created: stampNow(), updated: stampNow(), metadata: s.Metadata}
+			created: stampNow(), updated: stampNow(), metadata: s.Metadata, tags: s.Tags}
 		if row.status == "" {
 			row.status = "ACTIVE"
 		}
@@ -306,6 +306,13 @@ func (w *World) buildFloating() error {
 func born() stamp { return stamp{CreatedAt: stampNow(), UpdatedAt: stampNow(), Revision: 1} }
 
 func (s *stamp) touch() { s.Revision++; s.UpdatedAt = stampNow() }
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
 
 func nonNil[T any](v []T) []T {
 	if v == nil {

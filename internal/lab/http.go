@@ -14,7 +14,7 @@ import (
 type call struct {
 	w       *World
 	r       *http.Request
-	service string // identity, compute, networking, image
+	service string // identity, compute, networking, image, load-balancer
 	path    []string
 	query   url.Values
 	body    []byte
@@ -103,7 +103,7 @@ func (w *World) serve(c *call) answer {
 		if err != nil {
 			a = answer{status: 500}
 		} else {
-			a.body = json.RawMessage(b)
+			a.body = w.twisted(b)
 		}
 	}
 	_ = w.unlock()
@@ -136,6 +136,10 @@ func (c *call) route() answer {
 		return c.neutron()
 	case "image":
 		return c.glance()
+	case "load-balancer":
+		if c.w.octavia() {
+			return c.extension()
+		}
 	}
 	return answer{status: 404}
 }

@@ -49,6 +49,8 @@ type World struct {
 	pending       []Event
 
 	clockOff time.Duration // of the clock by which the cloud's services answer
+	extra    extensions    // what few clouds have
+	twists   map[string]func(map[string]any)
 
 	perSource bool // packets are dropped source by source
 

@@ -105,7 +105,7 @@ func (c *call) server(s *serverRow, detail bool) map[string]any {
 		out["locked"] = s.locked
 	}
 	if c.minor() >= 26 {
-		out["tags"] = []string{}
+		out["tags"] = nonNil(s.tags)
 	}
 	if c.minor() >= 73 {
 		out["locked_reason"] = nil

@@ -54,9 +54,10 @@ type AppCred struct {
 	Expires          time.Time // zero: never
 }
 
-// Image is a Glance image with the properties os_distro and os_version.
+// Image is a Glance image with its properties.
 type Image struct {
 	Name, OSDistro, OSVersion string
+	Profile                   string // property demarc_profile
 	Project                   string // owner; default: the first project
 	Hidden                    bool
 }
@@ -90,6 +91,8 @@ type Rule struct {
 type Network struct {
 	Name, Project    string
 	External, Shared bool
+	NoSecurity       bool   // new ports have port security off
+	Scope4, Scope6   string // ids of address scopes
 	Subnets          []Subnet
 }
 
@@ -112,6 +115,7 @@ type Router struct {
 type Server struct {
 	Name, Project, Creator, Image, Status string
 	Metadata                              map[string]string
+	Tags                                  []string
 	NICs                                  []NIC
 	Services                              []Service
 }
