@@ -58,7 +58,8 @@ func (w *World) handle(rw http.ResponseWriter, r *http.Request) {
 	}
 	w.mu.Lock()
 	f := w.faultFor(r)
-	rw.Header().Set("Date", time.Now().Add(w.clockOff).UTC().Format(http.TimeFormat))
+	service, _, _ := strings.Cut(strings.Trim(r.URL.Path, "/"), "/")
+	rw.Header().Set("Date", time.Now().Add(w.clockOff+w.clocks[service]).UTC().Format(http.TimeFormat))
 	w.mu.Unlock()
 	switch f.Kind {
 	case CutBefore:

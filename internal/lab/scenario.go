@@ -9,14 +9,15 @@ import (
 // their project) and are what other parts of the scenario refer to.
 type Scenario struct {
 	Name      string
-	Region    string                // default "lab"
-	RandomIDs bool                  // default: UUIDs follow from names, so that a story repeats exactly
-	Anywhere  bool                  // live in any free 127.N.0.0/16 in place of 127.77.0.0/16; see World.At
-	Addr      string                // where the cloud's APIs listen; default 127.0.0.1:0
-	MailAddr  string                // where mail is received; default 127.0.0.1:0
-	PageMax   int                   // largest page of Nova, Neutron and Glance; default 1000
-	TokenLife int                   // seconds a token lives; default 3600
-	Sources   map[string]netip.Addr // named places that look at the world: "scanner", "other"
+	Region    string                   // default "lab"
+	RandomIDs bool                     // default: UUIDs follow from names, so that a story repeats exactly
+	Anywhere  bool                     // live in any free 127.N.0.0/16 in place of 127.77.0.0/16; see World.At
+	Addr      string                   // where the cloud's APIs listen; default 127.0.0.1:0
+	MailAddr  string                   // where mail is received; default 127.0.0.1:0
+	PageMax   int                      // largest page of Nova, Neutron and Glance; default 1000
+	TokenLife int                      // seconds a token lives; default 3600
+	Clocks    map[string]time.Duration // by how much services' clocks are off, by service; see SetServiceClock
+	Sources   map[string]netip.Addr    // named places that look at the world: "scanner", "other"
 
 	Projects      []Project
 	Users         []User

@@ -23,6 +23,7 @@ type reading struct {
 	spent int // targeted reads so far
 
 	listed   []addresses                          // what Nova lists of each server of the snapshot
+	changed  int64                                // of the server that Nova changed last, by its own row
 	began    map[*gophercloud.ServiceClient]int64 // by each service's own clock (µs), of its first answer; 0: it did not say
 	oddities map[string]int                       // rows that were not understood, by kind
 	unread   map[string]bool                      // listings that were not read to their end, by path
@@ -77,6 +78,7 @@ func (c *Cloud) Snapshot(ctx context.Context, now func() int64) (*asset.Snapshot
 		return nil, fault.New(fault.Unavailable, "cloud %s: nothing could be read: %s", c.conf.Cloud, s.Gaps[0].Reason)
 	}
 	r.crossCheck()
+	r.snap.NovaClock = r.novaClock(0)
 	r.snap.Ended = now()
 	return r.snap, ctx.Err()
 }
@@ -144,6 +146,7 @@ func (r *reading) servers(q url.Values) {
 			return asset.Server{}, errDark
 		}
 		s, err := w.asset()
+		r.changed = max(r.changed, micros(w.Updated))
 		if err == nil {
 			r.listed = append(r.listed, w.addresses())
 		}
