@@ -82,10 +82,8 @@ func showReach(c *cobra.Command, r *reading, db *store.DB, f reachFlags, arg str
 	}
 	var rows []reached
 	for _, v := range views {
-		for _, o := range reach.Compute(x, v.View).Openings {
-			if o.Server == s.ID {
-				rows = append(rows, reachedFrom(v, o))
-			}
+		for _, o := range reach.Compute(x, v.View).Of(s.ID) {
+			rows = append(rows, reachedFrom(v, o))
 		}
 	}
 	if r.output == "table" {

@@ -221,13 +221,13 @@ type Rule struct {
 
 // Group is a security group.
 type Group struct {
-	ID       GroupID        `json:"id"`
-	Project  ProjectID      `json:"project"`
-	Name     untrusted.Text `json:"name"`
-	Stateful bool           `json:"stateful"`
-	Shared   bool           `json:"shared,omitempty"` // other projects may use it
-	Rules    []Rule         `json:"rules,omitempty"`
-	Revision int            `json:"revision"`
+	ID        GroupID        `json:"id"`
+	Project   ProjectID      `json:"project"`
+	Name      untrusted.Text `json:"name"`
+	Stateless bool           `json:"stateless,omitempty"` // answers need an egress rule of their own
+	Shared    bool           `json:"shared,omitempty"`    // other projects may use it
+	Rules     []Rule         `json:"rules,omitempty"`
+	Revision  int            `json:"revision"`
 }
 
 // AddressSet is a Neutron address group: prefixes a rule can name as its remote.

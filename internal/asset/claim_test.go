@@ -28,7 +28,7 @@ func TestAPortCannotClaimAnotherProjectsMachine(t *testing.T) {
 		t.Errorf("ports of the victim: %v", x.PortsOf["victim"])
 	}
 	set := reach.Compute(x, reach.View{Prefixes: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}})
-	for _, o := range set.Openings {
+	for o := range set.All() {
 		if o.Port == "mine" {
 			t.Errorf("the attacker's port counts as the victim's opening")
 		}

@@ -95,6 +95,7 @@ const (
 	configScanner = "scanner_only" // only we are: obedience, never an exposure
 	configDenied  = "denied"       // nobody is, and it answers: a leak
 	configUnheld  = "unheld"       // the inventory knows no machine at the address
+	configUnsure  = "unsure"       // the model says denied, and is not proven here: no ground for anything
 )
 
 func (s sight) configured() string {
@@ -105,6 +106,8 @@ func (s sight) configured() string {
 		return configOpen
 	case s.config.Scanner:
 		return configScanner
+	case !s.config.Denied():
+		return configUnsure
 	default:
 		return configDenied
 	}

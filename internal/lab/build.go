@@ -98,7 +98,7 @@ func (w *World) newGroup(project, name, description string) *groupRow {
 	if w.groupByID(id) != nil {
 		id = w.uuidFor("group", w.next())
 	}
-	g := &groupRow{ID: id, Name: name, TenantID: project, ProjectID: project, Stateful: true, Description: description, Tags: []string{}, stamp: born()}
+	g := &groupRow{ID: id, Name: name, TenantID: project, ProjectID: project, Description: description, Tags: []string{}, stamp: born()}
 	g.Rules = []*ruleRow{w.newRule(g, Rule{Egress: true}), w.newRule(g, Rule{Egress: true, IPv6: true})}
 	w.groups = append(w.groups, g)
 	return g

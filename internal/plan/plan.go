@@ -43,10 +43,10 @@ func Next(set *reach.Set, l Limits, cycle uint64) Sweep {
 			s.Reach = append(s.Reach, e)
 		}
 	}
-	for _, o := range set.Openings {
-		if o.Scanner && o.Proto == probe.TCP {
-			for _, port := range ports(o, l.Sample, rng) {
-				take(probe.Endpoint{Addr: o.Addr, Proto: probe.TCP, Port: port})
+	for r := range set.Ranges() {
+		if r.Proto == probe.TCP {
+			for _, port := range ports(r, l.Sample, rng) {
+				take(probe.Endpoint{Addr: r.Addr, Proto: probe.TCP, Port: port})
 			}
 		}
 	}
@@ -55,7 +55,7 @@ func Next(set *reach.Set, l Limits, cycle uint64) Sweep {
 	return s
 }
 
-func ports(o reach.Opening, sample int, rng *rand.Rand) []uint16 {
+func ports(o reach.Range, sample int, rng *rand.Rand) []uint16 {
 	n := int(o.Last) - int(o.First) + 1
 	if n <= WideRange {
 		out := make([]uint16, 0, n)

@@ -10,5 +10,5 @@ type Exposure struct {
 	OpenedAt int64    `json:"opened_at"`
 	ClosedAt int64    `json:"closed_at,omitempty"`
 	Facts    string   `json:"facts"`  // hash
-	Config   string   `json:"config"` // what the cloud's rules said: open, scanner_only, denied
+	Config   string   `json:"config"` // what the cloud's rules said: open, scanner_only, denied, unsure, unheld
 }

@@ -74,7 +74,7 @@ CREATE TABLE exposure (             -- intervals in which an endpoint was open w
   opened_at INTEGER NOT NULL,
   closed_at INTEGER NOT NULL DEFAULT 0,
   fact      TEXT NOT NULL REFERENCES fact (hash),
-  config    TEXT NOT NULL CHECK (config IN ('open', 'scanner_only', 'denied', 'unheld')),
+  config    TEXT NOT NULL CHECK (config IN ('open', 'scanner_only', 'denied', 'unsure', 'unheld')),
   CHECK (closed_at = 0 OR closed_at >= opened_at)
 );
 CREATE UNIQUE INDEX exposure_now ON exposure (vantage, addr, proto, port) WHERE closed_at = 0;

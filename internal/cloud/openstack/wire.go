@@ -294,7 +294,7 @@ type wireGroup struct {
 }
 
 func (w wireGroup) asset() asset.Group {
-	g := asset.Group{ID: asset.GroupID(w.ID), Project: asset.ProjectID(w.ProjectID), Name: untrusted.From(w.Name), Stateful: w.Stateful == nil || *w.Stateful, Revision: w.Revision}
+	g := asset.Group{ID: asset.GroupID(w.ID), Project: asset.ProjectID(w.ProjectID), Name: untrusted.From(w.Name), Stateless: w.Stateful != nil && !*w.Stateful, Revision: w.Revision}
 	for _, r := range w.Rules {
 		g.Rules = append(g.Rules, r.asset())
 	}
