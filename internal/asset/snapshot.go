@@ -156,7 +156,7 @@ func (x *Index) Scope(n NetworkID) string {
 }
 
 // Binding says that a port held an address. ValidTo 0 means "still". It is bitemporal: valid time is when
-// it was so, KnownAt is when we learnt it.
+// it was so, KnownAt and EndKnownAt are when we learnt of its two ends.
 type Binding struct {
 	ID         string       `json:"id,omitempty"`
 	Cloud      string       `json:"cloud"`
@@ -170,6 +170,7 @@ type Binding struct {
 	ValidFrom  int64        `json:"valid_from"`
 	ValidTo    int64        `json:"valid_to,omitempty"`
 	KnownAt    int64        `json:"known_at"`
+	EndKnownAt int64        `json:"end_known_at,omitempty"` // when we learnt of ValidTo
 	Source     string       `json:"source,omitempty"`
 }
 

@@ -65,24 +65,32 @@ func passes(f *asset.Firewall, from space, to netip.Addr) spans {
 	var out spans
 	for _, t := range []transport{tcp, udp, icmp} {
 		for _, s := range cuts(f, t) {
-			left := from
-			for i := range f.Ingress {
-				r := &f.Ingress[i]
-				if !fits(r, t, s) || r.Destination.IsValid() && !r.Destination.Contains(to) || r.EtherType == 6 != to.Is6() {
-					continue
-				}
-				source := everywhere(r.EtherType)
-				if r.Source.IsValid() {
-					source = spaceOf(r.Source)
-				}
-				if r.Action == "allow" && left.meets(source) {
-					out = append(out, s)
-					break
-				}
-				if left = left.minus(source); len(left) == 0 {
-					break
-				}
+			if len(allowed(f, s, from, to)) > 0 {
+				out = append(out, s)
 			}
+		}
+	}
+	return out.normal()
+}
+
+// allowed are those of some sources that a firewall group lets send to an address, within a run of ports that no rule divides.
+func allowed(f *asset.Firewall, s span, from space, to netip.Addr) space {
+	var out space
+	left := from
+	for i := range f.Ingress {
+		r := &f.Ingress[i]
+		if !fits(r, s.proto, s) || r.Destination.IsValid() && !r.Destination.Contains(to) || r.EtherType == 6 != to.Is6() {
+			continue
+		}
+		source := everywhere(r.EtherType)
+		if r.Source.IsValid() {
+			source = spaceOf(r.Source)
+		}
+		if r.Action == "allow" {
+			out = append(out, left.and(source)...)
+		}
+		if left = left.minus(source); len(left) == 0 {
+			break
 		}
 	}
 	return out.normal()

@@ -106,6 +106,7 @@ type hole struct {
 	group         asset.GroupID
 	rule          asset.RuleID
 	remote, why   string
+	from          space // whom a listener takes connections from
 }
 
 // openings appends what is open at a site, object by object.
@@ -231,7 +232,7 @@ func (s *Set) listeners(lb *asset.LoadBalancer, family int) []hole {
 			from = spaceOf(l.Allowed...).and(from)
 			name = strings.Trim(fmt.Sprint(l.Allowed), "[]")
 		}
-		h := hole{ports: spans{{t, l.Port, l.Port}}, scanner: from.meets(s.eyes.scanners), zone: from.meets(s.eyes.zone), remote: name,
+		h := hole{ports: spans{{t, l.Port, l.Port}}, from: from, scanner: from.meets(s.eyes.scanners), zone: from.meets(s.eyes.zone), remote: name,
 			why: fmt.Sprintf("listener %s: %s/%d from %s", l.ID, l.Protocol, l.Port, name)}
 		if h.scanner || h.zone {
 			out = append(out, h)

@@ -65,8 +65,12 @@ func (w *writer) inventory() error {
 			}
 		}
 	}
+	learnt, how := w.c.At, probe.Purpose("")
+	if in.Imported {
+		learnt, how = in.RealAt, purposeImport
+	}
 	if w.rebind {
-		if err := w.bindings(s.Cloud); err != nil {
+		if err := w.bindings(s.Cloud, learnt); err != nil {
 			return err
 		}
 	}
@@ -79,7 +83,7 @@ func (w *writer) inventory() error {
 	if len(s.Only) > 0 {
 		kind = KindRecent
 	}
-	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Began: s.Began, Ended: s.Ended, RealAt: in.RealAt, Complete: s.Complete(), Sent: len(objs), Answered: len(objs), Note: gaps(s.Gaps)})
+	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Purpose: how, Began: s.Began, Ended: s.Ended, RealAt: in.RealAt, Complete: s.Complete(), Sent: len(objs), Answered: len(objs), Note: gaps(s.Gaps)})
 }
 
 // novaClock begins the keys of meta that say since when changes of a cloud's servers are to be asked for.
@@ -163,8 +167,8 @@ func (w *writer) missObject(k objectKey, row objectRow) error {
 	return w.run("object gone", `UPDATE object SET missing = $1, valid_to = $2 WHERE id = $3`, row.missing+1, w.c.At, row.row)
 }
 
-// bindings ends those that no longer hold and begins those that are new.
-func (w *writer) bindings(cloud string) error {
+// bindings ends those that no longer hold and begins those that are new, which is learnt at a time.
+func (w *writer) bindings(cloud string, learnt int64) error {
 	s, err := snapshotAt(w.ctx, w.tx, cloud, 0)
 	if err != nil {
 		return err
@@ -191,13 +195,13 @@ func (w *writer) bindings(cloud string) error {
 	}
 	w.altered = w.altered || len(ended)+len(want) > 0
 	for _, id := range ended {
-		if err := w.run("binding ended", `UPDATE binding SET valid_to = $1 WHERE id = $2`, w.c.At, id); err != nil {
+		if err := w.run("binding ended", `UPDATE binding SET valid_to = $1, end_known_at = $2 WHERE id = $3`, w.c.At, learnt, id); err != nil {
 			return err
 		}
 	}
 	for h := range want {
 		err := w.run("binding", `INSERT INTO binding (id, cloud, scope, addr, port, server, project, fip, shared, valid_from, known_at, source) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-			uuid.Must(uuid.NewV7()).String(), h.Cloud, h.Scope, h.Addr.AsSlice(), string(h.Port), string(h.Server), string(h.Project), string(h.FloatingIP), bit(h.Shared), w.c.At, w.c.At, "inventory")
+			uuid.Must(uuid.NewV7()).String(), h.Cloud, h.Scope, h.Addr.AsSlice(), string(h.Port), string(h.Server), string(h.Project), string(h.FloatingIP), bit(h.Shared), w.c.At, learnt, "inventory")
 		if err != nil {
 			return err
 		}
@@ -205,12 +209,12 @@ func (w *writer) bindings(cloud string) error {
 	return nil
 }
 
-const bindingColumns = `SELECT id, cloud, scope, addr, port, server, project, fip, shared, valid_from, valid_to, known_at, source FROM binding`
+const bindingColumns = `SELECT id, cloud, scope, addr, port, server, project, fip, shared, valid_from, valid_to, known_at, end_known_at, source FROM binding`
 
 func scanBinding(r *sql.Rows) (asset.Binding, error) {
 	var b asset.Binding
 	var addr []byte
-	if err := r.Scan(&b.ID, &b.Cloud, &b.Scope, &addr, &b.Port, &b.Server, &b.Project, &b.FloatingIP, &b.Shared, &b.ValidFrom, &b.ValidTo, &b.KnownAt, &b.Source); err != nil {
+	if err := r.Scan(&b.ID, &b.Cloud, &b.Scope, &addr, &b.Port, &b.Server, &b.Project, &b.FloatingIP, &b.Shared, &b.ValidFrom, &b.ValidTo, &b.KnownAt, &b.EndKnownAt, &b.Source); err != nil {
 		return b, err
 	}
 	b.Addr, _ = netip.AddrFromSlice(addr)

@@ -37,6 +37,7 @@ CREATE TABLE binding (              -- who held an address when; known_at is whe
   valid_from BIGINT NOT NULL,
   valid_to   BIGINT NOT NULL DEFAULT 0,
   known_at   BIGINT NOT NULL,
+  end_known_at BIGINT NOT NULL DEFAULT 0, -- when we learnt that it ended
   source     word NOT NULL,
   CHECK (valid_to = 0 OR valid_to >= valid_from)
 );

@@ -35,6 +35,7 @@ CREATE TABLE binding (              -- who held an address when; known_at is whe
   valid_from INTEGER NOT NULL,
   valid_to   INTEGER NOT NULL DEFAULT 0,
   known_at   INTEGER NOT NULL,
+  end_known_at INTEGER NOT NULL DEFAULT 0, -- when we learnt that it ended
   source     TEXT NOT NULL,
   CHECK (valid_to = 0 OR valid_to >= valid_from)
 );

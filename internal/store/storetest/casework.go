@@ -238,7 +238,7 @@ func killSwitch(t *testing.T, e Engine) {
 }
 
 // Scoped lists every reading that takes a scope; the exam asks them all.
-var Scoped = []string{"BindingsAt", "Case", "Cases", "Charges", "EntriesOf", "Finding", "Findings", "LatestMails", "Mail", "Mails", "NameOf", "Tally"}
+var Scoped = []string{"BindingsAt", "BindingsWithin", "Case", "Cases", "Charges", "EntriesOf", "Finding", "Findings", "LatestMails", "Mail", "Mails", "NameOf", "Tally"}
 
 // A tenant sees what is theirs and no trace of the rest.
 func scope(t *testing.T, e Engine) {
@@ -282,13 +282,18 @@ func scope(t *testing.T, e Engine) {
 			}
 			slices.Sort(bound)
 		}
+		var within []string
+		for _, b := range got[[]asset.Binding](x)(x.BindingsWithin(ctx, v.scope, addr, 11, 12, 13)) {
+			within = append(within, string(b.Project))
+		}
+		slices.Sort(within)
 		for _, i := range v.sees {
 			want = append(want, fmt.Sprint("p", i))
 		}
 		if n, tally := len(v.sees), got[casework.Tally](x)(x.Tally(ctx, v.scope)); tally.Cases != n || tally.Findings != n || tally.Mails+tally.Waiting != n {
 			t.Errorf("%s counts %+v, want %d", name, tally, n)
 		}
-		for what, saw := range map[string][]string{"cases": cases, "findings": findings, "mails": mails, "latest mails": latest, "bindings": bound} {
+		for what, saw := range map[string][]string{"cases": cases, "findings": findings, "mails": mails, "latest mails": latest, "bindings": bound, "bindings of a window": within} {
 			if !slices.Equal(saw, want) {
 				t.Errorf("%s sees %s of %v, want %v", name, what, saw, want)
 			}

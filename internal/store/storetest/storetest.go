@@ -24,6 +24,8 @@ type Store interface {
 	Snapshot(ctx context.Context, cloud string, at int64) (*asset.Snapshot, error)
 	Since(ctx context.Context, cloud string) (int64, error)
 	BindingsAt(ctx context.Context, s access.Scope, addr netip.Addr, at int64) ([]asset.Binding, error)
+	BindingsWithin(ctx context.Context, s access.Scope, addr netip.Addr, from, to, knownAt int64) ([]asset.Binding, error)
+	StateSince(ctx context.Context, cloud string, at int64) (int64, error)
 	LastCoverage(ctx context.Context, kind, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, bool, error)
 	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)
 	FactsOf(ctx context.Context, hash string) (probe.Facts, error)
@@ -68,7 +70,7 @@ func Run(t *testing.T, e Engine) {
 	for name, part := range map[string]func(*testing.T, Engine){
 		"AllOrNothing": allOrNothing, "Conflict": conflict, "Constraints": constraints, "Timers": timers, "Mail": mail, "Clock": clock, "KillSwitch": killSwitch,
 		"Scope": scope, "NotFound": notFound, "Reopen": reopen, "AuditVerifies": auditVerifies, "Exposures": exposures,
-		"Merge": merge, "Recent": recent, "Bindings": bindings, "Unchanged": unchanged, "Large": large, "Order": order, "HostileText": hostileText, "TwoWriters": twoWriters,
+		"Merge": merge, "Recent": recent, "Bindings": bindings, "History": history, "Unchanged": unchanged, "Large": large, "Order": order, "HostileText": hostileText, "TwoWriters": twoWriters,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,281 @@
+package lines
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"demarc/internal/asset"
+)
+
+// item is one object as it is written; key is what it is known by within its kind, and what it is sorted by.
+type item struct {
+	key  string
+	body json.RawMessage
+}
+
+// kind is one kind of objects: how they are listed, and how one is taken in.
+type kind struct {
+	name string
+	list func(*asset.Snapshot) ([]item, error)
+	take func(*asset.Snapshot, json.RawMessage) (key string, err error)
+}
+
+// kinds stand in the order of a file: owners first, then machines, networks, and what opens and leads.
+var kinds = []kind{
+	of("project", func(s *asset.Snapshot) *[]asset.Project { return &s.Projects }, func(v *asset.Project) string { return string(v.ID) }, nil),
+	of("user", func(s *asset.Snapshot) *[]asset.User { return &s.Users }, func(v *asset.User) string { return string(v.ID) }, nil),
+	of("grant", func(s *asset.Snapshot) *[]asset.Grant { return &s.Grants }, grantKey, nil),
+	of("image", func(s *asset.Snapshot) *[]asset.Image { return &s.Images }, func(v *asset.Image) string { return string(v.ID) }, nil),
+	of("server", func(s *asset.Snapshot) *[]asset.Server { return &s.Servers }, func(v *asset.Server) string { return string(v.ID) }, checkServer),
+	of("network", func(s *asset.Snapshot) *[]asset.Network { return &s.Networks }, func(v *asset.Network) string { return string(v.ID) }, nil),
+	of("subnet", func(s *asset.Snapshot) *[]asset.Subnet { return &s.Subnets }, func(v *asset.Subnet) string { return string(v.ID) }, checkSubnet),
+	of("router", func(s *asset.Snapshot) *[]asset.Router { return &s.Routers }, func(v *asset.Router) string { return string(v.ID) }, checkRouter),
+	of("port", func(s *asset.Snapshot) *[]asset.Port { return &s.Ports }, func(v *asset.Port) string { return string(v.ID) }, checkPort),
+	of("floating_ip", func(s *asset.Snapshot) *[]asset.FloatingIP { return &s.FloatingIPs }, func(v *asset.FloatingIP) string { return string(v.ID) }, checkFloatingIP),
+	groups,
+	rules,
+	of("address_set", func(s *asset.Snapshot) *[]asset.AddressSet { return &s.AddressSets }, func(v *asset.AddressSet) string { return string(v.ID) }, func(v *asset.AddressSet) error { return prefixes(v.Prefixes...) }),
+	of("trunk", func(s *asset.Snapshot) *[]asset.Trunk { return &s.Trunks }, func(v *asset.Trunk) string { return string(v.ID) }, nil),
+	of("load_balancer", func(s *asset.Snapshot) *[]asset.LoadBalancer { return &s.LoadBalancers }, func(v *asset.LoadBalancer) string { return string(v.ID) }, checkLoadBalancer),
+	of("firewall", func(s *asset.Snapshot) *[]asset.Firewall { return &s.Firewalls }, func(v *asset.Firewall) string { return string(v.ID) }, checkFirewall),
+	of("link", func(s *asset.Snapshot) *[]asset.Link { return &s.Links }, func(v *asset.Link) string { return v.ID }, func(v *asset.Link) error { return prefixes(v.Remote...) }),
+	of("rbac", func(s *asset.Snapshot) *[]asset.RBAC { return &s.RBAC }, func(v *asset.RBAC) string { return string(v.ID) }, nil),
+	of("default_rule", func(s *asset.Snapshot) *[]asset.DefaultRule { return &s.DefaultRules }, func(v *asset.DefaultRule) string { return string(v.ID) }, func(v *asset.DefaultRule) error { return checkRule(&v.Rule) }),
+}
+
+// Kinds lists the kinds of objects, in the order of a file.
+func Kinds() []string {
+	out := make([]string, len(kinds))
+	for i, k := range kinds {
+		out[i] = k.name
+	}
+	return out
+}
+
+// isOfPeople tells whether objects of a kind say who people are.
+func isOfPeople(kind string) bool { return kind == "user" || kind == "grant" }
+
+// of is a kind whose objects stand in one list of the snapshot.
+func of[T any](name string, in func(*asset.Snapshot) *[]T, key func(*T) string, check func(*T) error) kind {
+	return kind{name,
+		func(s *asset.Snapshot) ([]item, error) { return listed(*in(s), key) },
+		func(s *asset.Snapshot, body json.RawMessage) (string, error) {
+			v, err := taken(body, key, check)
+			if err != nil {
+				return "", err
+			}
+			*in(s) = append(*in(s), v)
+			return key(&v), nil
+		}}
+}
+
+func listed[T any](vs []T, key func(*T) string) ([]item, error) {
+	out := make([]item, len(vs))
+	for i := range vs {
+		b, err := encode(&vs[i])
+		if err != nil {
+			return nil, err
+		}
+		out[i] = item{key(&vs[i]), b}
+	}
+	return out, nil
+}
+
+// taken reads one object. A key that nobody knows is refused: a misspelt remote_prefix would open a rule to all.
+func taken[T any](body json.RawMessage, key func(*T) string, check func(*T) error) (v T, err error) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil {
+		return v, err
+	}
+	for _, id := range strings.Split(key(&v), " ") {
+		if !isID(id) {
+			return v, fmt.Errorf("%q is no id", id)
+		}
+	}
+	if check != nil {
+		return v, check(&v)
+	}
+	return v, nil
+}
+
+// isID tells whether a text can name an object: printable ASCII without spaces, as every identifier of a cloud is.
+func isID(s string) bool {
+	return s != "" && len(s) <= 255 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+func grantKey(v *asset.Grant) string { return string(v.User) + " " + string(v.Project) + " " + v.Role }
+
+// groups are written without their rules, which have lines of their own.
+var groups = kind{"group",
+	func(s *asset.Snapshot) ([]item, error) {
+		bare := slices.Clone(s.Groups)
+		for i := range bare {
+			bare[i].Rules = nil
+		}
+		return listed(bare, groupKey)
+	},
+	func(s *asset.Snapshot, body json.RawMessage) (string, error) {
+		v, err := taken(body, groupKey, func(v *asset.Group) error {
+			if len(v.Rules) > 0 {
+				return fmt.Errorf("the rules of a group stand on lines of their own")
+			}
+			return nil
+		})
+		if err == nil {
+			s.Groups = append(s.Groups, v)
+		}
+		return groupKey(&v), err
+	}}
+
+func groupKey(v *asset.Group) string { return string(v.ID) }
+
+// rules are those of all groups, by group. They are put into their groups when the file is read; see reader.take.
+var rules = kind{"rule",
+	func(s *asset.Snapshot) ([]item, error) {
+		var out []item
+		for i := range s.Groups {
+			of := slices.Clone(s.Groups[i].Rules)
+			for j := range of {
+				of[j].Group = s.Groups[i].ID
+			}
+			items, err := listed(of, ruleKey)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, items...)
+		}
+		return out, nil
+	},
+	nil}
+
+func ruleKey(v *asset.Rule) string { return string(v.Group) + " " + string(v.ID) }
+
+// checkRule refuses what Neutron does not keep, and what we would read in another way than it was meant.
+func checkRule(v *asset.Rule) error {
+	remotes := 0
+	for _, given := range []bool{v.RemotePrefix.IsValid(), v.RemoteGroup != "", v.RemoteAddress != ""} {
+		if given {
+			remotes++
+		}
+	}
+	switch family := 4; {
+	case v.Direction != asset.Ingress && v.Direction != asset.Egress:
+		return fmt.Errorf("direction is %q, not ingress or egress", v.Direction)
+	case v.EtherType != 4 && v.EtherType != 6:
+		return fmt.Errorf("ether_type is %d, not 4 or 6", v.EtherType)
+	case v.PortMin < asset.AnyPort || v.PortMin > 65535 || v.PortMax < asset.AnyPort || v.PortMax > 65535:
+		return fmt.Errorf("ports %d to %d are none: -1 is any", v.PortMin, v.PortMax)
+	case remotes > 1:
+		return fmt.Errorf("a rule has one remote at most")
+	case v.RemotePrefix.IsValid():
+		if v.RemotePrefix.Addr().Is6() {
+			family = 6
+		}
+		if family != v.EtherType {
+			return fmt.Errorf("remote_prefix %s is not of ether type %d", v.RemotePrefix, v.EtherType)
+		}
+		return prefixes(v.RemotePrefix)
+	}
+	return nil
+}
+
+func checkServer(v *asset.Server) error {
+	if v.Status == "" {
+		return fmt.Errorf("a server needs a status")
+	}
+	return nil
+}
+
+func checkSubnet(v *asset.Subnet) error {
+	if !v.CIDR.IsValid() {
+		return fmt.Errorf("a subnet needs a cidr")
+	}
+	return prefixes(v.CIDR)
+}
+
+func checkRouter(v *asset.Router) error {
+	for _, r := range v.Routes {
+		if !r.Destination.IsValid() {
+			return fmt.Errorf("a route needs a destination")
+		}
+		if err := prefixes(r.Destination); err != nil {
+			return err
+		}
+	}
+	return addrs(v.ExternalIPs...)
+}
+
+func checkPort(v *asset.Port) error {
+	for _, f := range v.FixedIPs {
+		if err := addrs(f.Addr); err != nil {
+			return err
+		}
+	}
+	for _, p := range v.Pairs {
+		if err := prefixes(p.Prefix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkFloatingIP(v *asset.FloatingIP) error {
+	for _, w := range v.Forwardings {
+		if w.Port == "" || w.External == 0 || w.Internal == 0 {
+			return fmt.Errorf("a forwarding needs a port, and an external and an internal port number")
+		}
+		if err := addrs(w.InternalAddr); err != nil {
+			return err
+		}
+	}
+	return addrs(v.Addr)
+}
+
+func checkLoadBalancer(v *asset.LoadBalancer) error {
+	for _, l := range v.Listeners {
+		if err := prefixes(l.Allowed...); err != nil {
+			return err
+		}
+	}
+	return addrs(v.VIP)
+}
+
+func checkFirewall(v *asset.Firewall) error {
+	for _, r := range v.Ingress {
+		for _, p := range []netip.Prefix{r.Source, r.Destination} {
+			if p.IsValid() {
+				if err := prefixes(p); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// addrs refuses addresses that are none, and those that are written so that they compare unequal to themselves.
+func addrs(as ...netip.Addr) error {
+	for _, a := range as {
+		if !a.IsValid() {
+			return fmt.Errorf("an address is missing")
+		}
+		if a.Zone() != "" || a.Is4In6() {
+			return fmt.Errorf("%s is no plain address", a)
+		}
+	}
+	return nil
+}
+
+func prefixes(ps ...netip.Prefix) error {
+	for _, p := range ps {
+		if !p.IsValid() || p.Addr().Is4In6() {
+			return fmt.Errorf("%s is no plain prefix", p)
+		}
+	}
+	return nil
+}
