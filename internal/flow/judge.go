@@ -77,7 +77,9 @@ func (d *draft) silentHosts(ctx context.Context, v *Vantage, h harvest) error {
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(known, func(f finding.Finding) bool { return f.State.Live() && f.Key.Port == port }) {
+		if slices.ContainsFunc(known, func(f finding.Finding) bool {
+			return f.State.Live() && f.Key.Port == port && !slices.Contains(settings, f.Key.Check)
+		}) {
 			continue // what is known of it is looked at on its own
 		}
 		f := finding.Finding{Project: s.holder.Project, State: finding.Suspicion, Endpoint: s.Endpoint, Vantage: v.Name,

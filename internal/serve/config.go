@@ -356,7 +356,7 @@ func ReadModel(path string) (*duty.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := []string{flow.CheckLeak, flow.CheckBlocked}
+	known := append([]string{flow.CheckLeak, flow.CheckBlocked}, flow.Settings()...)
 	for i := range checks {
 		known = append(known, checks[i].ID)
 	}
