@@ -111,6 +111,9 @@ func (c *call) rowsOf(path string, rows []map[string]any) answer {
 		return !owned || c.who.sees(project)
 	}
 	sorted := slices.SortedFunc(slices.Values(filtered(rows, c.query, visible)), func(a, b map[string]any) int { return strings.Compare(id(a), id(b)) })
+	if path == "rbac-policies" {
+		c.query.Del("marker") // which Neutron does not know here
+	}
 	out, next, ok := page(c, sorted, id)
 	if !ok {
 		return notFound("Row", c.query.Get("marker"))

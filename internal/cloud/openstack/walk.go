@@ -130,7 +130,11 @@ func fetch[T any](ctx context.Context, c *Cloud, l listing, marker string) ([]ro
 	if l.dated != nil {
 		l.dated(said)
 	}
-	if next := nextMarker(body, l.key); next != "" && next == marker {
+	next := nextMarker(body, l.key)
+	if next != "" && l.whole {
+		return rows, true, nil
+	}
+	if next != "" && next == marker {
 		return rows, false, fmt.Errorf("%w: the next link behind row %s leads to the same page", errNotProven, named(marker))
 	}
 	var truncated bool
