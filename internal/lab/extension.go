@@ -125,3 +125,10 @@ func (c *call) rowsOf(path string, rows []map[string]any) answer {
 	}
 	return answer{status: 200, body: body}
 }
+
+// Retract takes the first rows out of a collection.
+func (w *World) Retract(path string, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.extra[path] = w.extra[path][min(n, len(w.extra[path])):]
+}

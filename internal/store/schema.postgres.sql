@@ -19,6 +19,7 @@ CREATE TABLE object (               -- what the clouds hold, by valid time; vali
   valid_from BIGINT NOT NULL,
   valid_to   BIGINT NOT NULL DEFAULT 0,
   missing    BIGINT NOT NULL DEFAULT 0,  -- complete snapshots in a row without it; at 2 it is gone
+  stale      BIGINT NOT NULL DEFAULT 0,  -- whole readings in a row at an earlier revision; at 2 they are believed
   CHECK (valid_to = 0 OR valid_to >= valid_from)
 );
 CREATE UNIQUE INDEX object_now ON object (cloud, kind, object) WHERE valid_to = 0;

@@ -68,7 +68,7 @@ func Run(t *testing.T, e Engine) {
 	for name, part := range map[string]func(*testing.T, Engine){
 		"AllOrNothing": allOrNothing, "Conflict": conflict, "Constraints": constraints, "Timers": timers, "Mail": mail, "Clock": clock, "KillSwitch": killSwitch,
 		"Scope": scope, "NotFound": notFound, "Reopen": reopen, "AuditVerifies": auditVerifies, "Exposures": exposures,
-		"Merge": merge, "Recent": recent, "Bindings": bindings, "Unchanged": unchanged, "Large": large, "Order": order, "HostileText": hostileText, "TwoWriters": twoWriters,
+		"Merge": merge, "Recent": recent, "Older": olderAnswers, "Bindings": bindings, "Unchanged": unchanged, "Large": large, "Order": order, "HostileText": hostileText, "TwoWriters": twoWriters,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
