@@ -82,9 +82,12 @@ func (w *writer) inventory() error {
 			return err
 		}
 	}
-	kind := KindInventory
-	if len(s.Only) > 0 {
-		kind = KindRecent
+	kind := KindRecent
+	if len(s.Only) == 0 {
+		kind = KindInventory
+		if err := w.run("pages of the walk", `DELETE FROM reading WHERE cloud = $1`, s.Cloud); err != nil {
+			return err
+		}
 	}
 	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Began: s.Began, Ended: s.Ended, RealAt: in.RealAt, Complete: complete, Sent: len(objs), Answered: len(objs), Note: cmp.Or(gaps(s.Gaps), stale)})
 }

@@ -62,6 +62,21 @@ CREATE TABLE coverage (             -- what was looked at when; the only rows an
 );
 CREATE INDEX coverage_last ON coverage (kind, cloud, vantage, purpose, ended);
 
+CREATE TABLE reading (              -- pages of a walk over a cloud that is not over; they go with the commit of its snapshot
+  id      BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  cloud   word NOT NULL,
+  account word NOT NULL,            -- who asked
+  listing word NOT NULL,
+  page    BIGINT NOT NULL,          -- from 0
+  began   BIGINT NOT NULL,          -- of the walk
+  at      BIGINT NOT NULL,
+  said    BIGINT NOT NULL,          -- by the service's clock
+  marker  word NOT NULL,
+  done    BIGINT NOT NULL,
+  body    TEXT NOT NULL
+);
+CREATE UNIQUE INDEX reading_page ON reading (cloud, listing, page);
+
 CREATE TABLE fact (                 -- what endpoints showed, by content
   hash word PRIMARY KEY,
   body word NOT NULL

@@ -60,6 +60,21 @@ CREATE TABLE coverage (             -- what was looked at when; the only rows an
 );
 CREATE INDEX coverage_last ON coverage (kind, cloud, vantage, purpose, ended);
 
+CREATE TABLE reading (              -- pages of a walk over a cloud that is not over; they go with the commit of its snapshot
+  id      INTEGER PRIMARY KEY,
+  cloud   TEXT NOT NULL,
+  account TEXT NOT NULL,            -- who asked
+  listing TEXT NOT NULL,
+  page    INTEGER NOT NULL,         -- from 0
+  began   INTEGER NOT NULL,         -- of the walk
+  at      INTEGER NOT NULL,
+  said    INTEGER NOT NULL,         -- by the service's clock
+  marker  TEXT NOT NULL,
+  done    INTEGER NOT NULL,
+  body    TEXT NOT NULL
+);
+CREATE UNIQUE INDEX reading_page ON reading (cloud, listing, page);
+
 CREATE TABLE fact (                 -- what endpoints showed, by content
   hash TEXT PRIMARY KEY,
   body TEXT NOT NULL
