@@ -16,6 +16,7 @@ type Snapshot struct {
 	Ended       int64        `json:"ended"`
 	Gaps        []Gap        `json:"gaps,omitempty"`
 	Only        []string     `json:"only,omitempty"` // the kinds that were read, where not all were asked for
+	NovaClock   int64        `json:"-"`              // µs by Nova's own clock: changes of servers before it are in here, or were read before; 0: not known
 	Projects    []Project    `json:"projects"`
 	Users       []User       `json:"users"`
 	Grants      []Grant      `json:"grants"`

@@ -34,6 +34,14 @@ type Reader interface {
 	// credential is refused or ctx ended. The clock now (µs) is asked at the beginning and at the end.
 	Snapshot(ctx context.Context, now func() int64) (*asset.Snapshot, error)
 
+	// Recent reads what changes often: the servers that changed since the given time, all security groups with their rules, all
+	// address groups, and all floating IPs with their forwardings. Only of the snapshot names these kinds, so it is never complete: it
+	// adds and alters, and removes nothing. A server that is gone comes as a row with status DELETED. What Nova does not count as a
+	// change of a server, such as its tags, and all else waits for the next Snapshot. Since is the NovaClock of the reading before, by
+	// Nova's own clock, whatever ours says; 0 is refused, for then a whole reading has to come first. The snapshot's NovaClock is the
+	// next since; where servers were not read to their end it is the same once more. Errors and the clock now are as for Snapshot.
+	Recent(ctx context.Context, since int64, now func() int64) (*asset.Snapshot, error)
+
 	// Holder asks anew who holds an address in a scope (asset.ExternalScope or a network's id). It trusts no
 	// earlier reading. ErrNobody: certainly none. ErrAmbiguous: several. Any other error: could not look.
 	Holder(ctx context.Context, addr netip.Addr, scope string) (Holding, error)

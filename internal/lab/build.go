@@ -42,7 +42,7 @@ func (w *World) buildImages() error {
 		}
 		id := w.uuidFor("image", i.Name)
 		w.images = append(w.images, &imageRow{ID: id, Name: i.Name, Status: "active", Visibility: "public", Owner: w.ProjectID(owner),
-			OSDistro: i.OSDistro, OSVersion: i.OSVersion, OSHidden: i.Hidden, DiskFormat: "qcow2", Container: "bare", Size: 1 << 29, Tags: []string{},
+			OSDistro: i.OSDistro, OSVersion: i.OSVersion, Profile: i.Profile, OSHidden: i.Hidden, DiskFormat: "qcow2", Container: "bare", Size: 1 << 29, Tags: []string{},
 			CreatedAt: stampNow(), UpdatedAt: stampNow(), Self: "/v2/images/" + id, File: "/v2/images/" + id + "/file", Schema: "/v2/schemas/image"})
 	}
 	return nil
@@ -50,7 +50,7 @@ func (w *World) buildImages() error {
 
 func (w *World) buildGroups() error {
 	for _, a := range w.scenario.AddressGroups {
-		row := &addressGroupRow{ID: w.uuidFor("address-group", a.Name), Name: a.Name, TenantID: w.ProjectID(a.Project), ProjectID: w.ProjectID(a.Project), Addresses: []string{}, stamp: born()}
+		row := &addressGroupRow{ID: w.uuidFor("address-group", a.Name), Name: a.Name, TenantID: w.ProjectID(a.Project), ProjectID: w.ProjectID(a.Project), Addresses: []string{}, stamp: w.born()}
 		for _, p := range a.Prefixes {
 			row.Addresses = append(row.Addresses, p.String())
 		}
@@ -98,14 +98,14 @@ func (w *World) newGroup(project, name, description string) *groupRow {
 	if w.groupByID(id) != nil {
 		id = w.uuidFor("group", w.next())
 	}
-	g := &groupRow{ID: id, Name: name, TenantID: project, ProjectID: project, Description: description, Tags: []string{}, stamp: born()}
+	g := &groupRow{ID: id, Name: name, TenantID: project, ProjectID: project, Stateful: true, Description: description, Tags: []string{}, stamp: w.born()}
 	g.Rules = []*ruleRow{w.newRule(g, Rule{Egress: true}), w.newRule(g, Rule{Egress: true, IPv6: true})}
 	w.groups = append(w.groups, g)
 	return g
 }
 
 func (w *World) newRule(g *groupRow, r Rule) *ruleRow {
-	row := &ruleRow{ID: w.uuidFor("rule", g.ID+"/"+w.next()), TenantID: g.ProjectID, ProjectID: g.ProjectID, GroupID: g.ID, Direction: "ingress", EtherType: "IPv4", stamp: born()}
+	row := &ruleRow{ID: w.uuidFor("rule", g.ID+"/"+w.next()), TenantID: g.ProjectID, ProjectID: g.ProjectID, GroupID: g.ID, Direction: "ingress", EtherType: "IPv4", stamp: w.born()}
 	row.Revision = 0 // as Neutron's rules begin
 	if r.Egress {
 		row.Direction = "egress"
@@ -136,7 +136,7 @@ func (w *World) newRule(g *groupRow, r Rule) *ruleRow {
 func (w *World) buildNetworks() error {
 	for _, n := range w.scenario.Networks {
 		row := &networkRow{ID: w.uuidFor("network", n.Name), Name: n.Name, TenantID: w.ProjectID(n.Project), ProjectID: w.ProjectID(n.Project), AdminStateUp: true,
-			Status: "ACTIVE", Shared: n.Shared, External: n.External, PortSecurity: true, MTU: 1442, Subnets: []string{}, Tags: []string{}, stamp: born()}
+			Status: "ACTIVE", Shared: n.Shared, External: n.External, PortSecurity: !n.NoSecurity, Scope4: orNull(n.Scope4), Scope6: orNull(n.Scope6), MTU: 1442, Subnets: []string{}, Tags: []string{}, stamp: w.born()}
 		for _, s := range n.Subnets {
 			gw := s.Gateway
 			if !gw.IsValid() {
@@ -144,7 +144,7 @@ func (w *World) buildNetworks() error {
 			}
 			text := gw.String()
 			sub := &subnetRow{ID: w.uuidFor("subnet", s.Name), Name: s.Name, TenantID: row.TenantID, ProjectID: row.ProjectID, NetworkID: row.ID, IPVersion: 4,
-				CIDR: s.CIDR.String(), GatewayIP: &text, EnableDHCP: !n.External, DNS: []string{}, HostRoutes: []string{}, Tags: []string{}, stamp: born()}
+				CIDR: s.CIDR.String(), GatewayIP: &text, EnableDHCP: !n.External, DNS: []string{}, HostRoutes: []string{}, Tags: []string{}, stamp: w.born()}
 			if s.CIDR.Addr().Is6() {
 				sub.IPVersion = 6
 			}
@@ -159,7 +159,7 @@ func (w *World) buildNetworks() error {
 func (w *World) buildRouters() error {
 	for _, r := range w.scenario.Routers {
 		row := &routerRow{ID: w.uuidFor("router", r.Name), Name: r.Name, TenantID: w.ProjectID(r.Project), ProjectID: w.ProjectID(r.Project), AdminStateUp: true,
-			Status: "ACTIVE", Routes: []struct{}{}, Tags: []string{}, stamp: born()}
+			Status: "ACTIVE", Routes: []struct{}{}, Tags: []string{}, stamp: w.born()}
 		w.routers = append(w.routers, row)
 		if net := w.network(r.External); net != nil {
 			fixed := []fixedRow{{SubnetID: net.Subnets[0], IPAddress: r.Addr.String()}}
@@ -183,35 +183,43 @@ func (w *World) newPort(name, project, network string, fixed []fixedRow) *portRo
 	id := w.uuidFor("port", name)
 	p := &portRow{ID: id, TenantID: project, ProjectID: project, NetworkID: network, MAC: "fa:16:3e:" + id[0:2] + ":" + id[2:4] + ":" + id[4:6],
 		AdminStateUp: true, Status: "ACTIVE", FixedIPs: fixed, Pairs: []pairRow{}, SecurityGroups: []string{}, PortSecurity: true, VNICType: "normal",
-		HostID: "node-1", VIFType: "ovs", Tags: []string{}, stamp: born()}
+		HostID: "node-1", VIFType: "ovs", Tags: []string{}, stamp: w.born()}
 	w.ports = append(w.ports, p)
 	return p
 }
 
 func (w *World) buildServers() error {
 	for _, s := range w.scenario.Servers {
-		if w.project(s.Project) == nil {
-			return fmt.Errorf("server %q: no project %q", s.Name, s.Project)
+		if err := w.buildServer(s); err != nil {
+			return err
 		}
-		row := &serverRow{id: w.uuidFor("server", s.Name), name: s.Name, project: w.ProjectID(s.Project), user: w.hexID("user", s.Creator), status: s.Status,
-			created: stampNow(), updated: stampNow(), metadata: s.Metadata}
-		if row.status == "" {
-			row.status = "ACTIVE"
+	}
+	return nil
+}
+
+func (w *World) buildServer(s Server) error {
+	if w.project(s.Project) == nil {
+		return fmt.Errorf("server %q: no project %q", s.Name, s.Project)
+	}
+	row := &serverRow{id: w.uuidFor("server", s.Name), name: s.Name, project: w.ProjectID(s.Project), user: w.hexID("user", s.Creator), status: s.Status,
+		created: w.stampOf("conductor"), metadata: s.Metadata, tags: s.Tags}
+	w.touch(row)
+	if row.status == "" {
+		row.status = "ACTIVE"
+	}
+	if i := find(w.images, func(i *imageRow) bool { return i.Name == s.Image }); i != nil {
+		row.image = i.ID
+	}
+	for _, svc := range s.Services {
+		if svc.Name == "" {
+			svc.Name = string(svc.Kind)
 		}
-		if i := find(w.images, func(i *imageRow) bool { return i.Name == s.Image }); i != nil {
-			row.image = i.ID
-		}
-		for _, svc := range s.Services {
-			if svc.Name == "" {
-				svc.Name = string(svc.Kind)
-			}
-			row.services = append(row.services, &svc)
-		}
-		w.servers = append(w.servers, row)
-		for i, nic := range s.NICs {
-			if err := w.buildNIC(s, row, i, nic); err != nil {
-				return fmt.Errorf("server %q: %w", s.Name, err)
-			}
+		row.services = append(row.services, &svc)
+	}
+	w.servers = append(w.servers, row)
+	for i, nic := range s.NICs {
+		if err := w.buildNIC(s, row, i, nic); err != nil {
+			return fmt.Errorf("server %q: %w", s.Name, err)
 		}
 	}
 	return nil
@@ -256,7 +264,7 @@ func (w *World) buildNIC(s Server, row *serverRow, i int, nic NIC) error {
 
 func (w *World) newFloating(addr netip.Addr, project string) *floatingRow {
 	f := &floatingRow{ID: w.uuidFor("floating", w.home(addr).String()), TenantID: w.ProjectID(project), ProjectID: w.ProjectID(project), Address: addr.String(),
-		Status: "DOWN", Forwards: []forwardRow{}, Tags: []string{}, stamp: born()}
+		Status: "DOWN", Forwards: []forwardRow{}, Tags: []string{}, stamp: w.born()}
 	for _, n := range w.networks {
 		for _, s := range w.subnets {
 			if !n.External || s.NetworkID != n.ID || !netip.MustParsePrefix(s.CIDR).Contains(addr) {
@@ -303,9 +311,19 @@ func (w *World) buildFloating() error {
 	return nil
 }
 
-func born() stamp { return stamp{CreatedAt: stampNow(), UpdatedAt: stampNow(), Revision: 1} }
+func (w *World) born() stamp {
+	now := w.stampOf("networking")
+	return stamp{CreatedAt: now, UpdatedAt: now, Revision: 1}
+}
 
 func (s *stamp) touch() { s.Revision++; s.UpdatedAt = stampNow() }
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
 
 func nonNil[T any](v []T) []T {
 	if v == nil {

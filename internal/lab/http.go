@@ -14,7 +14,7 @@ import (
 type call struct {
 	w       *World
 	r       *http.Request
-	service string // identity, compute, networking, image
+	service string // identity, compute, networking, image, load-balancer
 	path    []string
 	query   url.Values
 	body    []byte
@@ -58,7 +58,8 @@ func (w *World) handle(rw http.ResponseWriter, r *http.Request) {
 	}
 	w.mu.Lock()
 	f := w.faultFor(r)
-	rw.Header().Set("Date", time.Now().Add(w.clockOff).UTC().Format(http.TimeFormat))
+	service, _, _ := strings.Cut(strings.Trim(r.URL.Path, "/"), "/")
+	rw.Header().Set("Date", time.Now().Add(w.clockOff+w.clocks[service]).UTC().Format(http.TimeFormat))
 	w.mu.Unlock()
 	switch f.Kind {
 	case CutBefore:
@@ -103,7 +104,7 @@ func (w *World) serve(c *call) answer {
 		if err != nil {
 			a = answer{status: 500}
 		} else {
-			a.body = json.RawMessage(b)
+			a.body = w.twisted(b)
 		}
 	}
 	_ = w.unlock()
@@ -136,6 +137,10 @@ func (c *call) route() answer {
 		return c.neutron()
 	case "image":
 		return c.glance()
+	case "load-balancer":
+		if c.w.octavia() {
+			return c.extension()
+		}
 	}
 	return answer{status: 404}
 }

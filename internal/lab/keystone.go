@@ -142,7 +142,11 @@ func domain() map[string]any { return map[string]any{"id": "default", "name": "D
 
 func (w *World) catalog() []any {
 	var out []any
-	for _, s := range [][3]string{{"identity", "keystone", "/identity"}, {"compute", "nova", "/compute/v2.1"}, {"network", "neutron", "/networking"}, {"image", "glance", "/image"}} {
+	services := [][3]string{{"identity", "keystone", "/identity"}, {"compute", "nova", "/compute/v2.1"}, {"network", "neutron", "/networking"}, {"image", "glance", "/image"}}
+	if w.octavia() {
+		services = append(services, [3]string{"load-balancer", "octavia", "/load-balancer"})
+	}
+	for _, s := range services {
 		var ends []any
 		for _, iface := range []string{"public", "internal", "admin"} {
 			ends = append(ends, map[string]any{"id": w.hexID("endpoint", s[0]+iface), "interface": iface, "region": w.scenario.Region, "region_id": w.scenario.Region, "url": w.base + s[2]})

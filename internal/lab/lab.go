@@ -13,6 +13,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -48,7 +49,11 @@ type World struct {
 	hooks         []func(Event)
 	pending       []Event
 
-	clockOff time.Duration // of the clock by which the cloud's services answer
+	clockOff time.Duration            // of the clock by which the cloud's services answer
+	clocks   map[string]time.Duration // further, of single services
+	deleted  []*serverRow             // what Nova still tells of to who asks for changes
+	extra    extensions               // what few clouds have
+	twists   map[string]func(map[string]any)
 
 	perSource bool // packets are dropped source by source
 
@@ -89,6 +94,7 @@ func New(s Scenario) (*World, error) {
 		appCreds:  s.AppCreds,
 		release:   make(chan struct{}),
 		perSource: mayFilter(),
+		clocks:    maps.Clone(s.Clocks),
 	}
 	if err := w.claim(); err != nil {
 		return nil, err
@@ -204,6 +210,22 @@ func (w *World) SetClock(off time.Duration) {
 	w.mu.Lock()
 	w.clockOff = off
 	w.mu.Unlock()
+}
+
+// SetServiceClock has one service tell a time that is off by so much: identity, compute, networking, image, or conductor, which
+// writes the times of Nova's rows.
+func (w *World) SetServiceClock(service string, off time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.clocks == nil {
+		w.clocks = map[string]time.Duration{}
+	}
+	w.clocks[service] = off
+}
+
+// stampOf is the time that a service writes into a row now.
+func (w *World) stampOf(service string) string {
+	return time.Now().Add(w.clocks[service]).UTC().Format("2006-01-02T15:04:05Z")
 }
 
 func stampNow() string { return time.Now().UTC().Format("2006-01-02T15:04:05Z") }

@@ -43,7 +43,7 @@ func (c *call) neutron() answer {
 	case "address-groups":
 		return neutronGet(c, "address_group", c.w.addressGroups, func(a *addressGroupRow) string { return a.ID }, func(a *addressGroupRow) bool { return who.sees(a.ProjectID) })
 	}
-	return answer{status: 404}
+	return c.extension()
 }
 
 func (w *World) allRules() []*ruleRow {

@@ -56,9 +56,18 @@ func (c *call) listServers(detail bool) answer {
 	if everyone && !c.who.lists() {
 		return novaError(403, "forbidden", "Policy doesn't allow os_compute_api:servers:detail:get_all_tenants to be performed.")
 	}
+	known, since := c.w.servers, c.query.Get("changes-since")
+	if since != "" { // then what is deleted is told of too
+		at, err := time.Parse(time.RFC3339, since)
+		if err != nil {
+			return novaError(400, "badRequest", "Invalid filter field: changes-since.")
+		}
+		since = at.UTC().Format("2006-01-02T15:04:05Z")
+		known = slices.Concat(known, c.w.deleted)
+	}
 	var rows []*serverRow
-	for _, s := range c.w.servers {
-		if everyone || s.project == c.who.project.ID {
+	for _, s := range known {
+		if (everyone || s.project == c.who.project.ID) && s.updated >= since {
 			rows = append(rows, s)
 		}
 	}
@@ -105,7 +114,7 @@ func (c *call) server(s *serverRow, detail bool) map[string]any {
 		out["locked"] = s.locked
 	}
 	if c.minor() >= 26 {
-		out["tags"] = []string{}
+		out["tags"] = nonNil(s.tags)
 	}
 	if c.minor() >= 73 {
 		out["locked_reason"] = nil
@@ -162,7 +171,7 @@ func (c *call) serverAction(s *serverRow) answer {
 		}
 		a := c.actOn(s, name, args)
 		if a.status == 202 && !c.idle {
-			s.touch()
+			c.w.touch(s)
 			s.actions = append(s.actions, map[string]any{"action": strings.TrimPrefix(name, "os-"), "instance_uuid": s.id, "request_id": "req-" + c.w.uuidFor("request", c.w.next()),
 				"user_id": c.who.user.ID, "project_id": c.who.project.ID, "start_time": time.Now().UTC().Format("2006-01-02T15:04:05.000000"), "message": nil})
 			c.w.emit(Event{Kind: "status", Server: s.name, Detail: name})

@@ -36,6 +36,7 @@ type imageRow struct {
 	Owner      string   `json:"owner"`
 	OSDistro   string   `json:"os_distro,omitempty"`
 	OSVersion  string   `json:"os_version,omitempty"`
+	Profile    string   `json:"demarc_profile,omitempty"`
 	OSHidden   bool     `json:"os_hidden"`
 	Protected  bool     `json:"protected"`
 	DiskFormat string   `json:"disk_format"`
@@ -61,6 +62,8 @@ type networkRow struct {
 	Shared       bool     `json:"shared"`
 	External     bool     `json:"router:external"`
 	PortSecurity bool     `json:"port_security_enabled"`
+	Scope4       *string  `json:"ipv4_address_scope"`
+	Scope6       *string  `json:"ipv6_address_scope"`
 	MTU          int      `json:"mtu"`
 	Subnets      []string `json:"subnets"`
 	Tags         []string `json:"tags"`
@@ -218,6 +221,7 @@ type serverRow struct {
 	locked                                 bool
 	lockedBy, lockedReason                 string
 	metadata                               map[string]string
+	tags                                   []string
 	actions                                []map[string]any
 	services                               []*Service
 	blocked                                *guestFilter

@@ -9,14 +9,15 @@ import (
 // their project) and are what other parts of the scenario refer to.
 type Scenario struct {
 	Name      string
-	Region    string                // default "lab"
-	RandomIDs bool                  // default: UUIDs follow from names, so that a story repeats exactly
-	Anywhere  bool                  // live in any free 127.N.0.0/16 in place of 127.77.0.0/16; see World.At
-	Addr      string                // where the cloud's APIs listen; default 127.0.0.1:0
-	MailAddr  string                // where mail is received; default 127.0.0.1:0
-	PageMax   int                   // largest page of Nova, Neutron and Glance; default 1000
-	TokenLife int                   // seconds a token lives; default 3600
-	Sources   map[string]netip.Addr // named places that look at the world: "scanner", "other"
+	Region    string                   // default "lab"
+	RandomIDs bool                     // default: UUIDs follow from names, so that a story repeats exactly
+	Anywhere  bool                     // live in any free 127.N.0.0/16 in place of 127.77.0.0/16; see World.At
+	Addr      string                   // where the cloud's APIs listen; default 127.0.0.1:0
+	MailAddr  string                   // where mail is received; default 127.0.0.1:0
+	PageMax   int                      // largest page of Nova, Neutron and Glance; default 1000
+	TokenLife int                      // seconds a token lives; default 3600
+	Clocks    map[string]time.Duration // by how much services' clocks are off, by service; see SetServiceClock
+	Sources   map[string]netip.Addr    // named places that look at the world: "scanner", "other"
 
 	Projects      []Project
 	Users         []User
@@ -54,9 +55,10 @@ type AppCred struct {
 	Expires          time.Time // zero: never
 }
 
-// Image is a Glance image with the properties os_distro and os_version.
+// Image is a Glance image with its properties.
 type Image struct {
 	Name, OSDistro, OSVersion string
+	Profile                   string // property demarc_profile
 	Project                   string // owner; default: the first project
 	Hidden                    bool
 }
@@ -90,6 +92,8 @@ type Rule struct {
 type Network struct {
 	Name, Project    string
 	External, Shared bool
+	NoSecurity       bool   // new ports have port security off
+	Scope4, Scope6   string // ids of address scopes
 	Subnets          []Subnet
 }
 
@@ -112,6 +116,7 @@ type Router struct {
 type Server struct {
 	Name, Project, Creator, Image, Status string
 	Metadata                              map[string]string
+	Tags                                  []string
 	NICs                                  []NIC
 	Services                              []Service
 }

@@ -120,7 +120,7 @@ func (w *World) SetService(server, service string, change func(*Service)) error 
 			return fmt.Errorf("%w: service %q of %q", ErrUnknown, service, server)
 		}
 		change(svc)
-		s.touch()
+		w.touch(s)
 		w.emit(Event{Kind: "service", Server: server, Detail: service})
 		return nil
 	})
@@ -182,13 +182,14 @@ func (w *World) power(server, status string) error {
 			return fmt.Errorf("lab: server %q is locked", server)
 		}
 		s.status = status
-		s.touch()
+		w.touch(s)
 		w.emit(Event{Kind: "status", Server: server, Detail: status})
 		return nil
 	})
 }
 
-func (s *serverRow) touch() { s.updated = stampNow() }
+// touch is what Nova notes of a row with every change: the time, by the clock of whoever writes it.
+func (w *World) touch(s *serverRow) { s.updated = w.stampOf("conductor") }
 
 // DeleteServer ends a machine with its ports; floating IPs that led to it lead to nothing.
 func (w *World) DeleteServer(server string) error {
@@ -207,7 +208,21 @@ func (w *World) DeleteServer(server string) error {
 		}
 		w.ports = slices.DeleteFunc(w.ports, func(p *portRow) bool { return p.DeviceID == s.id })
 		w.servers = slices.DeleteFunc(w.servers, func(o *serverRow) bool { return o == s })
+		s.status = "DELETED"
+		w.touch(s)
+		w.deleted = append(w.deleted, s)
 		w.emit(Event{Kind: "status", Server: server, Detail: "DELETED"})
+		return nil
+	})
+}
+
+// BootServer makes a machine, as the scenario's own are made.
+func (w *World) BootServer(s Server) error {
+	return w.act("tenant:"+s.Project, "boot server", s.Name, func() error {
+		if err := w.buildServer(s); err != nil {
+			return err
+		}
+		w.emit(Event{Kind: "status", Server: s.Name, Detail: "ACTIVE"})
 		return nil
 	})
 }
@@ -220,7 +235,7 @@ func (w *World) TransferServer(server, project string) error {
 			return fmt.Errorf("%w: server %q or project %q", ErrUnknown, server, project)
 		}
 		s.project = p.ID
-		s.touch()
+		w.touch(s)
 		for _, port := range w.portsOf(s.id) {
 			port.ProjectID, port.TenantID = p.ID, p.ID
 			port.touch()

@@ -20,7 +20,7 @@ func (w *World) TenantAddressGroups(project string, n int) {
 		w.addressGroups = nil
 		for i := range n {
 			p := w.projectID(project)
-			w.addressGroups = append(w.addressGroups, &addressGroupRow{ID: w.uuidFor("address group", fmt.Sprint(i)), Name: fmt.Sprint("hosts-", i), TenantID: p, ProjectID: p, Addresses: []string{}, stamp: born()})
+			w.addressGroups = append(w.addressGroups, &addressGroupRow{ID: w.uuidFor("address group", fmt.Sprint(i)), Name: fmt.Sprint("hosts-", i), TenantID: p, ProjectID: p, Addresses: []string{}, stamp: w.born()})
 		}
 	})
 }
@@ -58,6 +58,7 @@ func (w *World) TenantUnlock(server string) (done bool) {
 
 // remember is the cloud's memory of what a tenant did to a machine.
 func (w *World) remember(s *serverRow, what string) {
+	w.touch(s)
 	s.actions = append(s.actions, map[string]any{"action": what, "instance_uuid": s.id, "request_id": "req-" + w.uuidFor("request", w.next()), "user_id": "a-tenant", "project_id": s.project,
 		"start_time": stampNow(), "message": nil})
 }

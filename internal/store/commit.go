@@ -45,6 +45,7 @@ type writer struct {
 	tx      *sql.Tx
 	c       casework.Change
 	altered bool // the inventory was not as it was known
+	rebind  bool // in a way that who holds which address may have changed
 }
 
 func (w *writer) exec(query string, args ...any) (int64, error) {

@@ -45,6 +45,7 @@ func (d *DB) FactsOf(ctx context.Context, hash string) (probe.Facts, error) {
 // The kinds of coverage.
 const (
 	KindInventory = "inventory"
+	KindRecent    = "recent" // a reading of what changes often, and of nothing else
 	KindSweep     = "sweep"
 )
 

@@ -9,7 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -32,18 +35,19 @@ type objectRow struct {
 }
 
 // inventory merges a snapshot. What is new or altered is written; what is missing is removed only by complete
-// snapshots, and only by the second in a row; bindings follow from the result.
+// snapshots, and only by the second in a row; bindings follow from the result. A snapshot of some kinds only is a reading of
+// its own kind: it does not count as one of the whole cloud.
 func (w *writer) inventory() error {
 	in := w.c.Inventory
 	if in == nil {
 		return nil
 	}
 	s := in.Snapshot
-	known, err := w.knownObjects(s.Cloud)
+	objs, err := flatten(s)
 	if err != nil {
 		return err
 	}
-	objs, err := flatten(s)
+	known, err := w.knownObjects(s.Cloud, objs)
 	if err != nil {
 		return err
 	}
@@ -55,7 +59,7 @@ func (w *writer) inventory() error {
 	if s.Complete() {
 		for k, row := range known {
 			if _, here := objs[k]; !here {
-				if err := w.missObject(row); err != nil {
+				if err := w.missObject(k, row); err != nil {
 					return err
 				}
 			}
@@ -65,10 +69,41 @@ func (w *writer) inventory() error {
 	if in.Imported {
 		learnt, how = in.RealAt, purposeImport
 	}
-	if err := w.bindings(s.Cloud, learnt); err != nil {
-		return err
+	if w.rebind {
+		if err := w.bindings(s.Cloud, learnt); err != nil {
+			return err
+		}
 	}
-	return w.addCoverage(KindInventory, probe.Coverage{Cloud: s.Cloud, Purpose: how, Began: s.Began, Ended: s.Ended, RealAt: in.RealAt, Complete: s.Complete(), Sent: len(objs), Answered: len(objs), Note: gaps(s.Gaps)})
+	if s.NovaClock > 0 {
+		if err := w.setMeta(novaClock+s.Cloud, strconv.FormatInt(s.NovaClock, 10)); err != nil {
+			return err
+		}
+	}
+	kind := KindInventory
+	if len(s.Only) > 0 {
+		kind = KindRecent
+	}
+	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Purpose: how, Began: s.Began, Ended: s.Ended, RealAt: in.RealAt, Complete: s.Complete(), Sent: len(objs), Answered: len(objs), Note: gaps(s.Gaps)})
+}
+
+// novaClock begins the keys of meta that say since when changes of a cloud's servers are to be asked for.
+const novaClock = "nova:"
+
+// Since is the NovaClock of the last reading of a cloud that had one, for the next to go on from; 0: none had.
+func (d *DB) Since(ctx context.Context, cloud string) (int64, error) {
+	var at int64
+	err := d.read.QueryRowContext(ctx, `SELECT CAST(value AS BIGINT) FROM meta WHERE key = $1`, novaClock+cloud).Scan(&at)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("reading since when cloud %s is to be asked for changes: %w", cloud, err)
+	}
+	return at, nil
+}
+
+// binds are the kinds of objects that bindings follow from.
+var binds = map[string]bool{"server": true, "port": true, "fip": true, "network": true, "trunk": true}
+
+func (w *writer) touched(k objectKey) {
+	w.altered, w.rebind = true, w.rebind || binds[k.kind]
 }
 
 func gaps(gs []asset.Gap) string {
@@ -79,8 +114,17 @@ func gaps(gs []asset.Gap) string {
 	return strings.Join(parts, "; ")
 }
 
-func (w *writer) knownObjects(cloud string) (map[objectKey]objectRow, error) {
+// knownObjects are those of a cloud; where only some kinds were read, those of the kinds that a snapshot has.
+func (w *writer) knownObjects(cloud string, objs map[objectKey][]byte) (map[objectKey]objectRow, error) {
 	out := map[objectKey]objectRow{}
+	only := &where{args: []any{cloud}, conds: []string{"cloud = $1", "valid_to = 0"}}
+	if len(w.c.Inventory.Snapshot.Only) > 0 {
+		kinds := map[string]bool{}
+		for k := range objs {
+			kinds[k.kind] = true
+		}
+		only.in("kind", slices.Sorted(maps.Keys(kinds)))
+	}
 	err := each(w.ctx, w.tx, func(r *sql.Rows) error {
 		var k objectKey
 		var o objectRow
@@ -89,7 +133,7 @@ func (w *writer) knownObjects(cloud string) (map[objectKey]objectRow, error) {
 		}
 		out[k] = o
 		return nil
-	}, `SELECT id, kind, object, hash, missing FROM object WHERE cloud = $1 AND valid_to = 0`, cloud)
+	}, `SELECT id, kind, object, hash, missing FROM object`+only.String(), only.args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the inventory: %w", err)
 	}
@@ -103,10 +147,10 @@ func (w *writer) putObject(cloud string, k objectKey, body []byte, row objectRow
 		if row.missing == 0 {
 			return nil
 		}
-		w.altered = true
+		w.altered = true // bindings stand as long as it is not gone
 		return w.run("object seen again", `UPDATE object SET missing = 0 WHERE id = $1`, row.row)
 	}
-	w.altered = true
+	w.touched(k)
 	if row.row != 0 {
 		if err := w.run("object altered", `UPDATE object SET valid_to = $1 WHERE id = $2`, w.c.At, row.row); err != nil {
 			return err
@@ -115,8 +159,8 @@ func (w *writer) putObject(cloud string, k objectKey, body []byte, row objectRow
 	return w.run("object", `INSERT INTO object (cloud, kind, object, hash, body, valid_from) VALUES ($1, $2, $3, $4, $5, $6)`, cloud, k.kind, k.id, hash, string(body), w.c.At)
 }
 
-func (w *writer) missObject(row objectRow) error {
-	w.altered = true
+func (w *writer) missObject(k objectKey, row objectRow) error {
+	w.touched(k)
 	if row.missing+1 < goneAfter {
 		return w.run("object missing", `UPDATE object SET missing = $1 WHERE id = $2`, row.missing+1, row.row)
 	}

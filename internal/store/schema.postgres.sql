@@ -4,7 +4,7 @@
 
 CREATE DOMAIN word AS TEXT COLLATE "C";   -- listed in the order of bytes, as the other engine does, whatever the locale of the database
 
-CREATE TABLE meta (                 -- clock: policy time of the last commit; paused: the kill switch
+CREATE TABLE meta (                 -- clock: policy time of the last commit; paused: the kill switch; nova:CLOUD: see Since
   key   word PRIMARY KEY,
   value word NOT NULL
 );
@@ -46,7 +46,7 @@ CREATE INDEX binding_then ON binding (addr, valid_from, valid_to);
 
 CREATE TABLE coverage (             -- what was looked at when; the only rows an unchanged sweep writes
   id       BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  kind     word NOT NULL,           -- inventory, sweep
+  kind     word NOT NULL,           -- inventory, recent, sweep
   cloud    word NOT NULL,
   vantage  word NOT NULL,
   purpose  word NOT NULL,

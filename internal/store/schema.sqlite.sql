@@ -2,7 +2,7 @@
 -- or guarded. The other engine's file says the same in its own words, and a test holds the two together. Until the first
 -- release this file is edited in place.
 
-CREATE TABLE meta (                 -- clock: policy time of the last commit; paused: the kill switch
+CREATE TABLE meta (                 -- clock: policy time of the last commit; paused: the kill switch; nova:CLOUD: see Since
   key   TEXT PRIMARY KEY,
   value TEXT NOT NULL
 );
@@ -44,7 +44,7 @@ CREATE INDEX binding_then ON binding (addr, valid_from, valid_to);
 
 CREATE TABLE coverage (             -- what was looked at when; the only rows an unchanged sweep writes
   id       INTEGER PRIMARY KEY,
-  kind     TEXT NOT NULL,           -- inventory, sweep
+  kind     TEXT NOT NULL,           -- inventory, recent, sweep
   cloud    TEXT NOT NULL,
   vantage  TEXT NOT NULL,
   purpose  TEXT NOT NULL,

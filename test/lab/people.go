@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"demarc/test/account"
 )
 
 // Where the stories happen.
@@ -258,10 +260,10 @@ func (e *exam) groupHolds(ctx context.Context) error {
 		return nil
 	}
 	rule := map[string]any{"security_group_rule": map[string]any{"security_group_id": p.Groups[0], "direction": "ingress", "ethertype": "IPv4"}}
-	_, err = e.owners["alice"].do(ctx, "POST", e.owners["alice"].network+"/security-group-rules", rule, nil)
-	e.must(errors.Is(err, status(404)), "alice opens the quarantine group: %v", err)
-	_, err = e.owners["alice"].do(ctx, "DELETE", e.owners["alice"].network+"/security-groups/"+p.Groups[0], nil, nil)
-	e.must(errors.Is(err, status(404)), "alice deletes the quarantine group: %v", err)
+	_, err = e.owners["alice"].Do(ctx, "POST", e.owners["alice"].Network+"/security-group-rules", rule, nil)
+	e.must(errors.Is(err, account.Status(404)), "alice opens the quarantine group: %v", err)
+	_, err = e.owners["alice"].Do(ctx, "DELETE", e.owners["alice"].Network+"/security-groups/"+p.Groups[0], nil, nil)
+	e.must(errors.Is(err, account.Status(404)), "alice deletes the quarantine group: %v", err)
 	return nil
 }
 

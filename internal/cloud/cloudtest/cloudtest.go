@@ -50,7 +50,7 @@ func Run(t *testing.T, bed *Bed) {
 		name string
 		exam func(*testing.T, *Bed)
 	}{
-		{"the snapshot is whole", whole}, {"holders", holders}, {"what is not there", unknown}, {"groups are compared and swapped", swaps},
+		{"the snapshot is whole", whole}, {"what changed", changed}, {"holders", holders}, {"what is not there", unknown}, {"groups are compared and swapped", swaps},
 		{"the quarantine group", quarantine}, {"machines", machines},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.exam(t, bed) })
@@ -91,6 +91,29 @@ func whole(t *testing.T, bed *Bed) {
 	cancel()
 	if _, err := bed.Reader.Snapshot(ended, now); err == nil {
 		t.Error("a snapshot although the context had ended")
+	}
+}
+
+// changed: what changed since a reading is in the next, which is never whole, and goes on where it says.
+func changed(t *testing.T, bed *Bed) {
+	s, err := bed.Reader.Snapshot(t.Context(), now)
+	if err != nil || s.NovaClock == 0 {
+		t.Fatal(s, err)
+	}
+	since := s.NovaClock
+	for _, do := range []casework.MachineDo{casework.DoLock, casework.DoUnlock} {
+		if err := bed.Actor.Do(t.Context(), bed.Server, do, "exam"); err != nil {
+			t.Fatal(err)
+		}
+		r, err := bed.Reader.Recent(t.Context(), since, now)
+		if err != nil || len(r.Gaps) > 0 || r.Complete() || r.NovaClock == 0 || len(r.Groups) != len(s.Groups) || len(r.FloatingIPs) != len(s.FloatingIPs) || len(r.Ports) > 0 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		i := slices.IndexFunc(r.Servers, func(v asset.Server) bool { return v.ID == bed.Server })
+		if i < 0 || r.Servers[i].Locked != (do == casework.DoLock) {
+			t.Errorf("after %s: %+v", do, r.Servers)
+		}
+		since = r.NovaClock
 	}
 }
 

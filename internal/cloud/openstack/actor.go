@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -16,8 +17,19 @@ import (
 // Port implements cloud.Actor.
 func (c *Cloud) Port(ctx context.Context, id asset.PortID) (asset.Port, error) {
 	var body struct{ Port wirePort }
-	err := c.get(ctx, c.network, c.network.ServiceURL("ports", url.PathEscape(string(id))), &body)
-	return body.Port.asset(), err
+	if err := c.get(ctx, c.network, c.network.ServiceURL("ports", url.PathEscape(string(id))), &body); err != nil {
+		return asset.Port{}, err
+	}
+	return taken(c, "port", string(id), body.Port.asset)
+}
+
+// taken gives one thing that was read, or says that it can not be understood.
+func taken[A any](c *Cloud, kind, id string, to func() (A, error)) (A, error) {
+	a, err := to()
+	if err != nil {
+		return a, fault.New(fault.Unavailable, "cloud %s: %s %s: %w", c.conf.Cloud, kind, named(id), err)
+	}
+	return a, nil
 }
 
 // ServerPorts implements cloud.Actor.
@@ -28,7 +40,11 @@ func (c *Cloud) ServerPorts(ctx context.Context, id asset.ServerID) ([]asset.Por
 	}
 	var out []asset.Port
 	for _, w := range rows {
-		if p := w.asset(); p.Server == id {
+		p, err := taken(c, "port", w.ID, w.asset)
+		if err != nil {
+			return nil, err
+		}
+		if p.Server == id {
 			out = append(out, p)
 		}
 	}
@@ -40,8 +56,10 @@ func (c *Cloud) ServerPorts(ctx context.Context, id asset.ServerID) ([]asset.Por
 
 func (c *Cloud) server(ctx context.Context, id asset.ServerID) (asset.Server, error) {
 	var body struct{ Server wireServer }
-	err := c.get(ctx, c.compute, c.compute.ServiceURL("servers", url.PathEscape(string(id))), &body)
-	return body.Server.asset(), err
+	if err := c.get(ctx, c.compute, c.compute.ServiceURL("servers", url.PathEscape(string(id))), &body); err != nil {
+		return asset.Server{}, err
+	}
+	return taken(c, "server", string(id), body.Server.asset)
 }
 
 // SetGroups implements cloud.Actor.
@@ -58,13 +76,20 @@ func (c *Cloud) SetGroups(ctx context.Context, id asset.PortID, groups []asset.G
 	if err != nil {
 		return asset.Port{}, err
 	}
-	return body.Port.asset(), nil
+	p, err := body.Port.asset()
+	if err != nil {
+		return asset.Port{}, fmt.Errorf("port %s: %w: the answer: %v", id, cloud.ErrUnknownOutcome, err)
+	}
+	return p, nil
 }
 
 // Group implements cloud.Actor.
 func (c *Cloud) Group(ctx context.Context, id asset.GroupID) (asset.Group, error) {
 	g, err := c.group(ctx, id)
-	return g.asset(), err
+	if err != nil {
+		return asset.Group{}, err
+	}
+	return taken(c, "group", string(id), g.asset)
 }
 
 func (c *Cloud) group(ctx context.Context, id asset.GroupID) (wireGroup, error) {
@@ -72,6 +97,9 @@ func (c *Cloud) group(ctx context.Context, id asset.GroupID) (wireGroup, error) 
 		Group wireGroup `json:"security_group"`
 	}
 	err := c.get(ctx, c.network, c.network.ServiceURL("security-groups", url.PathEscape(string(id))), &body)
+	if err == nil && body.Group.Rules == nil {
+		err = fault.New(fault.Unavailable, "cloud %s: group %s was answered without its rules", c.conf.Cloud, id)
+	}
 	return body.Group, err
 }
 
@@ -94,7 +122,10 @@ func (c *Cloud) Holder(ctx context.Context, at netip.Addr, scope string) (cloud.
 
 // behind follows a floating IP to its port.
 func (c *Cloud) behind(ctx context.Context, w wireFloating) (cloud.Holding, error) {
-	f := w.asset()
+	f, err := taken(c, "floating IP", w.ID, w.asset)
+	if err != nil {
+		return cloud.Holding{}, err
+	}
 	port := f.Port
 	if w.mayForward() {
 		forwards, err := c.forwardings(ctx, f.ID)
@@ -179,7 +210,11 @@ func (c *Cloud) fixedHolder(ctx context.Context, at netip.Addr, scope string) (c
 	case 0:
 		return cloud.Holding{}, cloud.ErrNobody
 	case 1:
-		h, err := c.holding(ctx, rows[0].asset())
+		p, err := taken(c, "port", rows[0].ID, rows[0].asset)
+		if err != nil {
+			return cloud.Holding{}, err
+		}
+		h, err := c.holding(ctx, p)
 		h.Scope, h.Addr = scope, at
 		return h, err
 	}

@@ -1,12 +1,15 @@
 package openstack
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
 
 	"demarc/internal/asset"
 	"demarc/internal/cloud"
@@ -23,12 +26,12 @@ func (r *reading) crossCheck() {
 	for i := range r.snap.FloatingIPs {
 		f := &r.snap.FloatingIPs[i]
 		if f.Port != "" && x.Ports[f.Port] == nil {
-			r.exists("ports", "ports/"+string(f.Port), "floating IP "+string(f.ID)+" leads to it")
+			r.exists("ports", r.c.network, "ports/"+string(f.Port), "floating IP "+string(f.ID)+" leads to it")
 		}
 		delete(r.reserved, string(f.ID))
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.reserved)) {
-		r.exists("floating_ips", "floatingips/"+id, "a port holds its address")
+		r.exists("floating_ips", r.c.network, "floatingips/"+id, "a port holds its address")
 	}
 	r.checkImages(x)
 }
@@ -57,25 +60,40 @@ func (r *reading) checkImages(x *asset.Index) {
 	}
 }
 
-// exists asks for one thing that a listing left out. Not found is well: it came to an end meanwhile.
-func (r *reading) exists(kind, path, why string) {
-	client := r.c.network
-	switch kind {
-	case "servers":
-		client = r.c.compute
-	case "projects":
-		client = r.c.identity
-	}
-	if r.overspent(kind) {
+// exists asks for one thing that a listing left out. Not found is well: it came to an end meanwhile. So is what came to be after the
+// service first answered in this reading, by the service's own clock: the next reading has it.
+func (r *reading) exists(kind string, client *gophercloud.ServiceClient, path, why string) {
+	if r.leftOut[path] || r.overspent(kind) {
 		return
 	}
-	err := r.c.get(r.ctx, client, client.ServiceURL(strings.Split(path, "/")...), &struct{}{})
+	var body map[string]json.RawMessage
+	err := r.c.get(r.ctx, client, client.ServiceURL(strings.Split(path, "/")...), &body)
 	switch {
-	case err == nil:
+	case err == nil && !r.young(client, body):
 		r.gap(kind, path+" exists and was not listed; "+why)
-	case !errors.Is(err, cloud.ErrNotFound):
+	case err != nil && !errors.Is(err, cloud.ErrNotFound):
 		r.gap(kind, path+" was not listed and can not be asked for: "+err.Error())
 	}
+}
+
+// young tells of a document with one thing in it whether that is younger than the reading.
+func (r *reading) young(client *gophercloud.ServiceClient, body map[string]json.RawMessage) bool {
+	for _, raw := range body {
+		var v struct {
+			Created   string // Nova
+			CreatedAt string `json:"created_at"`
+		}
+		if json.Unmarshal(raw, &v) == nil && r.after(client, v.Created+v.CreatedAt) {
+			return true
+		}
+	}
+	return false
+}
+
+// after tells whether a service's time lies behind its first answer in this reading. Both are in whole seconds, so what happened in
+// the same second does not.
+func (r *reading) after(client *gophercloud.ServiceClient, at string) bool {
+	return r.began[client] > 0 && micros(at) > r.began[client]
 }
 
 func (r *reading) overspent(kind string) bool {
@@ -92,24 +110,19 @@ func (r *reading) checkServers(x *asset.Index) {
 		floating[r.snap.FloatingIPs[i].Addr] = true
 	}
 	projects := map[asset.ProjectID]bool{}
-	for _, s := range r.servers {
-		if p := asset.ProjectID(s.TenantID); p != "" && x.Projects[p] == nil && !projects[p] {
+	for i := range r.snap.Servers {
+		s := &r.snap.Servers[i]
+		if p := s.Project; x.Projects[p] == nil && !projects[p] {
 			projects[p] = true
-			r.exists("projects", "projects/"+string(p), "server "+s.ID+" belongs to it")
+			r.exists("projects", r.c.identity, "projects/"+string(p), "server "+string(s.ID)+" belongs to it")
 		}
-		missing := false
-		for _, as := range s.Addresses {
-			for _, a := range as {
-				switch {
-				case a.Type == "fixed":
-					missing = missing || !holds(x.PortsOf[asset.ServerID(s.ID)], addr(a.Addr))
-				case a.Type == "floating" && !floating[addr(a.Addr)]:
-					r.unlisted("floating_ips", "floatingips", url.Values{"floating_ip_address": {a.Addr}})
-				}
+		if slices.ContainsFunc(r.listed[i].fixed, func(a netip.Addr) bool { return !holds(x.PortsOf[s.ID], a) }) {
+			r.portsOf(x, s.ID)
+		}
+		for _, a := range r.listed[i].floating {
+			if !floating[a] {
+				r.unlisted("floating_ips", "floatingips", url.Values{"floating_ip_address": {a.String()}})
 			}
-		}
-		if missing {
-			r.portsOf(x, s)
 		}
 	}
 }
@@ -123,22 +136,22 @@ func holds(ports []*asset.Port, a netip.Addr) bool {
 // portsOf asks for the ports of a server whose addresses Nova lists and Neutron did not. Nova's memory of addresses
 // may be old; what decides is whether Neutron now shows a port that its listing did not, or none at all while the
 // server exists.
-func (r *reading) portsOf(x *asset.Index, s wireServer) {
+func (r *reading) portsOf(x *asset.Index, id asset.ServerID) {
 	if r.overspent("ports") {
 		return
 	}
-	ports, err := walk(r.ctx, r.c, listing{client: r.c.network, path: "ports", key: "ports", query: url.Values{"device_id": {s.ID}}}, func(w wirePort) string { return w.ID })
+	ports, err := walk(r.ctx, r.c, listing{client: r.c.network, path: "ports", key: "ports", query: url.Values{"device_id": {string(id)}}}, func(w wirePort) string { return w.ID })
 	if err != nil {
-		r.gap("ports", "those of server "+s.ID+": "+err.Error())
+		r.gap("ports", "those of server "+string(id)+": "+err.Error())
 		return
 	}
 	for _, p := range ports {
-		if x.Ports[asset.PortID(p.ID)] == nil && (micros(p.Created) == 0 || micros(p.Created) < r.snap.Began) {
-			r.gap("ports", "port "+p.ID+" exists and was not listed")
+		if x.Ports[asset.PortID(p.ID)] == nil && !r.leftOut["ports/"+p.ID] && !r.after(r.c.network, p.Created) {
+			r.gap("ports", "port "+named(p.ID)+" exists and was not listed")
 		}
 	}
-	if len(ports) == 0 && len(x.PortsOf[asset.ServerID(s.ID)]) == 0 && r.stillListed(s.ID) {
-		r.gap("ports", "Nova lists addresses of server "+s.ID+" and Neutron shows no port of it: the account sees too little")
+	if len(ports) == 0 && len(x.PortsOf[id]) == 0 && r.stillListed(string(id)) {
+		r.gap("ports", "Nova lists addresses of server "+string(id)+" and Neutron shows no port of it: the account sees too little")
 	}
 }
 
@@ -169,7 +182,9 @@ func (r *reading) unlisted(kind, path string, q url.Values) {
 		r.gap(kind, err.Error())
 	}
 	for _, w := range rows {
-		r.gap(kind, w.ID+" exists and was not listed")
+		if !r.leftOut[path+"/"+w.ID] {
+			r.gap(kind, named(w.ID)+" exists and was not listed")
+		}
 	}
 }
 
@@ -182,7 +197,11 @@ func (r *reading) checkPorts(x *asset.Index) {
 	ask := func(known bool, kind, path, why string) {
 		if !known && !asked[path] {
 			asked[path] = true
-			r.exists(kind, path, why)
+			client := r.c.network
+			if kind == "servers" {
+				client = r.c.compute
+			}
+			r.exists(kind, client, path, why)
 		}
 	}
 	for i := range r.snap.Ports {

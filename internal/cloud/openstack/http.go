@@ -53,21 +53,34 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 
 // get reads one document, with bounded retries: reading again is harmless.
 func (c *Cloud) get(ctx context.Context, s *gophercloud.ServiceClient, url string, into any) error {
+	_, err := c.dated(ctx, s, url, into)
+	return err
+}
+
+// dated reads one document as get does, and tells the service's own time (µs, in whole seconds), 0 where it did not say.
+func (c *Cloud) dated(ctx context.Context, s *gophercloud.ServiceClient, url string, into any) (int64, error) {
 	for try := 0; ; try++ {
-		_, err := s.Get(ctx, url, into, &gophercloud.RequestOpts{OkCodes: []int{200}})
+		res, err := s.Get(ctx, url, into, &gophercloud.RequestOpts{OkCodes: []int{200}})
 		if err == nil {
-			return nil
+			return dateOf(res), nil
 		}
 		wait, again := retryAfter(err, try)
 		if !again || try >= c.conf.Retries || ctx.Err() != nil {
-			return c.explain(ctx, err)
+			return 0, c.explain(ctx, err)
 		}
 		select {
 		case <-time.After(min(wait, c.conf.MaxWait)):
 		case <-ctx.Done():
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
+}
+
+func dateOf(res *http.Response) int64 {
+	if t, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		return t.UnixMicro()
+	}
+	return 0
 }
 
 // retryAfter tells whether a reading is worth repeating, and when.

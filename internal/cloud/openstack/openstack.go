@@ -1,4 +1,4 @@
-// Package openstack speaks to Keystone, Nova, Neutron and Glance.
+// Package openstack speaks to Keystone, Nova, Neutron and Glance. Where the catalog has Octavia, it reads that too.
 package openstack
 
 import (
@@ -27,7 +27,8 @@ type Cloud struct {
 	compute  *gophercloud.ServiceClient
 	network  *gophercloud.ServiceClient
 	image    *gophercloud.ServiceClient
-	minor    int // of the compute microversion in use, 2.minor
+	balancer *gophercloud.ServiceClient // nil where the catalog has no Octavia
+	minor    int                        // of the compute microversion in use, 2.minor
 }
 
 var (
@@ -103,7 +104,9 @@ func (c *Cloud) find(p *gophercloud.ProviderClient) error {
 		}
 		*s.to = client
 	}
-	return nil
+	var err error
+	c.balancer, err = findBalancer(p, where)
+	return err
 }
 
 func (c *Cloud) knowMyself(p *gophercloud.ProviderClient) {

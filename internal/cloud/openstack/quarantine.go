@@ -35,13 +35,16 @@ func (c *Cloud) EnsureQuarantine(ctx context.Context, spec cloud.QuarantineSpec)
 	want := wantedRules(spec)
 	// What is too much goes first: an opening that should not be there is worse than a repair path that comes
 	// a moment later.
-	for _, w := range g.Rules {
-		if _, ok := want[keyOf(w.asset())]; !ok {
+	for _, w := range g.rules() {
+		r, odd := w.asset()
+		if _, ok := want[keyOf(r)]; !ok || odd != nil {
 			if err := c.deleteRule(ctx, w.ID); err != nil {
 				return "", err
 			}
 		}
-		delete(want, keyOf(w.asset()))
+		if odd == nil {
+			delete(want, keyOf(r))
+		}
 	}
 	for _, key := range sorted(want) {
 		if err := c.addRule(ctx, id, want[key]); err != nil {
@@ -59,9 +62,10 @@ func (c *Cloud) proveQuarantine(ctx context.Context, id asset.GroupID, spec clou
 	}
 	want := wantedRules(spec)
 	have := map[string]bool{}
-	for _, w := range g.Rules {
-		key := keyOf(w.asset())
-		if _, ok := want[key]; !ok {
+	for _, w := range g.rules() {
+		r, odd := w.asset()
+		key := keyOf(r)
+		if _, ok := want[key]; !ok || odd != nil {
 			return fault.New(fault.Conflict, "quarantine group %s has a rule it should not have: %s", id, w.ID)
 		}
 		have[key] = true

@@ -145,7 +145,13 @@ func (c *Cloud) askPorts(ctx context.Context, s *Sight, servers []wireServer) {
 // first reads the first page of a listing.
 func first[W any](ctx context.Context, c *Cloud, client *gophercloud.ServiceClient, path, key string, q url.Values) ([]W, error) {
 	rows, _, err := fetch[W](ctx, c, listing{client: client, path: path, key: key, query: q}, "")
-	return rows, err
+	var out []W
+	for _, r := range rows {
+		if r.odd == nil {
+			out = append(out, r.value)
+		}
+	}
+	return out, err
 }
 
 // count takes rows in, and the projects other than the account's own among them.

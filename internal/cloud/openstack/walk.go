@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
+
+	"demarc/internal/cloud"
 )
 
 // listing is one collection to walk.
@@ -19,48 +21,85 @@ type listing struct {
 	path   string // below the service's resource base
 	key    string // of the rows in the answer
 	query  url.Values
-	whole  bool // the service has no pages for it
+	whole  bool        // the service has no pages for it
+	may    bool        // it may not be there at all: then it holds nothing
+	dated  func(int64) // hears the service's own time with each page; may be nil
 }
+
+// at is the path of one row of a listing.
+func (l listing) at(id string) string { return strings.TrimSuffix(l.path, "/detail") + "/" + id }
 
 // errNotProven says that a listing was read, and that its end is not certain.
 var errNotProven = errors.New("the listing may have more")
 
-// walk reads a listing by keyset pagination. Rows come with an error when not all were read. The end is believed only
-// after asking once more behind the last row, for a page that lost its next link looks like the last one.
+// row is one row of a listing. Odd says that it has another shape than the service's documents say; its identifier is then all
+// that may be used.
+type row[T any] struct {
+	value T
+	odd   error
+}
+
+// UnmarshalJSON reads one row. What is odd about it is the row's own matter, not the page's.
+func (r *row[T]) UnmarshalJSON(b []byte) error {
+	if err := json.Unmarshal(b, &r.value); err != nil {
+		r.odd = fmt.Errorf("it has another shape: %w", err)
+	}
+	return nil
+}
+
+// walk reads a listing to its end; rows come with an error when not all were read, or one was odd.
 func walk[T any](ctx context.Context, c *Cloud, l listing, id func(T) string) ([]T, error) {
 	var out []T
+	err := each(ctx, c, l, id, func(v T, odd error) error {
+		if odd != nil {
+			return fmt.Errorf("row %s: %w", named(id(v)), odd)
+		}
+		out = append(out, v)
+		return nil
+	})
+	return out, err
+}
+
+// each reads a listing by keyset pagination, row by row. The end is believed only after asking once more behind the last row,
+// for a page that lost its next link looks like the last one.
+func each[T any](ctx context.Context, c *Cloud, l listing, id func(T) string, take func(T, error) error) error {
 	seen := map[string]bool{}
 	marker := ""
 	for {
 		rows, truncated, err := fetch[T](ctx, c, l, marker)
+		if err != nil && l.may && marker == "" && errors.Is(err, cloud.ErrNotFound) {
+			return nil
+		}
 		if err != nil {
-			return out, fmt.Errorf("page behind %d rows: %w", len(out), err)
+			return fmt.Errorf("page behind %d rows: %w", len(seen), err)
 		}
 		fresh := 0
 		for _, r := range rows {
-			if k := id(r); k != "" && !seen[k] {
+			if k := id(r.value); k != "" && !seen[k] {
 				seen[k] = true
 				fresh++
-				out = append(out, r)
 				marker = k
+				if err := take(r.value, r.odd); err != nil {
+					return err
+				}
 			}
 		}
 		switch {
 		case truncated:
-			return out, fmt.Errorf("the service cut the listing after %d rows", len(out))
+			return fmt.Errorf("the service cut the listing after %d rows", len(seen))
 		case len(rows) == 0 || l.whole:
-			return out, nil
+			return nil
 		case fresh == 0:
-			return out, fmt.Errorf("%w: the page behind row %s repeats", errNotProven, marker)
+			return fmt.Errorf("%w: the page behind row %s repeats", errNotProven, named(marker))
 		case fresh < len(rows):
-			return out, fmt.Errorf("%w: a page holds rows of an earlier one", errNotProven)
+			return fmt.Errorf("%w: a page holds rows of an earlier one, or rows without an id", errNotProven)
 		}
 	}
 }
 
 // fetch reads one page. It builds each page's address itself: a link from an answer could lead anywhere, and lead there
 // again and again. A link that contradicts the page is an error nevertheless, for then the service is not well.
-func fetch[T any](ctx context.Context, c *Cloud, l listing, marker string) ([]T, bool, error) {
+func fetch[T any](ctx context.Context, c *Cloud, l listing, marker string) ([]row[T], bool, error) {
 	q := url.Values{}
 	for k, v := range l.query {
 		q[k] = v
@@ -76,19 +115,23 @@ func fetch[T any](ctx context.Context, c *Cloud, l listing, marker string) ([]T,
 		at += "?" + q.Encode()
 	}
 	var body map[string]json.RawMessage
-	if err := c.get(ctx, l.client, at, &body); err != nil {
+	said, err := c.dated(ctx, l.client, at, &body)
+	if err != nil {
 		return nil, false, err
 	}
 	raw, ok := body[l.key]
-	if !ok {
+	if !ok || string(raw) == "null" {
 		return nil, false, fmt.Errorf("the answer has no %q", l.key)
 	}
-	var rows []T
+	var rows []row[T]
 	if err := json.Unmarshal(raw, &rows); err != nil {
 		return nil, false, fmt.Errorf("the answer's %q has another shape: %w", l.key, err)
 	}
+	if l.dated != nil {
+		l.dated(said)
+	}
 	if next := nextMarker(body, l.key); next != "" && next == marker {
-		return rows, false, fmt.Errorf("%w: the next link behind row %s leads to the same page", errNotProven, marker)
+		return rows, false, fmt.Errorf("%w: the next link behind row %s leads to the same page", errNotProven, named(marker))
 	}
 	var truncated bool
 	_ = json.Unmarshal(body["truncated"], &truncated)

@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -51,10 +52,11 @@ type wireImage struct {
 	ID, Name  string
 	OSDistro  string `json:"os_distro"`
 	OSVersion string `json:"os_version"`
+	Profile   string `json:"demarc_profile"`
 }
 
 func (w wireImage) asset() asset.Image {
-	return asset.Image{ID: asset.ImageID(w.ID), Name: untrusted.From(w.Name), OSDistro: w.OSDistro, OSVersion: w.OSVersion}
+	return asset.Image{ID: asset.ImageID(w.ID), Name: untrusted.From(w.Name), OSDistro: w.OSDistro, OSVersion: w.OSVersion, Profile: untrusted.From(w.Profile)}
 }
 
 type wireServer struct {
@@ -62,19 +64,24 @@ type wireServer struct {
 	TenantID         string          `json:"tenant_id"`
 	UserID           string          `json:"user_id"`
 	Image            json.RawMessage // an object, or "" for a machine that boots from a volume
-	Created          string
+	Created, Updated string
 	Locked           bool
 	LockedReason     *string `json:"locked_reason"`
 	Metadata         map[string]string
+	Tags             []string
 	Addresses        map[string][]struct {
 		Addr string
 		Type string `json:"OS-EXT-IPS:type"`
 	}
 }
 
-func (w wireServer) asset() asset.Server {
-	s := asset.Server{ID: asset.ServerID(w.ID), Project: asset.ProjectID(w.TenantID), Creator: asset.UserID(w.UserID), Name: untrusted.From(w.Name),
-		Status: w.Status, Created: micros(w.Created), Locked: w.Locked}
+// dark tells a row that Nova writes of a machine in a cell that is down: from microversion 2.69 on it has little but an id.
+func (w wireServer) dark() bool { return w.Status == "UNKNOWN" && w.Name == "" }
+
+func (w wireServer) asset() (asset.Server, error) {
+	var k strict
+	s := asset.Server{ID: asset.ServerID(w.ID), Project: asset.ProjectID(k.some("tenant_id", w.TenantID)), Creator: asset.UserID(w.UserID), Name: untrusted.From(w.Name),
+		Status: k.some("status", w.Status), Created: micros(w.Created), Locked: w.Locked}
 	var image struct{ ID string }
 	if json.Unmarshal(w.Image, &image) == nil {
 		s.Image = asset.ImageID(image.ID)
@@ -88,7 +95,10 @@ func (w wireServer) asset() asset.Server {
 		}
 		s.Metadata[k] = untrusted.From(v)
 	}
-	return s
+	for _, t := range w.Tags {
+		s.Tags = append(s.Tags, untrusted.From(t))
+	}
+	return understood(&k, s)
 }
 
 // micros reads the services' two ways of writing a time; 0 is "not known".
@@ -102,14 +112,18 @@ func micros(s string) int64 {
 }
 
 type wireNetwork struct {
-	ID, Name  string
-	ProjectID string `json:"project_id"`
-	External  bool   `json:"router:external"`
-	Shared    bool
+	ID, Name     string
+	ProjectID    string `json:"project_id"`
+	External     bool   `json:"router:external"`
+	Shared       bool
+	PortSecurity *bool   `json:"port_security_enabled"` // of new ports; missing where the extension is off: filtering is on
+	Scope4       *string `json:"ipv4_address_scope"`
+	Scope6       *string `json:"ipv6_address_scope"`
 }
 
 func (w wireNetwork) asset() asset.Network {
-	return asset.Network{ID: asset.NetworkID(w.ID), Project: asset.ProjectID(w.ProjectID), Name: untrusted.From(w.Name), External: w.External, Shared: w.Shared}
+	return asset.Network{ID: asset.NetworkID(w.ID), Project: asset.ProjectID(w.ProjectID), Name: untrusted.From(w.Name), External: w.External, Shared: w.Shared,
+		Unfiltered: w.PortSecurity != nil && !*w.PortSecurity, Scope4: asset.AddressScopeID(orEmpty(w.Scope4)), Scope6: asset.AddressScopeID(orEmpty(w.Scope6))}
 }
 
 type wireSubnet struct {
@@ -119,12 +133,10 @@ type wireSubnet struct {
 	Gateway   *string `json:"gateway_ip"`
 }
 
-func (w wireSubnet) asset() asset.Subnet {
-	s := asset.Subnet{ID: asset.SubnetID(w.ID), Network: asset.NetworkID(w.NetworkID), Project: asset.ProjectID(w.ProjectID), CIDR: prefix(w.CIDR)}
-	if w.Gateway != nil {
-		s.Gateway = addr(*w.Gateway)
-	}
-	return s
+func (w wireSubnet) asset() (asset.Subnet, error) {
+	var k strict
+	return understood(&k, asset.Subnet{ID: asset.SubnetID(w.ID), Network: asset.NetworkID(k.some("network_id", w.NetworkID)), Project: asset.ProjectID(w.ProjectID),
+		CIDR: k.prefix("cidr", w.CIDR), Gateway: k.addrOrNone("gateway_ip", w.Gateway)})
 }
 
 type wireFixed struct {
@@ -135,7 +147,7 @@ type wireFixed struct {
 type wireRouter struct {
 	ID, Name  string
 	ProjectID string `json:"project_id"`
-	AdminUp   bool   `json:"admin_state_up"`
+	AdminUp   *bool  `json:"admin_state_up"`
 	Gateway   *struct {
 		NetworkID string      `json:"network_id"`
 		SNAT      *bool       `json:"enable_snat"`
@@ -144,19 +156,20 @@ type wireRouter struct {
 	Routes []struct{ Destination, Nexthop string }
 }
 
-func (w wireRouter) asset() asset.Router {
-	r := asset.Router{ID: asset.RouterID(w.ID), Project: asset.ProjectID(w.ProjectID), Name: untrusted.From(w.Name), AdminUp: w.AdminUp}
+func (w wireRouter) asset() (asset.Router, error) {
+	var k strict
+	r := asset.Router{ID: asset.RouterID(w.ID), Project: asset.ProjectID(w.ProjectID), Name: untrusted.From(w.Name), AdminUp: k.flag("admin_state_up", w.AdminUp)}
 	if g := w.Gateway; g != nil {
 		r.External = asset.NetworkID(g.NetworkID)
 		r.SNAT = g.SNAT == nil || *g.SNAT
 		for _, f := range g.Fixed {
-			r.ExternalIPs = append(r.ExternalIPs, addr(f.Addr))
+			r.ExternalIPs = append(r.ExternalIPs, k.addr("external_fixed_ips", f.Addr))
 		}
 	}
 	for _, route := range w.Routes {
-		r.Routes = append(r.Routes, asset.Route{Destination: prefix(route.Destination), NextHop: addr(route.Nexthop)})
+		r.Routes = append(r.Routes, asset.Route{Destination: k.prefix("route", route.Destination), NextHop: k.addr("next hop", route.Nexthop)})
 	}
-	return r
+	return understood(&k, r)
 }
 
 type wirePort struct {
@@ -167,9 +180,9 @@ type wirePort struct {
 	DeviceOwner  string      `json:"device_owner"`
 	MAC          string      `json:"mac_address"`
 	Fixed        []wireFixed `json:"fixed_ips"`
-	Groups       []string    `json:"security_groups"`
+	Groups       *[]string   `json:"security_groups"`
 	PortSecurity *bool       `json:"port_security_enabled"` // missing where the extension is off: filtering is on
-	AdminUp      bool        `json:"admin_state_up"`
+	AdminUp      *bool       `json:"admin_state_up"`
 	Status       string
 	Pairs        []struct {
 		Addr string `json:"ip_address"`
@@ -181,35 +194,66 @@ type wirePort struct {
 	Created  string `json:"created_at"`
 }
 
-func (w wirePort) asset() asset.Port {
-	p := asset.Port{ID: asset.PortID(w.ID), Project: asset.ProjectID(w.ProjectID), Network: asset.NetworkID(w.NetworkID), Device: w.DeviceID, DeviceOwner: w.DeviceOwner,
-		MAC: w.MAC, PortSecurity: w.PortSecurity == nil || *w.PortSecurity, AdminUp: w.AdminUp, Status: w.Status, VNICType: w.VNICType, Tags: w.Tags, Revision: w.Revision}
+func (w wirePort) asset() (asset.Port, error) {
+	var k strict
+	p := asset.Port{ID: asset.PortID(w.ID), Project: asset.ProjectID(w.ProjectID), Network: asset.NetworkID(k.some("network_id", w.NetworkID)), Device: w.DeviceID, DeviceOwner: w.DeviceOwner,
+		MAC: w.MAC, PortSecurity: w.PortSecurity == nil || *w.PortSecurity, AdminUp: k.flag("admin_state_up", w.AdminUp), Status: w.Status, VNICType: w.VNICType, Tags: w.Tags, Revision: w.Revision}
 	if strings.HasPrefix(w.DeviceOwner, "compute:") {
 		p.Server = asset.ServerID(w.DeviceID)
 	}
 	for _, f := range w.Fixed {
-		p.FixedIPs = append(p.FixedIPs, asset.FixedIP{Subnet: asset.SubnetID(f.SubnetID), Addr: addr(f.Addr)})
+		p.FixedIPs = append(p.FixedIPs, asset.FixedIP{Subnet: asset.SubnetID(f.SubnetID), Addr: k.addr("fixed_ips", f.Addr)})
 	}
-	for _, g := range w.Groups {
+	if w.Groups == nil {
+		k.odd("security_groups", "null")
+		w.Groups = &[]string{}
+	}
+	for _, g := range *w.Groups {
 		p.Groups = append(p.Groups, asset.GroupID(g))
 	}
 	for _, pair := range w.Pairs {
-		p.Pairs = append(p.Pairs, asset.AddressPair{Prefix: prefix(pair.Addr), MAC: pair.MAC})
+		p.Pairs = append(p.Pairs, asset.AddressPair{Prefix: k.prefix("allowed_address_pairs", pair.Addr), MAC: pair.MAC})
 	}
-	return p
+	return understood(&k, p)
 }
 
+// wireForward has single ports, or, from Neutron's extension for ranges on, ranges such as "80:90" with the single ports null.
 type wireForward struct {
-	ID           string
-	Protocol     string
-	External     uint16 `json:"external_port"`
-	Internal     uint16 `json:"internal_port"`
-	InternalAddr string `json:"internal_ip_address"`
-	PortID       string `json:"internal_port_id"`
+	ID            string
+	Protocol      json.RawMessage
+	External      *int   `json:"external_port"`
+	ExternalRange string `json:"external_port_range"`
+	Internal      *int   `json:"internal_port"`
+	InternalRange string `json:"internal_port_range"`
+	InternalAddr  string `json:"internal_ip_address"`
+	PortID        string `json:"internal_port_id"`
 }
 
-func (w wireForward) asset() asset.Forwarding {
-	return asset.Forwarding{ID: w.ID, Protocol: w.Protocol, External: w.External, Port: asset.PortID(w.PortID), InternalAddr: addr(w.InternalAddr), Internal: w.Internal}
+// asset gives both ranges of the same length, or several external ports that lead to one internal port.
+func (w wireForward) asset() (asset.Forwarding, error) {
+	var k strict
+	f := asset.Forwarding{ID: w.ID, Protocol: k.some("protocol", k.protocol("protocol", w.Protocol)), Port: asset.PortID(k.some("internal_port_id", w.PortID)), InternalAddr: k.addr("internal_ip_address", w.InternalAddr)}
+	f.External, f.ExternalLast = k.ends("external port", w.External, w.ExternalRange)
+	f.Internal, f.InternalLast = k.ends("internal port", w.Internal, w.InternalRange)
+	if f.InternalLast != 0 && f.ExternalLast-f.External != f.InternalLast-f.Internal {
+		k.odd("port ranges", w.ExternalRange+" to "+w.InternalRange)
+	}
+	return understood(&k, f)
+}
+
+// ends are a range's two ends, of which the last is 0 where it is the first.
+func (s *strict) ends(field string, single *int, ranged string) (first, last uint16) {
+	switch {
+	case single != nil:
+		return s.port(field, *single), 0
+	case ranged == "":
+		s.odd(field, "null")
+		return 0, 0
+	}
+	if first, last = s.portRange(field, ranged); first == last {
+		last = 0
+	}
+	return first, last
 }
 
 type wireFloating struct {
@@ -231,18 +275,10 @@ func (w wireFloating) mayForward() bool {
 	return w.PortID == nil && (w.Forwards == nil || len(*w.Forwards) > 0)
 }
 
-func (w wireFloating) asset() asset.FloatingIP {
-	f := asset.FloatingIP{ID: asset.FloatingIPID(w.ID), Project: asset.ProjectID(w.ProjectID), Network: asset.NetworkID(w.NetworkID), Addr: addr(w.Addr), Status: w.Status, Revision: w.Revision}
-	if w.PortID != nil {
-		f.Port = asset.PortID(*w.PortID)
-	}
-	if w.Fixed != nil {
-		f.Fixed = addr(*w.Fixed)
-	}
-	if w.RouterID != nil {
-		f.Router = asset.RouterID(*w.RouterID)
-	}
-	return f
+func (w wireFloating) asset() (asset.FloatingIP, error) {
+	var k strict
+	return understood(&k, asset.FloatingIP{ID: asset.FloatingIPID(w.ID), Project: asset.ProjectID(w.ProjectID), Network: asset.NetworkID(w.NetworkID), Addr: k.addr("floating_ip_address", w.Addr),
+		Port: asset.PortID(orEmpty(w.PortID)), Fixed: k.addrOrNone("fixed_ip_address", w.Fixed), Router: asset.RouterID(orEmpty(w.RouterID)), Status: w.Status, Revision: w.Revision})
 }
 
 type wireRule struct {
@@ -250,7 +286,7 @@ type wireRule struct {
 	GroupID         string `json:"security_group_id"`
 	Direction       string
 	EtherType       string
-	Protocol        *string
+	Protocol        json.RawMessage
 	PortMin         *int    `json:"port_range_min"`
 	PortMax         *int    `json:"port_range_max"`
 	RemotePrefix    *string `json:"remote_ip_prefix"`
@@ -258,30 +294,16 @@ type wireRule struct {
 	RemoteAddresses *string `json:"remote_address_group_id"`
 }
 
-func (w wireRule) asset() asset.Rule {
-	r := asset.Rule{ID: asset.RuleID(w.ID), Group: asset.GroupID(w.GroupID), Direction: asset.Direction(strings.ToLower(w.Direction)), EtherType: 4, PortMin: asset.AnyPort, PortMax: asset.AnyPort}
-	if strings.EqualFold(w.EtherType, "IPv6") {
-		r.EtherType = 6
-	}
-	if w.Protocol != nil && !strings.EqualFold(*w.Protocol, "any") {
-		r.Protocol = strings.ToLower(*w.Protocol)
-	}
-	if w.PortMin != nil {
-		r.PortMin = *w.PortMin
-	}
-	if w.PortMax != nil {
-		r.PortMax = *w.PortMax
-	}
+func (w wireRule) asset() (asset.Rule, error) {
+	var k strict
+	r := asset.Rule{ID: asset.RuleID(w.ID), Group: asset.GroupID(w.GroupID), Direction: asset.Direction(k.oneOf("direction", strings.ToLower(w.Direction), string(asset.Ingress), string(asset.Egress))),
+		EtherType: k.family("ethertype", w.EtherType), Protocol: k.protocol("protocol", w.Protocol),
+		RemoteGroup: asset.GroupID(orEmpty(w.RemoteGroup)), RemoteAddress: asset.AddressGroup(orEmpty(w.RemoteAddresses))}
+	r.PortMin, r.PortMax = k.span(r.Protocol, w.PortMin, w.PortMax)
 	if w.RemotePrefix != nil {
-		r.RemotePrefix = prefix(*w.RemotePrefix).Masked()
+		r.RemotePrefix = k.fits("remote_ip_prefix", k.prefix("remote_ip_prefix", *w.RemotePrefix), r.EtherType)
 	}
-	if w.RemoteGroup != nil {
-		r.RemoteGroup = asset.GroupID(*w.RemoteGroup)
-	}
-	if w.RemoteAddresses != nil {
-		r.RemoteAddress = asset.AddressGroup(*w.RemoteAddresses)
-	}
-	return r
+	return understood(&k, r)
 }
 
 type wireGroup struct {
@@ -289,45 +311,71 @@ type wireGroup struct {
 	ProjectID string `json:"project_id"`
 	Stateful  *bool  // missing in old releases, where all were
 	Shared    bool
-	Rules     []wireRule `json:"security_group_rules"`
-	Revision  int        `json:"revision_number"`
+	Rules     *[]wireRule `json:"security_group_rules"`
+	Revision  int         `json:"revision_number"`
 }
 
-func (w wireGroup) asset() asset.Group {
-	g := asset.Group{ID: asset.GroupID(w.ID), Project: asset.ProjectID(w.ProjectID), Name: untrusted.From(w.Name), Stateless: w.Stateful != nil && !*w.Stateful, Revision: w.Revision}
-	for _, r := range w.Rules {
-		g.Rules = append(g.Rules, r.asset())
+func (w wireGroup) rules() []wireRule {
+	if w.Rules == nil {
+		return nil
 	}
-	return g
+	return *w.Rules
+}
+
+// asset takes a group whole or not at all: with a rule left out it would look narrower than it is.
+func (w wireGroup) asset() (asset.Group, error) {
+	var k strict
+	g := asset.Group{ID: asset.GroupID(w.ID), Project: asset.ProjectID(w.ProjectID), Name: untrusted.From(w.Name), Stateless: w.Stateful != nil && !*w.Stateful, Shared: w.Shared, Revision: w.Revision}
+	if w.Rules == nil {
+		k.odd("security_group_rules", "null")
+		return understood(&k, g)
+	}
+	for _, r := range *w.Rules {
+		rule, err := r.asset()
+		if err != nil {
+			return asset.Group{}, fmt.Errorf("rule %s: %w", named(r.ID), err)
+		}
+		g.Rules = append(g.Rules, rule)
+	}
+	return g, nil
 }
 
 type wireAddressGroup struct {
 	ID        string
 	ProjectID string `json:"project_id"`
-	Addresses []string
+	Addresses *[]string
 }
 
-func (w wireAddressGroup) asset() asset.AddressSet {
+func (w wireAddressGroup) asset() (asset.AddressSet, error) {
+	var k strict
 	s := asset.AddressSet{ID: asset.AddressGroup(w.ID), Project: asset.ProjectID(w.ProjectID)}
-	for _, a := range w.Addresses {
-		s.Prefixes = append(s.Prefixes, prefix(a))
+	if w.Addresses == nil {
+		k.odd("addresses", "null")
+		return understood(&k, s)
 	}
-	return s
+	s.Prefixes = k.prefixes("addresses", *w.Addresses)
+	return understood(&k, s)
 }
 
-// addr parses an address; what is none becomes the zero one, which holds nothing.
+func orEmpty(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// named shows an identifier that a service wrote.
+func named(id string) string { return untrusted.From(id).Cap(80).Terminal() }
+
+// sure gives a conversion that can not fail the shape of one that can.
+func sure[W, A any](to func(W) A) func(W) (A, error) {
+	return func(w W) (A, error) { return to(w), nil }
+}
+
+// addr parses an address that is only compared; what is none becomes the zero one, which holds nothing.
 func addr(s string) netip.Addr {
 	a, _ := netip.ParseAddr(s)
 	return a.WithZone("").Unmap()
-}
-
-// prefix parses a prefix or a bare address.
-func prefix(s string) netip.Prefix {
-	if a, err := netip.ParseAddr(s); err == nil {
-		return netip.PrefixFrom(a, a.BitLen())
-	}
-	p, _ := netip.ParsePrefix(s)
-	return p
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -119,6 +119,57 @@ func merge(t *testing.T, e Engine) {
 	}
 }
 
+// A reading of some kinds adds and alters, removes nothing however often it lacks something, and never counts as a reading of the whole.
+func recent(t *testing.T, e Engine) {
+	x := begin(t, e)
+	x.walk(10, world(0))
+	part := func(at int64, clock int64, change func(*asset.Snapshot)) {
+		s := &asset.Snapshot{Cloud: "cloud", Only: []string{"servers", "groups", "address_sets", "floating_ips"}, NovaClock: clock}
+		change(s)
+		x.walk(at, s)
+	}
+	group := asset.Group{ID: "g", Rules: []asset.Rule{{ID: "narrow", PortMin: 1, PortMax: 2}}}
+	part(20, 1000, func(s *asset.Snapshot) {
+		s.Servers = []asset.Server{{ID: "s2", Project: "p2", Status: "DELETED"}, {ID: "s3", Project: "p1", Status: "ACTIVE"}}
+		s.Groups = []asset.Group{group}
+	})
+	for at := int64(30); at < 70; at += 10 {
+		part(at, 0, func(*asset.Snapshot) {})
+	}
+	if now, want := x.servers(0), []string{"s1 ACTIVE", "s2 DELETED", "s3 ACTIVE"}; !slices.Equal(now, want) {
+		t.Errorf("servers %v, want %v", now, want)
+	}
+	s := got[*asset.Snapshot](x)(x.Snapshot(t.Context(), "cloud", 0))
+	if len(s.Groups) != 1 || len(s.Groups[0].Rules) != 1 || s.Groups[0].Rules[0].ID != "narrow" || len(s.Ports) != 2 || len(s.FloatingIPs) != 1 || len(s.AddressSets) != 1 || s.NovaClock != 0 {
+		t.Errorf("a group that was read again has the rules it had then, and all else is as it was: %+v", s)
+	}
+	c, ok, err := x.LastCoverage(t.Context(), "inventory", "cloud", "", "")
+	if err != nil || !ok || c.Ended != 10 || !c.Complete {
+		t.Errorf("the last whole reading: %+v, %v, %v", c, ok, err)
+	}
+	c, ok, err = x.LastCoverage(t.Context(), "recent", "cloud", "", "")
+	if err != nil || !ok || c.Ended != 60 || c.Complete {
+		t.Errorf("the last reading of changes: %+v, %v, %v", c, ok, err)
+	}
+	if at, err := x.Since(t.Context(), "cloud"); at != 1000 || err != nil {
+		t.Errorf("since %d, %v: a reading that does not know leaves it", at, err)
+	}
+	if at, err := x.Since(t.Context(), "another"); at != 0 || err != nil {
+		t.Errorf("of another cloud: %d, %v", at, err)
+	}
+	moved := asset.FloatingIP{ID: "fip", Project: "p1", Network: "ext", Addr: netip.MustParseAddr("203.0.113.9"), Port: "port-2"}
+	part(70, 2000, func(s *asset.Snapshot) { s.FloatingIPs = []asset.FloatingIP{moved} })
+	if bs := got[[]asset.Binding](x)(x.BindingsAt(t.Context(), operator, moved.Addr, 0)); len(bs) != 1 || bs[0].Port != "port-2" || bs[0].ValidFrom != 70 {
+		t.Errorf("bindings follow at once: %+v", bs)
+	}
+	gone := without(world(0), "s2")
+	x.walk(80, gone)
+	x.walk(90, without(world(0), "s2"))
+	if now, want := x.servers(0), []string{"s1 ACTIVE"}; !slices.Equal(now, want) {
+		t.Errorf("after two whole readings: %v, want %v", now, want)
+	}
+}
+
 // Who had an address when: an address that moves ends at one port at the instant it begins at the next.
 func bindings(t *testing.T, e Engine) {
 	x := begin(t, e)

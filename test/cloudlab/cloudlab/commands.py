@@ -13,6 +13,7 @@
   testbed reset [SCENARIO]  down, then up from the cached empty databases
   testbed leak NETWORK PORT TCP   open a TCP port of a Neutron port beneath Neutron, as a filter does that does not filter
   testbed mend NETWORK PORT TCP   take that away
+  testbed settle            wait until the packet path does what Neutron was asked for
   testbed exec NS CMD...    run CMD at a vantage point, in the edge or the fabric, or in a server (h-<server>)
 
 Exit status: 0 fine, 1 the answer is no, 2 no such command, 3 could not look.
@@ -240,7 +241,7 @@ def execute(where, program, *arguments):
 
 VERBS = {"install": packages.install, "up": in_turn(up), "down": in_turn(down), "reset": in_turn(reset),
          "env": env, "hosts": show_hosts, "status": status, "examine": examination.examine, "left": left, "validate": validate,
-         "bulk": bulk.add, "exec": execute, "leak": fabric.leak, "mend": fabric.mend,
+         "bulk": bulk.add, "exec": execute, "leak": fabric.leak, "mend": fabric.mend, "settle": fabric.settle,
          # For the cloud's own use: the Nova driver's, the servers', the examination's.
          "_host_up": hosts.up, "_host_down": hosts.down,
          "_tarpit": listeners.tarpit, "_telnet": listeners.telnet, "_probe": listeners.probe}

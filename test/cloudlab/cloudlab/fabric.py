@@ -40,6 +40,11 @@ def mend(network, port, tcp):
     nbctl("acl-del", f"neutron-{network}", "to-lport", "3000", leaking(port, tcp))
 
 
+def settle():
+    """Waits until the packet path does what Neutron was asked for."""
+    nbctl("--wait=hv", "sync")
+
+
 def leaking(port, tcp):
     return f'outport == "{port}" && ip4 && tcp.dst == {int(tcp)}'
 
