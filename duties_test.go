@@ -25,7 +25,7 @@ func TestEveryFindingHasItsDuty(t *testing.T) {
 		layer  duty.Layer
 		aspect duty.Aspect
 	}
-	sides := []side{{flow.CheckLeak, "network-controls", "provide-capability"}, {flow.CheckLeak, "network-controls", "configure"}, {flow.CheckBlocked, "assurance", "configure"}}
+	sides := []side{{flow.CheckLeak, "network-controls", "provide-capability"}, {flow.CheckLeak, "network-controls", "configure"}, {flow.CheckBlocked, "assurance", "configure"}, {flow.CheckHidden, "assurance", "configure"}}
 	for i := range checks {
 		sides = append(sides, side{checks[i].ID, duty.Layer(checks[i].Layer), duty.Aspect(checks[i].Aspect)})
 	}

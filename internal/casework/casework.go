@@ -43,6 +43,7 @@ const (
 	Vulnerability Track = "vulnerability"
 	Exposure      Track = "exposure"
 	ScanBlocked   Track = "scan_blocked"
+	Configuration Track = "configuration" // what the cloud's configuration alone shows
 )
 
 // Step names a mail of a case. A case sends each step to a recipient once.

@@ -1,6 +1,8 @@
 package casework
 
 import (
+	"net/netip"
+
 	"demarc/internal/asset"
 	"demarc/internal/audit"
 	"demarc/internal/finding"
@@ -39,10 +41,44 @@ type Change struct {
 	Disarm    []Due
 	Mails     []Mail // inserted once per message id; a known one is updated
 	Acts      []Act
+	Queue     []Ask             // endpoints that have just been opened, to be probed at once
+	Asked     []Ask             // and those that were
+	Reached   map[string]string // by vantage point: reach.Set.Digest of what Queue was worked out from
+	Standings []Standing
 	Pause     *bool   // throws or lifts the kill switch
 	Anew      bool    // what was seen before At proves nothing any more: the ledger is not the one that was written last
 	Anchor    *Anchor // where the clock stands
 	Audit     []audit.Entry
+}
+
+// Ask is a run of endpoints that waits to be probed.
+type Ask struct {
+	Vantage     string
+	Addr        netip.Addr
+	Proto       probe.Proto
+	First, Last uint16
+	At          int64 // policy time at which it was found open, µs
+}
+
+// Standing counts, for one project as one vantage point sees it, how what endpoints do stands to what the rules say, from one time
+// on until the next row: endpoints, and for OpenSilent runs of ports that are let in and in which nothing listens.
+type Standing struct {
+	Cloud         string          `json:"cloud"`
+	Vantage       string          `json:"vantage"`
+	Project       asset.ProjectID `json:"project"`
+	At            int64           `json:"at"` // policy time, µs
+	OpenAnswers   int             `json:"open_answers"`
+	OpenSilent    int             `json:"open_silent"`
+	DeniedAnswers int             `json:"denied_answers"`
+	DeniedSilent  int             `json:"denied_silent"` // of the control sample
+	ScannerOnly   int             `json:"scanner_only"`
+	Unsure        int             `json:"unsure"`
+}
+
+// Same tells whether two counts say the same. How many of a sample were silent says nothing new.
+func (s Standing) Same(o Standing) bool {
+	s.At, s.DeniedSilent = o.At, o.DeniedSilent
+	return s == o
 }
 
 // ModelUse says that a version of a responsibility model came into use. Its text is kept, so that what was decided by it can be
@@ -66,5 +102,5 @@ type Anchor struct {
 // Empty tells whether there is nothing to write.
 func (c Change) Empty() bool {
 	return c.Inventory == nil && len(c.Coverage)+len(c.Facts)+len(c.Exposures)+len(c.Cases)+len(c.Findings)+len(c.Sightings)+len(c.Charges)+len(c.Models)+
-		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Audit) == 0 && c.Pause == nil && c.Anchor == nil && !c.Anew
+		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Queue)+len(c.Asked)+len(c.Reached)+len(c.Standings)+len(c.Audit) == 0 && c.Pause == nil && c.Anchor == nil && !c.Anew
 }

@@ -113,6 +113,14 @@ type Finding struct {
 	Version    int   `json:"version"`               // grows with each write
 }
 
+// Where names the place a finding is about, for people: its endpoint, or what of the configuration it is about.
+func (f Finding) Where() string {
+	if f.Endpoint.Addr.IsValid() {
+		return f.Endpoint.String()
+	}
+	return f.Key.Locus
+}
+
 // Sighting is one look at a finding: the record that repeated scans, and proofs of a fix, are counted from.
 type Sighting struct {
 	Finding string  `json:"finding"`

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"demarc/internal/asset"
+	"demarc/internal/casework"
 	"demarc/internal/cloud"
 	"demarc/internal/probe"
 	"demarc/internal/reach"
@@ -28,8 +29,9 @@ type harvest struct {
 	set      *reach.Set
 	coverage probe.Coverage
 	sights   []sight
-	moved    []sight // whose address another machine held afterwards
-	touched  []sight // whose port or floating IP was altered in between: perhaps it moved away and back
+	moved    []sight        // whose address another machine held afterwards
+	touched  []sight        // whose port or floating IP was altered in between: perhaps it moved away and back
+	asked    []casework.Ask // what waited to be probed and now was
 }
 
 // steadiness is what became of an address between the inventory and the answer.

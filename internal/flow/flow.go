@@ -69,17 +69,20 @@ type Config struct {
 // Line is one cloud's line. It is driven by one goroutine.
 type Line struct {
 	Config
-	scripts  []probe.Script
-	checks   map[string]*detect.Check
-	failed   map[string]failure          // work that could not be done lately, so that it is not tried in a circle
-	x        *asset.Index                // the inventory as last committed
-	accepted int64                       // policy time of the last mail that the next hop took
-	xAt      int64                       // real time of it
-	holds    map[netip.Addr]asset.Holder // who holds which address, by x
-	sets     map[string]*reach.Set       // what each vantage point can reach, by x
-	lacked   asset.Missing               // what the last complete reading lacked of what is known
-	chargeAt int64                       // when what is open must be charged anew; 0: now
-	marks    string                      // what it was charged by, of the projects
+	scripts   []probe.Script
+	checks    map[string]*detect.Check
+	failed    map[string]failure          // work that could not be done lately, so that it is not tried in a circle
+	x         *asset.Index                // the inventory as last committed
+	accepted  int64                       // policy time of the last mail that the next hop took
+	xAt       int64                       // real time of it
+	holds     map[netip.Addr]asset.Holder // who holds which address, by x
+	sets      map[string]*reach.Set       // what each vantage point can reach, by x
+	lacked    asset.Missing               // what the last complete reading lacked of what is known
+	chargeAt  int64                       // when what is open must be charged anew; 0: now
+	marks     string                      // what it was charged by, of the projects
+	last      map[string]*reach.Set       // what each vantage point could reach when what is new was last worked out
+	postureOf *asset.Index                // the inventory that findings of the configuration were last held against
+	unswept   map[string]bool             // vantage points of which that is not known: they sweep at once
 }
 
 type failure struct {
@@ -89,7 +92,7 @@ type failure struct {
 
 // New makes a line.
 func New(c Config) *Line {
-	l := &Line{Config: c, scripts: detect.Scripts(c.Checks), checks: map[string]*detect.Check{}, failed: map[string]failure{}}
+	l := &Line{Config: c, scripts: detect.Scripts(c.Checks), checks: map[string]*detect.Check{}, failed: map[string]failure{}, last: map[string]*reach.Set{}, unswept: map[string]bool{}}
 	for i := range c.Checks {
 		l.checks[c.Checks[i].ID] = &c.Checks[i]
 	}
@@ -111,11 +114,13 @@ var steps = []step{
 	{"settle", (*Line).settle},
 	{"inventory", (*Line).refreshWhenDue},
 	{"attribute", (*Line).attribute},
+	{"posture", (*Line).posture},
 	{"notify", (*Line).notify},
 	{"release", (*Line).release},
 	{"hold", (*Line).hold},
 	{"enforce", (*Line).enforce},
 	{"verify", (*Line).verify},
+	{"opened", (*Line).probeOpened},
 	{"sweep", (*Line).sweepWhenDue},
 }
 
@@ -173,7 +178,14 @@ func (l *Line) nextRound(ctx context.Context) (int64, error) {
 	}
 	at := l.failed["inventory"].until
 	if ok {
-		at = max(at, c.Ended+l.Policy.Refresh.Micros())
+		full := max(at, l.fullDue(c))
+		due, often, err := l.recentDue(ctx, c)
+		if err != nil {
+			return 0, err
+		}
+		if at = full; often {
+			at = min(full, max(due, l.failed["recent"].until))
+		}
 	}
 	for i := range l.Vantages {
 		v := &l.Vantages[i]

@@ -22,10 +22,17 @@ func (l *Line) refreshWhenDue(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if ok && c.Ended+l.Policy.Refresh.Micros() > l.Clock.Now() {
-		return false, l.loadInventory(ctx, c.RealAt)
+	if !ok || l.fullDue(c) <= l.Clock.Now() {
+		return true, l.refresh(ctx)
 	}
-	return true, l.refresh(ctx)
+	if err := l.loadInventory(ctx, c.RealAt); err != nil {
+		return false, err
+	}
+	due, often, err := l.recentDue(ctx, c)
+	if err != nil || !often || due > l.Clock.Now() || l.waiting("recent") {
+		return false, err
+	}
+	return true, l.recent(ctx)
 }
 
 // refresh reads the whole cloud and merges what it holds. A partial reading adds and never removes.
@@ -57,6 +64,9 @@ func (l *Line) refresh(ctx context.Context) error {
 		if err := l.buryGone(ctx); err != nil {
 			return err
 		}
+	}
+	if err := l.queueOpened(ctx); err != nil {
+		return err
 	}
 	return l.watchActs(ctx) // on a partial reading too: it asks for each machine that seems free, and nobody may shut its eyes
 }

@@ -18,7 +18,7 @@ import (
 // or gone. All of it is one transaction with the coverage; an unchanged sweep writes the coverage alone.
 func (l *Line) judge(ctx context.Context, v *Vantage, h harvest) error {
 	d := l.draft("judge")
-	d.change.Coverage = []probe.Coverage{h.coverage}
+	d.change.Coverage, d.change.Asked = []probe.Coverage{h.coverage}, h.asked
 	d.sayDiscarded(h.moved, "changed hands while it was probed")
 	d.sayDiscarded(h.touched, "leads to a port that was altered while it was probed")
 	if err := d.exposures(ctx, v, h); err != nil {
@@ -77,7 +77,9 @@ func (d *draft) silentHosts(ctx context.Context, v *Vantage, h harvest) error {
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(known, func(f finding.Finding) bool { return f.State.Live() && f.Key.Port == port }) {
+		if slices.ContainsFunc(known, func(f finding.Finding) bool {
+			return f.State.Live() && f.Key.Port == port && !slices.Contains(settings, f.Key.Check)
+		}) {
 			continue // what is known of it is looked at on its own
 		}
 		f := finding.Finding{Project: s.holder.Project, State: finding.Suspicion, Endpoint: s.Endpoint, Vantage: v.Name,
@@ -278,6 +280,8 @@ func (l *Line) verdict(f finding.Finding, s sight, host []sight, config reach.An
 	switch {
 	case s.Facts.Outcome == probe.Failed:
 		return ""
+	case !config.Zone && len(config.Doubts) > 0:
+		return finding.Inconclusive // what the rules say here is not proven, and nothing follows from it
 	case !config.Zone && (alive || answered):
 		return finding.Removed
 	case s.Facts.Outcome == probe.Closed && f.Key.Locus != "host":

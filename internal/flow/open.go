@@ -128,7 +128,7 @@ func (d *draft) join(ctx context.Context, f finding.Finding, t casework.Track, f
 }
 
 func explain(f finding.Finding) string {
-	return f.Endpoint.String() + ": " + f.Title + "; " + string(f.Duty.Party) + " by " + f.Duty.Assignment
+	return f.Where() + ": " + f.Title + "; " + string(f.Duty.Party) + " by " + f.Duty.Assignment
 }
 
 // pendingCase finds a case that this very change opens or alters.

@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"demarc/internal/plan"
 	"demarc/internal/probe"
@@ -36,7 +37,7 @@ func (l *Line) sweepWhenDue(ctx context.Context) (bool, error) {
 // half-way is due at once.
 func (l *Line) sweepDue(ctx context.Context, v *Vantage) (int64, error) {
 	c, ok, err := l.Ledger.LastCoverage(ctx, "sweep", l.Cloud, v.Name, probe.Control)
-	if err != nil || !ok {
+	if err != nil || !ok || l.unswept[v.Name] {
 		return 0, err
 	}
 	return c.Began + l.Policy.Sweep.Micros(), nil
@@ -54,22 +55,32 @@ func (l *Line) sweep(ctx context.Context, v *Vantage) error {
 	cycle := last.Cycle + 1
 	set := l.reach(v)
 	next := plan.Next(set, l.Limits, uint64(cycle)) //nolint:gosec // counts up from 1
+	asks, err := l.Ledger.Queue(ctx, v.Name, math.MaxInt32)
+	if err != nil {
+		return err
+	}
+	var seen []harvest
 	l.mention("plan", "sweep.planned", "from %s: %d endpoints that the rules open, %d that they deny", v.Name, len(next.Reach), len(next.Control))
 	for _, part := range []struct {
 		purpose probe.Purpose
 		targets []probe.Endpoint
 	}{{probe.Reach, next.Reach}, {probe.Control, next.Control}} {
 		shard := probe.Shard{ID: fmt.Sprintf("%s-%s-%d", v.Name, part.purpose, cycle), Vantage: v.Name, Purpose: part.purpose, Targets: part.targets}
-		seen, err := l.collect(ctx, v, set, shard)
+		h, err := l.collect(ctx, v, set, shard)
 		if err != nil {
 			return err
 		}
-		seen.coverage.Cycle = cycle
-		if err := l.judge(ctx, v, seen); err != nil {
+		h.coverage.Cycle = cycle
+		if part.purpose == probe.Reach {
+			h.asked = asks // all that is open was asked
+		}
+		if err := l.judge(ctx, v, h); err != nil {
 			return err
 		}
+		seen = append(seen, h)
 	}
-	return nil
+	delete(l.unswept, v.Name)
+	return l.count(ctx, v, set, seen)
 }
 
 // reach is what a vantage point can reach by the inventory as last read. It is computed once for each reading.

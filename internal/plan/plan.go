@@ -45,14 +45,24 @@ func Next(set *reach.Set, l Limits, cycle uint64) Sweep {
 	}
 	for r := range set.Ranges() {
 		if r.Proto == probe.TCP {
-			for _, port := range ports(r, l.Sample, rng) {
-				take(probe.Endpoint{Addr: r.Addr, Proto: probe.TCP, Port: port})
+			for _, e := range Expand(r, l.Sample, rng) {
+				take(e)
 			}
 		}
 	}
 	slices.SortFunc(s.Reach, probe.Endpoint.Compare)
 	s.Control = control(set, l.Control, cycle, rng)
 	return s
+}
+
+// Expand lists what is asked of a run of ports: all of it, or, of a wide one, the known ports and a sample.
+func Expand(r reach.Range, sample int, rng *rand.Rand) []probe.Endpoint {
+	ps := ports(r, sample, rng)
+	out := make([]probe.Endpoint, len(ps))
+	for i, port := range ps {
+		out[i] = probe.Endpoint{Addr: r.Addr, Proto: r.Proto, Port: port}
+	}
+	return out
 }
 
 func ports(o reach.Range, sample int, rng *rand.Rand) []uint16 {

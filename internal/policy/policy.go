@@ -102,8 +102,9 @@ type Policy struct {
 	DryRun    bool             `yaml:"dry_run"`
 	TimeZone  string           `yaml:"time_zone"` // IANA name for deadlines in mails
 	Sweep     Duration         `yaml:"sweep_every"`
-	Refresh   Duration         `yaml:"inventory_every"`
-	Recheck   Duration         `yaml:"recheck_every"` // of a restricted machine, so that a fix is seen without being told
+	Refresh   Duration         `yaml:"inventory_every"` // the whole cloud
+	Recent    Duration         `yaml:"recent_every"`    // of it, what changes often: servers that changed, groups, floating IPs
+	Recheck   Duration         `yaml:"recheck_every"`   // of a restricted machine, so that a fix is seen without being told
 	Classes   map[string]Class `yaml:"classes"`
 	Budgets   Budgets          `yaml:"budgets"`
 	Proof     Proof            `yaml:"proof"`
@@ -201,6 +202,7 @@ func (p *Policy) validateNumbers() (at string, f *fault.Fault) {
 		{"freshness.inventory", p.Freshness.Inventory, 15 * time.Minute, true},
 		{"sweep_every", p.Sweep, time.Minute, false},
 		{"inventory_every", p.Refresh, time.Second, false},
+		{"recent_every", p.Recent, time.Second, false},
 		{"recheck_every", p.Recheck, 10 * time.Minute, false},
 	} {
 		if c.got <= 0 || (c.mostIsMax && time.Duration(c.got) > c.least) || (!c.mostIsMax && time.Duration(c.got) < c.least) {

@@ -62,6 +62,7 @@ const (
 	Reach   Purpose = "reach"   // the cloud's own rules let it through
 	Control Purpose = "control" // the rules deny it: proof that the filter works
 	Recheck Purpose = "recheck" // a case asks
+	Opened  Purpose = "opened"  // it has just been opened
 	Manual  Purpose = "manual"  // an operator asks by hand
 )
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"demarc/internal/asset"
 	"demarc/internal/casework/notice"
@@ -163,6 +164,10 @@ func Load(path string) (*Config, *policy.Policy, error) {
 	if !p.DryRun && c.Cloud.AuthURL != "" && !loopback(c.Cloud.AuthURL) {
 		return nil, nil, fault.New(fault.Refused, "the policy leaves the dry run, and the cloud is not on this machine").In(fault.Place(path, data, "$.policy")).
 			Hinted("this release acts on clouds on 127.0.0.0/8 only; set dry_run: true")
+	}
+	if p.Recent > policy.Duration(time.Minute) && c.Cloud.AuthURL != "" && !loopback(c.Cloud.AuthURL) {
+		return nil, nil, fault.New(fault.Refused, "recent_every of the policy is %s", p.Recent).In(fault.Place(path, data, "$.policy")).
+			Hinted("at most 60s: what a tenant opens is to be seen within a minute")
 	}
 	if c.Clock.Rate > 1 && c.Cloud.AuthURL != "" && !loopback(c.Cloud.AuthURL) {
 		return nil, nil, fault.New(fault.Refused, "policy time is compressed, and the cloud is not on this machine").In(fault.Place(path, data, "$.clock.rate")).
@@ -345,7 +350,7 @@ func ReadModel(path string) (*duty.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := []string{flow.CheckLeak, flow.CheckBlocked}
+	known := append([]string{flow.CheckLeak, flow.CheckBlocked}, flow.Settings()...)
 	for i := range checks {
 		known = append(known, checks[i].ID)
 	}

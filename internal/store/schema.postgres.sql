@@ -81,6 +81,25 @@ CREATE TABLE exposure (             -- intervals in which an endpoint was open w
 );
 CREATE UNIQUE INDEX exposure_now ON exposure (vantage, addr, proto, port) WHERE closed_at = 0;
 
+CREATE TABLE queue (                -- endpoints that have just been opened, and wait to be probed
+  vantage word NOT NULL,
+  addr    BYTEA NOT NULL,
+  proto   word NOT NULL,
+  first   BIGINT NOT NULL,
+  last    BIGINT NOT NULL,
+  at      BIGINT NOT NULL,
+  PRIMARY KEY (vantage, addr, proto, first, last)
+);
+
+CREATE TABLE standing (             -- how what endpoints do stands to the rules, by project, from a time on
+  cloud   word NOT NULL,
+  vantage word NOT NULL,
+  project word NOT NULL,
+  at      BIGINT NOT NULL,
+  body    word NOT NULL,
+  PRIMARY KEY (cloud, vantage, project, at)
+);
+
 CREATE TABLE kase (                 -- cases; "case" is a keyword
   id      word PRIMARY KEY,
   cloud   word NOT NULL,

@@ -79,6 +79,25 @@ CREATE TABLE exposure (             -- intervals in which an endpoint was open w
 );
 CREATE UNIQUE INDEX exposure_now ON exposure (vantage, addr, proto, port) WHERE closed_at = 0;
 
+CREATE TABLE queue (                -- endpoints that have just been opened, and wait to be probed
+  vantage TEXT NOT NULL,
+  addr    BLOB NOT NULL,
+  proto   TEXT NOT NULL,
+  first   INTEGER NOT NULL,
+  last    INTEGER NOT NULL,
+  at      INTEGER NOT NULL,
+  PRIMARY KEY (vantage, addr, proto, first, last)
+);
+
+CREATE TABLE standing (             -- how what endpoints do stands to the rules, by project, from a time on
+  cloud   TEXT NOT NULL,
+  vantage TEXT NOT NULL,
+  project TEXT NOT NULL,
+  at      INTEGER NOT NULL,
+  body    TEXT NOT NULL,
+  PRIMARY KEY (cloud, vantage, project, at)
+);
+
 CREATE TABLE kase (                 -- cases; "case" is a keyword
   id      TEXT PRIMARY KEY,
   cloud   TEXT NOT NULL,

@@ -30,6 +30,7 @@ func crashPolicy() []byte {
 	b := bytes.Replace(policy.DefaultYAML(), []byte("dry_run: true "), []byte("dry_run: false"), 1)
 	b = bytes.Replace(b, []byte("institution: 7d, grace: 24h, end: quarantine"), []byte("institution: 7d, grace: 24h, end: stop"), 1)
 	b = bytes.Replace(b, []byte("sweep_every: 1d"), []byte("sweep_every: 7d"), 1)
+	b = bytes.Replace(b, []byte("recent_every: 60s"), []byte("recent_every: 7d"), 1)
 	return bytes.Replace(b, []byte("inventory_every: 60s"), []byte("inventory_every: 7d"), 1)
 }
 

@@ -235,7 +235,11 @@ func describe(n int, it Item, l Letter) string {
 	var b strings.Builder
 	f := it.Finding
 	fmt.Fprintf(&b, "%d. %s\n", n, one(f.Title))
-	fmt.Fprintf(&b, "   where:    %s, seen from the %s\n", f.Endpoint, f.Key.Zone)
+	where := f.Where()
+	if f.Key.Zone != "" {
+		where += ", seen from the " + string(f.Key.Zone)
+	}
+	fmt.Fprintf(&b, "   where:    %s\n", one(where))
 	fmt.Fprintf(&b, "   since:    %s\n", Moment(f.FirstSeen, l.Zone))
 	fmt.Fprintf(&b, "   how sure: %s (severity %s, class %s)\n", f.Grade, f.Severity, f.Class)
 	for _, k := range sortedKeys(f.Evidence) {

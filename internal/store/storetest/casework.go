@@ -33,7 +33,9 @@ func full() casework.Change {
 		Charges:   []finding.Charge{{Finding: f.ID, At: 9, Told: true, Left: 5, Duty: duty.Resolution{Model: "default", Version: 1, Assignment: "application", Party: duty.Customer, Considered: []duty.Candidate{{Assignment: "x", Lost: "y"}}}}},
 		Models:    []casework.ModelUse{{ID: "default", Version: 1, Hash: "abc", Text: "id: default # as written\n", Since: 9}},
 		Arm:       []casework.Due{{Case: c.ID, Timer: casework.TimerDue, At: 20}}, Mails: []casework.Mail{aMail("mail-1", c)}, Acts: []casework.Act{anAct("act-1", c)},
-		Pause: &paused, Audit: []audit.Entry{anEntry("case.opened"), anEntry("mail.queued")},
+		Queue:     []casework.Ask{{Vantage: "outside", Addr: netip.MustParseAddr("192.0.2.1"), Proto: probe.TCP, First: 22, Last: 25, At: 9}},
+		Standings: []casework.Standing{{Cloud: "cloud", Vantage: "outside", Project: "p1", At: 9, OpenAnswers: 3}},
+		Pause:     &paused, Audit: []audit.Entry{anEntry("case.opened"), anEntry("mail.queued")},
 	}
 }
 
@@ -238,7 +240,7 @@ func killSwitch(t *testing.T, e Engine) {
 }
 
 // Scoped lists every reading that takes a scope; the exam asks them all.
-var Scoped = []string{"BindingsAt", "BindingsWithin", "Case", "Cases", "Charges", "EntriesOf", "Finding", "Findings", "LatestMails", "Mail", "Mails", "NameOf", "Tally"}
+var Scoped = []string{"BindingsAt", "BindingsWithin", "Case", "Cases", "Charges", "EntriesOf", "Finding", "Findings", "LatestMails", "Mail", "Mails", "NameOf", "Standings", "Tally"}
 
 // A tenant sees what is theirs and no trace of the rest.
 func scope(t *testing.T, e Engine) {
@@ -247,6 +249,7 @@ func scope(t *testing.T, e Engine) {
 	for i := range 3 {
 		c := aCase(fmt.Sprint("case-", i), fmt.Sprint("p", i), fmt.Sprint("s", i))
 		ch.Cases, ch.Findings, ch.Mails = append(ch.Cases, c), append(ch.Findings, aFinding(fmt.Sprint("finding-", i), c)), append(ch.Mails, aMail(fmt.Sprint("mail-", i), c))
+		ch.Standings = append(ch.Standings, casework.Standing{Cloud: "cloud", Vantage: "outside", Project: c.Project, At: 3, OpenAnswers: i})
 		ch.Audit = append(ch.Audit, audit.Entry{Actor: "demarc", Kind: "case.opened", Case: c.ID}, audit.Entry{Actor: "demarc", Kind: "other", Case: "another", Detail: []byte(`{"case":"` + c.ID + `"}`)})
 	}
 	ch.At, ch.Inventory = 10, &casework.Inventory{Snapshot: shared(9)}
@@ -282,6 +285,11 @@ func scope(t *testing.T, e Engine) {
 			}
 			slices.Sort(bound)
 		}
+		var standing []string
+		for _, s := range got[[]casework.Standing](x)(x.Standings(ctx, v.scope, "", "", 11)) {
+			standing = append(standing, string(s.Project))
+		}
+		slices.Sort(standing)
 		var within []string
 		for _, b := range got[[]asset.Binding](x)(x.BindingsWithin(ctx, v.scope, addr, 11, 12, 13)) {
 			within = append(within, string(b.Project))
@@ -293,7 +301,7 @@ func scope(t *testing.T, e Engine) {
 		if n, tally := len(v.sees), got[casework.Tally](x)(x.Tally(ctx, v.scope)); tally.Cases != n || tally.Findings != n || tally.Mails+tally.Waiting != n {
 			t.Errorf("%s counts %+v, want %d", name, tally, n)
 		}
-		for what, saw := range map[string][]string{"cases": cases, "findings": findings, "mails": mails, "latest mails": latest, "bindings": bound, "bindings of a window": within} {
+		for what, saw := range map[string][]string{"cases": cases, "findings": findings, "mails": mails, "latest mails": latest, "bindings": bound, "bindings of a window": within, "standings": standing} {
 			if !slices.Equal(saw, want) {
 				t.Errorf("%s sees %s of %v, want %v", name, what, saw, want)
 			}
@@ -419,6 +427,57 @@ func auditVerifies(t *testing.T, e Engine) {
 	newest := got[[]audit.Entry](x)(x.Entries(ctx, 2))
 	if len(newest) != 2 || newest[0].Kind != fmt.Sprint("kind-", n-1) || newest[0].Seq != int64(n-1) || newest[0].At != 20 || newest[1].Seq != int64(n-2) {
 		t.Errorf("%+v", newest)
+	}
+}
+
+// What was just opened waits until it was asked, each run once, oldest first.
+func queue(t *testing.T, e Engine) {
+	x, ctx := begin(t, e), t.Context()
+	a := full().Queue[0]
+	b := a
+	b.Addr, b.At = netip.MustParseAddr("2001:db8::1"), 5
+	x.commit(casework.Change{At: 10, Queue: []casework.Ask{a, b}, Reached: map[string]string{"outside": "one"}})
+	again := a
+	again.At = 11
+	x.commit(casework.Change{At: 11, Queue: []casework.Ask{again}, Reached: map[string]string{"outside": "two", "inside": "three"}})
+	if q := got[[]casework.Ask](x)(x.Queue(ctx, "outside", 9)); !slices.Equal(q, []casework.Ask{b, a}) {
+		t.Errorf("%+v", q)
+	}
+	if q := got[[]casework.Ask](x)(x.Queue(ctx, "outside", 1)); !slices.Equal(q, []casework.Ask{b}) {
+		t.Errorf("%+v", q)
+	}
+	x.commit(casework.Change{At: 12, Asked: []casework.Ask{b}})
+	if q := got[[]casework.Ask](x)(x.Queue(ctx, "outside", 9)); !slices.Equal(q, []casework.Ask{a}) {
+		t.Errorf("%+v", q)
+	}
+	if q := got[[]casework.Ask](x)(x.Queue(ctx, "inside", 9)); len(q) != 0 {
+		t.Errorf("%+v", q)
+	}
+	for vantage, want := range map[string]string{"outside": "two", "inside": "three", "nowhere": ""} {
+		if d := got[string](x)(x.Reached(ctx, vantage)); d != want {
+			t.Errorf("%s: %q", vantage, d)
+		}
+	}
+}
+
+// Counts of a project stand until the next ones.
+func standings(t *testing.T, e Engine) {
+	x, ctx := begin(t, e), t.Context()
+	var all []casework.Standing
+	for at := range int64(4) {
+		s := casework.Standing{Cloud: "cloud", Vantage: "outside", Project: "p1", At: 10 * (at + 1), OpenAnswers: int(at)}
+		o := s
+		o.Project, o.At = "p2", 10
+		x.commit(casework.Change{At: s.At, Standings: []casework.Standing{s, o}})
+		all = append(all, s)
+	}
+	for since, want := range map[int64][]casework.Standing{0: all, 10: all, 11: all, 20: all[0:], 25: all[1:], 40: all[2:], 99: all[3:]} {
+		if s := got[[]casework.Standing](x)(x.Standings(ctx, operator, "cloud", "p1", since)); !slices.Equal(s, want) {
+			t.Errorf("since %d: %+v", since, s)
+		}
+	}
+	if s := got[[]casework.Standing](x)(x.Standings(ctx, operator, "", "", 99)); len(s) != 2 {
+		t.Errorf("%+v", s)
 	}
 }
 

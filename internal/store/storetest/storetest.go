@@ -27,6 +27,9 @@ type Store interface {
 	BindingsWithin(ctx context.Context, s access.Scope, addr netip.Addr, from, to, knownAt int64) ([]asset.Binding, error)
 	StateSince(ctx context.Context, cloud string, at int64) (int64, error)
 	LastCoverage(ctx context.Context, kind, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, bool, error)
+	Queue(ctx context.Context, vantage string, limit int) ([]casework.Ask, error)
+	Reached(ctx context.Context, vantage string) (string, error)
+	Standings(ctx context.Context, s access.Scope, cloud string, project asset.ProjectID, since int64) ([]casework.Standing, error)
 	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)
 	FactsOf(ctx context.Context, hash string) (probe.Facts, error)
 	Case(ctx context.Context, s access.Scope, id string) (casework.Case, error)
@@ -69,7 +72,7 @@ type Engine struct {
 func Run(t *testing.T, e Engine) {
 	for name, part := range map[string]func(*testing.T, Engine){
 		"AllOrNothing": allOrNothing, "Conflict": conflict, "Constraints": constraints, "Timers": timers, "Mail": mail, "Clock": clock, "KillSwitch": killSwitch,
-		"Scope": scope, "NotFound": notFound, "Reopen": reopen, "AuditVerifies": auditVerifies, "Exposures": exposures,
+		"Scope": scope, "NotFound": notFound, "Reopen": reopen, "AuditVerifies": auditVerifies, "Exposures": exposures, "Queue": queue, "Standings": standings,
 		"Merge": merge, "Recent": recent, "Bindings": bindings, "History": history, "Unchanged": unchanged, "Large": large, "Order": order, "HostileText": hostileText, "TwoWriters": twoWriters,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,249 @@
+package flow
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"demarc/internal/access"
+	"demarc/internal/asset"
+	"demarc/internal/casework"
+	"demarc/internal/duty"
+	"demarc/internal/fault"
+	"demarc/internal/finding"
+	"demarc/internal/probe"
+	"demarc/internal/reach"
+	"demarc/internal/untrusted"
+)
+
+// The findings that the configuration alone shows: no packet is needed to see them, and none to see them gone.
+const (
+	CheckHidden = "sg-blocks-scanner" // others of the zone are let in, and our probe is not
+)
+
+// settings are the checks of this kind. What they find is stated by the cloud itself, and never leads to an act.
+var settings = []string{CheckHidden}
+
+// Settings lists the checks whose findings the configuration alone shows.
+func Settings() []string { return slices.Clone(settings) }
+
+// setting is one claim that the configuration makes.
+type setting struct {
+	key      finding.Key
+	project  asset.ProjectID
+	class    string
+	severity string
+	title    string
+	layer    duty.Layer
+	aspect   duty.Aspect
+	cause    string
+	evidence map[string]untrusted.Text
+	at       probe.Endpoint // where it shows; the zero value where it is about no address
+}
+
+// posture holds what is known of the configuration against what it says now, once for each reading. Only a complete reading says that
+// something is wrong no longer.
+func (l *Line) posture(ctx context.Context) (bool, error) {
+	const key = "posture"
+	ok, _, err := l.healthy(ctx)
+	if err != nil || !ok || l.postureOf == l.x || l.waiting(key) {
+		return false, err
+	}
+	did, err := l.postures(ctx)
+	if err != nil {
+		l.putOff(key, err)
+		return true, err
+	}
+	l.done(key)
+	l.postureOf = l.x
+	return did, nil
+}
+
+// postures opens what is new and looks at what is gone. What goes wrong with one machine keeps no other waiting.
+func (l *Line) postures(ctx context.Context) (did bool, err error) {
+	wanted := l.settings()
+	known, err := l.Ledger.Findings(ctx, access.Operator(), finding.Filter{States: append(slices.Clone(finding.LiveStates), finding.Fixed)})
+	if err != nil {
+		return false, err
+	}
+	var errs []error
+	for _, f := range known {
+		if f.Key.Cloud != l.Cloud || !slices.Contains(settings, f.Key.Check) {
+			continue
+		}
+		s, still := wanted[f.Key]
+		delete(wanted, f.Key)
+		if still == (f.State != finding.Fixed && f.Negatives == 0) || !still && f.State == finding.Fixed {
+			continue // it is as it was
+		}
+		if !still && f.Negatives > 0 {
+			continue // the case itself asks again
+		}
+		done, err := l.lookAtSetting(ctx, f, s, still)
+		did, errs = did || done, append(errs, err)
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(wanted), func(a, b finding.Key) int { return strings.Compare(a.String(), b.String()) }) {
+		done, err := l.openSetting(ctx, wanted[k])
+		did, errs = did || done, append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return did, errors.Join(errs...)
+}
+
+// lookAtSetting is one look at a finding, by the configuration as it was last read.
+func (l *Line) lookAtSetting(ctx context.Context, f finding.Finding, s setting, still bool) (bool, error) {
+	ds, err := l.dossier(ctx, f.Case)
+	if err != nil {
+		return false, err
+	}
+	acts, err := l.inForce(ctx, ds.Case)
+	if err != nil || len(acts) > 0 || restrictedOrHeld(ds.Case.State) {
+		return false, err // our own order changed the configuration: it proves nothing
+	}
+	d := l.draft("posture")
+	verdict := finding.NotVulnerable
+	if still {
+		verdict = finding.Vulnerable
+		for i := range ds.Findings {
+			if ds.Findings[i].ID == f.ID {
+				ds.Findings[i].Endpoint, ds.Findings[i].Evidence = s.at, s.evidence
+			}
+		}
+	}
+	d.look(ds, f, sight{}, verdict)
+	return true, conflictIsLater(d.commit(ctx))
+}
+
+// conflictIsLater: who wrote in between is seen by the next reading.
+func conflictIsLater(err error) error {
+	if fault.Is(err, fault.Conflict) {
+		return nil
+	}
+	return err
+}
+
+// openSetting opens a finding for a claim of the configuration.
+func (l *Line) openSetting(ctx context.Context, s setting) (bool, error) {
+	d := l.draft("posture")
+	old, known, err := l.Ledger.FindingByKey(ctx, s.key)
+	if err != nil || known && (old.State.Live() || old.State == finding.AttributionHold) {
+		return false, err
+	}
+	by := l.charge(s.layer, s.aspect, s.key.Server, s.project)
+	key := casework.Case{Cloud: l.Cloud, Server: s.key.Server, Project: s.project, Party: by.Party, Track: casework.Configuration}.Key()
+	if ending, err := d.ending(ctx, key); err != nil || ending {
+		return false, err
+	}
+	acts, err := l.inForce(ctx, casework.Case{Cloud: l.Cloud, Server: s.key.Server})
+	if err != nil || len(acts) > 0 {
+		return false, err
+	}
+	f := finding.Finding{
+		ID: cmp.Or(old.ID, newID()), Key: s.key, Project: s.project, State: finding.Open, Grade: finding.Observed, Severity: s.severity, Class: s.class, Title: s.title, Revision: 1,
+		Endpoint: s.at, Evidence: s.evidence, Cause: s.cause, Duty: by, FirstSeen: d.now, LastSeen: d.now, Version: old.Version,
+	}
+	d.change.Sightings = append(d.change.Sightings, finding.Sighting{Finding: f.ID, At: d.now, RealAt: l.Clock.Real(), Verdict: finding.Vulnerable})
+	if err := d.join(ctx, f, casework.Configuration, passage{}); err != nil {
+		return false, err
+	}
+	return true, conflictIsLater(d.commit(ctx))
+}
+
+// settingNow is the verdict of the configuration on a finding of its own, for a case that asks again.
+func (d *draft) settingNow(ctx context.Context, ds casework.Dossier, f finding.Finding) (casework.Dossier, error) {
+	ok, _, err := d.l.healthy(ctx)
+	if err != nil {
+		return ds, err
+	}
+	s, still := d.l.settings()[f.Key]
+	switch {
+	case !ok || f.Key.Server != "" && d.l.server(f.Key.Server) == nil:
+		return d.draw(ds, f, sight{}, finding.Inconclusive), nil
+	case still:
+		f.Endpoint = s.at
+		return d.draw(ds, f, sight{}, finding.Vulnerable), nil
+	}
+	return d.draw(ds, f, sight{}, finding.NotVulnerable), nil
+}
+
+// settings is everything that the configuration shows now.
+func (l *Line) settings() map[finding.Key]setting {
+	out := map[finding.Key]setting{}
+	for i := range l.Vantages {
+		l.hidden(&l.Vantages[i], out)
+	}
+	return out
+}
+
+// mostNamed bounds how many endpoints and rules one finding names.
+const mostNamed = 8
+
+// hidden claims, for each port of a machine, that others of the zone are let in where our probe is not, and names the rules that
+// would let it in.
+func (l *Line) hidden(v *Vantage, out map[finding.Key]setting) {
+	byPort := map[asset.PortID][]reach.Hidden{}
+	for _, h := range l.reach(v).Hidden() {
+		if h.Proto == probe.TCP { // what else there is, nothing asks yet
+			byPort[h.Port] = append(byPort[h.Port], h)
+		}
+	}
+	for port, hs := range byPort {
+		first := hs[0]
+		k := finding.Key{Cloud: l.Cloud, Server: first.Server, Port: port, Check: CheckHidden, Locus: "host", Zone: v.Zone}
+		if _, twice := out[k]; twice {
+			continue // another vantage point of the zone
+		}
+		var shut, rules []string
+		for _, h := range hs {
+			shut = append(shut, fmt.Sprintf("%s at %s, let in from %s by rule %s", run(h.Range), h.Addr, h.Remote, h.Rule))
+			for _, r := range h.Add {
+				rules = append(rules, ruleText(r, l.x))
+			}
+		}
+		out[k] = setting{key: k, project: first.Project, class: "B", severity: "medium", layer: "assurance", aspect: "configure",
+			title:    "The security groups let others in and keep our probes out",
+			cause:    "what " + string(v.Zone) + " reaches there cannot be looked at",
+			at:       probe.Endpoint{Addr: first.Addr, Proto: first.Proto, Port: first.First},
+			evidence: map[string]untrusted.Text{"open to others": untrusted.From(some(shut)), "rule to add": untrusted.From(some(rules))},
+		}
+	}
+}
+
+func run(r reach.Range) string {
+	if r.First == r.Last {
+		return fmt.Sprintf("%s/%d", r.Proto, r.First)
+	}
+	return fmt.Sprintf("%s/%d-%d", r.Proto, r.First, r.Last)
+}
+
+// ruleText writes a rule as an owner would make it.
+func ruleText(r asset.Rule, x *asset.Index) string {
+	ports := "all ports"
+	switch {
+	case r.PortMin != asset.AnyPort && r.PortMin == r.PortMax:
+		ports = fmt.Sprintf("port %d", r.PortMin)
+	case r.PortMin != asset.AnyPort:
+		ports = fmt.Sprintf("ports %d-%d", r.PortMin, r.PortMax)
+	}
+	group := "a group of the port"
+	if g := x.Groups[r.Group]; g != nil {
+		group = fmt.Sprintf("group %s (%s)", g.Name, g.ID)
+	}
+	return fmt.Sprintf("%s IPv%d, %s %s from %s, in %s", r.Direction, r.EtherType, r.Protocol, ports, r.RemotePrefix, group)
+}
+
+// some joins the first of many.
+func some(ss []string) string {
+	slices.Sort(ss)
+	ss = slices.Compact(ss)
+	if n := len(ss); n > mostNamed {
+		return strings.Join(ss[:mostNamed], "; ") + fmt.Sprintf("; and %d more", n-mostNamed)
+	}
+	return strings.Join(ss, "; ")
+}

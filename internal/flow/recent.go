@@ -1,0 +1,188 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+
+	"demarc/internal/asset"
+	"demarc/internal/casework"
+	"demarc/internal/plan"
+	"demarc/internal/probe"
+	"demarc/internal/reach"
+)
+
+// slowdown bounds the share of time that whole readings of a cloud take: one begins only when this many times its own length has
+// passed since the last. What changes often is read in between.
+const slowdown = 4
+
+// fullDue is when the whole cloud is to be read again after a reading.
+func (l *Line) fullDue(c probe.Coverage) int64 {
+	return c.Ended + max(l.Policy.Refresh.Micros(), slowdown*(c.Ended-c.Began))
+}
+
+// recentDue is when what changes often is to be read again; ok is false where whole readings come as often.
+func (l *Line) recentDue(ctx context.Context, full probe.Coverage) (at int64, ok bool, err error) {
+	if l.fullDue(full) <= full.Ended+l.Policy.Recent.Micros() {
+		return 0, false, nil
+	}
+	since, err := l.Ledger.Since(ctx, l.Cloud)
+	if err != nil || since == 0 {
+		return 0, false, err
+	}
+	c, known, err := l.Ledger.LastCoverage(ctx, "recent", l.Cloud, "", "")
+	if err != nil {
+		return 0, false, err
+	}
+	at = full.Ended
+	if known {
+		at = max(at, c.Ended)
+	}
+	return at + l.Policy.Recent.Micros(), true, nil
+}
+
+// recent reads what changes often: servers that changed, all groups and address groups, all floating IPs. It adds and alters, and
+// removes nothing.
+func (l *Line) recent(ctx context.Context) error {
+	const key = "recent"
+	since, err := l.Ledger.Since(ctx, l.Cloud)
+	if err != nil {
+		return err
+	}
+	s, err := l.Reader.Recent(ctx, since, l.Clock.Now)
+	if err != nil {
+		l.putOff(key, err)
+		return fmt.Errorf("reading what changed in cloud %s: %w", l.Cloud, err)
+	}
+	s.Cloud = l.Cloud
+	d := l.draft("inventory")
+	d.change.Inventory = &casework.Inventory{Snapshot: s, RealAt: l.Clock.Real()}
+	for _, g := range s.Gaps {
+		d.say(Happening{Event: "inventory.partial", Detail: g.Kind + ": " + g.Reason})
+	}
+	if err := d.commit(ctx); err != nil {
+		return err
+	}
+	l.done(key)
+	if !altered(l.x, s) {
+		return nil
+	}
+	l.xAt = 0
+	if err := l.loadInventory(ctx, l.Clock.Real()); err != nil {
+		return err
+	}
+	l.mention("inventory", "inventory.recent", "%d servers changed; %d groups, %d floating IPs", len(s.Servers), len(s.Groups), len(s.FloatingIPs))
+	return l.queueOpened(ctx)
+}
+
+// altered tells whether a reading says anything else than what is known.
+func altered(x *asset.Index, s *asset.Snapshot) bool {
+	known := map[asset.FloatingIPID]*asset.FloatingIP{}
+	for i := range x.Snapshot.FloatingIPs {
+		known[x.Snapshot.FloatingIPs[i].ID] = &x.Snapshot.FloatingIPs[i]
+	}
+	return slices.ContainsFunc(s.Servers, func(v asset.Server) bool { return differs(x.Servers[v.ID], v) }) ||
+		slices.ContainsFunc(s.Groups, func(v asset.Group) bool { return differs(x.Groups[v.ID], v) }) ||
+		slices.ContainsFunc(s.AddressSets, func(v asset.AddressSet) bool { return differs(x.AddressSets[v.ID], v) }) ||
+		slices.ContainsFunc(s.FloatingIPs, func(v asset.FloatingIP) bool { return differs(known[v.ID], v) })
+}
+
+func differs[T any](was *T, v T) bool { return was == nil || !reflect.DeepEqual(*was, v) }
+
+// queueOpened holds what vantage points can ask against what they could ask before: what is new waits to be probed, and does so over a
+// restart. Where it is not known what they could ask before, the next sweep is due at once.
+func (l *Line) queueOpened(ctx context.Context) error {
+	d := l.draft("plan")
+	for i := range l.Vantages {
+		v := &l.Vantages[i]
+		set := l.reach(v)
+		digest, err := l.Ledger.Reached(ctx, v.Name)
+		if err != nil {
+			return err
+		}
+		now := set.Digest()
+		if digest == now {
+			l.last[v.Name] = set
+			continue
+		}
+		if d.change.Reached == nil {
+			d.change.Reached = map[string]string{}
+		}
+		d.change.Reached[v.Name] = now
+		old := l.last[v.Name]
+		if old == nil || old.Digest() != digest {
+			l.unswept[v.Name] = l.unswept[v.Name] || digest != ""
+			continue
+		}
+		for _, r := range reach.Opened(old, set) {
+			if r.Proto == probe.TCP { // what else there is, nothing asks yet
+				d.change.Queue = append(d.change.Queue, casework.Ask{Vantage: v.Name, Addr: r.Addr, Proto: r.Proto, First: r.First, Last: r.Last, At: d.now})
+			}
+		}
+	}
+	if len(d.change.Reached) == 0 {
+		return nil
+	}
+	if n := len(d.change.Queue); n > 0 {
+		d.say(Happening{Event: "endpoints.opened", Detail: fmt.Sprintf("%d runs of ports were opened, and are probed now", n)})
+	}
+	if err := d.commit(ctx); err != nil {
+		return err
+	}
+	for i := range l.Vantages {
+		l.last[l.Vantages[i].Name] = l.reach(&l.Vantages[i])
+	}
+	return nil
+}
+
+// atOnce bounds how many runs of ports that were just opened one step probes.
+const atOnce = 256
+
+// probeOpened probes what was just opened, without waiting for the next sweep.
+func (l *Line) probeOpened(ctx context.Context) (bool, error) {
+	for i := range l.Vantages {
+		v := &l.Vantages[i]
+		key := "opened " + v.Name
+		if l.waiting(key) {
+			continue
+		}
+		asks, err := l.Ledger.Queue(ctx, v.Name, atOnce)
+		if err != nil || len(asks) == 0 {
+			if err != nil {
+				return false, err
+			}
+			continue
+		}
+		if err := l.askOpened(ctx, v, asks); err != nil {
+			l.putOff(key, err)
+			return true, err
+		}
+		l.done(key)
+		return true, nil
+	}
+	return false, nil
+}
+
+func (l *Line) askOpened(ctx context.Context, v *Vantage, asks []casework.Ask) error {
+	set := l.reach(v)
+	var targets []probe.Endpoint
+	for _, a := range asks {
+		rng := rand.New(rand.NewPCG(uint64(a.At), uint64(a.First))) //nolint:gosec // a sample, not a secret
+		for _, e := range plan.Expand(reach.Range{Addr: a.Addr, Proto: a.Proto, First: a.First, Last: a.Last}, l.Limits.Sample, rng) {
+			if set.Lookup(e).Scanner { // it may have been shut again
+				targets = append(targets, e)
+			}
+		}
+	}
+	slices.SortFunc(targets, probe.Endpoint.Compare)
+	targets = slices.Compact(targets)
+	shard := probe.Shard{ID: fmt.Sprintf("%s-%s-%d", v.Name, probe.Opened, l.Clock.Now()), Vantage: v.Name, Purpose: probe.Opened, Targets: targets}
+	seen, err := l.collect(ctx, v, set, shard)
+	if err != nil {
+		return err
+	}
+	seen.asked = asks
+	return l.judge(ctx, v, seen)
+}

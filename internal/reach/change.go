@@ -1,0 +1,164 @@
+package reach
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"demarc/internal/asset"
+	"demarc/internal/probe"
+)
+
+// portAt is a port as it shows at one address.
+type portAt struct {
+	addr netip.Addr
+	port asset.PortID
+}
+
+// asked gathers what our probe can ask, by address and answering port.
+func (s *Set) asked() map[portAt]spans {
+	out := make(map[portAt]spans, len(s.sites))
+	for i := range s.sites {
+		t := &s.sites[i]
+		if t.off || t.port.Server == "" && t.lb == nil {
+			continue
+		}
+		k := portAt{t.addr, t.port.ID}
+		shown := t.outside(t.open.scanner)
+		if was := out[k]; len(was) > 0 {
+			shown = union(nil, was, shown)
+		}
+		out[k] = shown
+	}
+	return out
+}
+
+// Opened lists what our probe can ask now and could not before: new ports, and all ports of an address that leads to another port.
+func Opened(old, now *Set) []Range {
+	was := old.asked()
+	var out []Range
+	for i := range now.sites {
+		t := &now.sites[i]
+		if t.off || t.port.Server == "" && t.lb == nil {
+			continue
+		}
+		for _, r := range t.outside(t.open.scanner).minus(was[portAt{t.addr, t.port.ID}]) {
+			out = append(out, t.placed(r))
+		}
+	}
+	return slices.Compact(out)
+}
+
+// Digest names what our probe can ask, so that it can be told from what it could ask another time.
+func (s *Set) Digest() string {
+	h := sha256.New()
+	for r := range s.Ranges() {
+		fmt.Fprintf(h, "%s %s %s %d-%d\n", r.Addr, r.Port, r.Proto, r.First, r.Last)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Hidden is a run of ports that others of the zone reach at one port of a machine and our probe does not: what answers there cannot be
+// looked at until the machine's owner lets our probe in.
+type Hidden struct {
+	Range
+	Project asset.ProjectID
+	Group   asset.GroupID // that lets the others in
+	Rule    asset.RuleID
+	Remote  string
+	Add     []asset.Rule // the rules that would let our probe in, one for each of our sources of the family
+}
+
+// Hidden lists what others of the zone reach and our probe does not. What is in doubt is left out.
+func (s *Set) Hidden() []Hidden {
+	var out []Hidden
+	for i := range s.sites {
+		t := &s.sites[i]
+		if t.off || t.doubts != 0 || t.port.Server == "" || !s.eyes.scanners.meets(everywhere(t.family())) || len(t.open.zone.minus(t.open.scanner)) == 0 {
+			continue
+		}
+		shut := t.open.zone.minus(t.open.scanner)
+		for _, h := range s.holes(t) {
+			if !h.zone {
+				continue
+			}
+			inside := h.ports.and(shut)
+			for j, r := range t.outside(inside) {
+				out = append(out, Hidden{Range: t.placed(r), Project: t.port.Project, Group: h.group, Rule: h.rule, Remote: h.remote, Add: s.admitting(h.group, t.family(), t.within(inside, j, r))})
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Hidden) int { return a.compare(b.Range) })
+	return slices.CompactFunc(out, func(a, b Hidden) bool { return a.Range == b.Range })
+}
+
+// within is the port's own run behind a run that shows at the site.
+func (s *site) within(inside spans, i int, shown span) span {
+	if s.fwd == nil {
+		return inside[i]
+	}
+	return span{shown.proto, shown.first - s.fwd.External + s.fwd.Internal, shown.last - s.fwd.External + s.fwd.Internal}
+}
+
+// admitting are the rules that let our sources of a family in to a run of ports.
+func (s *Set) admitting(g asset.GroupID, family int, r span) []asset.Rule {
+	var out []asset.Rule
+	for _, a := range s.View.Scanners {
+		if a.Is6() != (family == 6) {
+			continue
+		}
+		n := asset.Rule{Group: g, Direction: asset.Ingress, EtherType: family, Protocol: string(transports[r.proto]), PortMin: int(r.first), PortMax: int(r.last), RemotePrefix: netip.PrefixFrom(a, a.BitLen())}
+		switch {
+		case r.proto == icmp:
+			n.PortMin, n.PortMax = asset.AnyPort, asset.AnyPort
+			if family == 6 {
+				n.Protocol = "ipv6-icmp"
+			}
+		case r == full(r.proto):
+			n.PortMin, n.PortMax = asset.AnyPort, asset.AnyPort
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+func (r Range) compare(o Range) int {
+	for _, c := range []int{r.Addr.Compare(o.Addr), slices.Compare([]string{string(r.Port), string(r.Proto)}, []string{string(o.Port), string(o.Proto)}), int(r.First) - int(o.First), int(r.Last) - int(o.Last)} {
+		if c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+// The ways in which what an endpoint did can stand to what the rules say of it.
+const (
+	OpenAnswers   = "open_answers"
+	OpenSilent    = "open_silent" // the rules let the zone in, and nothing listens: the rule can go
+	DeniedAnswers = "denied_answers"
+	DeniedSilent  = "denied_silent"
+	ScannerOnly   = "scanner_only" // only our probe is let in: the owner obeys, and nothing is exposed
+	Unsure        = "unsure"       // the model is not proven there
+	Unheld        = "unheld"       // no machine of the cloud is known there
+)
+
+// Standing names how an observation stands to the rules.
+func (a Answer) Standing(o probe.Outcome) string {
+	switch answers := o == probe.Open; {
+	case !a.Held:
+		return Unheld
+	case a.Zone && answers:
+		return OpenAnswers
+	case a.Zone:
+		return OpenSilent
+	case a.Scanner:
+		return ScannerOnly
+	case len(a.Doubts) > 0:
+		return Unsure
+	case answers:
+		return DeniedAnswers
+	}
+	return DeniedSilent
+}

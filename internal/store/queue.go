@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"demarc/internal/access"
+	"demarc/internal/asset"
+	"demarc/internal/casework"
+)
+
+// reached begins the keys of meta that hold what a vantage point could reach when its queue was last worked out.
+const reached = "reach:"
+
+func (w *writer) queue() error {
+	for _, a := range w.c.Asked {
+		err := w.run("queue", `DELETE FROM queue WHERE vantage = $1 AND addr = $2 AND proto = $3 AND first = $4 AND last = $5`, a.Vantage, a.Addr.AsSlice(), string(a.Proto), int(a.First), int(a.Last))
+		if err != nil {
+			return err
+		}
+	}
+	for _, a := range w.c.Queue {
+		err := w.run("queue", `INSERT INTO queue (vantage, addr, proto, first, last, at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+			a.Vantage, a.Addr.AsSlice(), string(a.Proto), int(a.First), int(a.Last), a.At)
+		if err != nil {
+			return err
+		}
+	}
+	for vantage, digest := range w.c.Reached {
+		if err := w.setMeta(reached+vantage, digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Queue lists what waits to be probed from a vantage point, oldest first, at most limit runs.
+func (d *DB) Queue(ctx context.Context, vantage string, limit int) ([]casework.Ask, error) {
+	var out []casework.Ask
+	err := each(ctx, d.read, func(r *sql.Rows) error {
+		a := casework.Ask{Vantage: vantage}
+		var addr []byte
+		if err := r.Scan(&addr, &a.Proto, &a.First, &a.Last, &a.At); err != nil {
+			return err
+		}
+		a.Addr, _ = netip.AddrFromSlice(addr)
+		out = append(out, a)
+		return nil
+	}, `SELECT addr, proto, first, last, at FROM queue WHERE vantage = $1 ORDER BY at, addr, proto, first LIMIT $2`, vantage, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading what waits to be probed: %w", err)
+	}
+	return out, nil
+}
+
+// Reached is the digest of what a vantage point could reach when its queue was last worked out; "" when that never was.
+func (d *DB) Reached(ctx context.Context, vantage string) (string, error) {
+	var v string
+	err := d.read.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = $1`, reached+vantage).Scan(&v)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("reading what vantage %s could reach: %w", vantage, err)
+	}
+	return v, nil
+}
+
+func (w *writer) standings() error {
+	for _, s := range w.c.Standings {
+		body, err := json.Marshal(s)
+		if err != nil {
+			return fmt.Errorf("standing: %w", err)
+		}
+		err = w.run("standing", `INSERT INTO standing (cloud, vantage, project, at, body) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (cloud, vantage, project, at) DO UPDATE SET body = excluded.body`,
+			s.Cloud, s.Vantage, string(s.Project), s.At, string(body))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Standings lists the counts of projects from one time on, oldest first; of each project and vantage point also the last one before
+// that time, which still stood then. Counts of projects outside the reader's scope are left out.
+func (d *DB) Standings(ctx context.Context, s access.Scope, cloud string, project asset.ProjectID, since int64) ([]casework.Standing, error) {
+	w := &where{}
+	if cloud != "" {
+		w.add("cloud = ?", cloud)
+	}
+	if project != "" {
+		w.add("project = ?", string(project))
+	}
+	w.add("(at >= ? OR at = (SELECT MAX(o.at) FROM standing o WHERE o.cloud = standing.cloud AND o.vantage = standing.vantage AND o.project = standing.project AND o.at < ?))", since)
+	w.scope(s, "project")
+	var out []casework.Standing
+	err := each(ctx, d.read, func(r *sql.Rows) error {
+		var body string
+		if err := r.Scan(&body); err != nil {
+			return err
+		}
+		v, err := decode[casework.Standing]("a standing", body)
+		out = append(out, v)
+		return err
+	}, `SELECT body FROM standing`+w.String()+` ORDER BY at, cloud, vantage, project`, w.args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading standings: %w", err)
+	}
+	return out, nil
+}
