@@ -80,7 +80,7 @@ func understood(words []string) error {
 	if err := c.ParseFlags(rest); err != nil {
 		return err
 	}
-	if c.HasSubCommands() {
+	if c.HasSubCommands() && !strings.Contains(c.Use, " ") { // it only holds others
 		return cobra.NoArgs(c, c.Flags().Args())
 	}
 	return c.ValidateArgs(c.Flags().Args())

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"context"
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -19,41 +19,63 @@ import (
 	"demarc/internal/untrusted"
 )
 
+// reachFlags say where one looks from, and at what.
 type reachFlags struct {
-	at, vantage, zone, source string
+	at, inventory         string
+	vantage, zone, source string
+	prefixes, deny        []string
 }
 
 func reachCommand() *cobra.Command {
 	var r reading
 	var f reachFlags
 	c := &cobra.Command{
-		Use: "reach SERVER", Short: "What the cloud's rules let through to a server, and which rule does",
-		Long: `What the cloud's rules let through to a server, from where, and which rule opens it. No packet is sent.
+		Use: "reach [SERVER]", Short: "What the cloud's rules let through to a server, and which rule does",
+		Long: `What the cloud's rules let through to a server, or to all of them, from where, and which rule opens it. No packet is sent.
 
 The vantage points are those of the configuration; without one, name a vantage by its zone and the address it
 probes from. "scanner" is whether our probe gets in, "zone" whether anybody else there does. Without a configuration
-and --source nobody knows where our probes come from: "scanner" is then "?", and null in JSON.`,
+and --source nobody knows where our probes come from: "scanner" is then "?", and null in JSON. "when_on" is what would
+be open if machine, port and router were on.
+
+With --inventory the answer comes from a file of demarc inventory export, without a database. With --deny the status is 1
+where the zone gets in at one of those ports, also where the machine is off now.`,
 		Example: `  demarc reach web-1 --config demarc.yaml
   demarc reach web-1 --db demarc.db --zone internet --source 198.51.100.10
-  demarc reach 5f0c… --config demarc.yaml --at 2026-05-04T02:14:00Z --output json`,
-		Args: checkArgs(cobra.ExactArgs(1)),
+  demarc reach 5f0c… --config demarc.yaml --at 2026-05-04T02:14:00Z --output json
+  demarc reach --inventory planned.jsonl --zone internet --deny tcp/22,tcp/3389,udp/1-1024`,
+		Args: checkArgs(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			return r.with(c.Context(), func(db *store.DB) error { return showReach(c, &r, db, f, args[0]) })
+			server := strings.Join(args, "")
+			if f.inventory != "" {
+				return reachOffline(c, &r, f, server)
+			}
+			return r.with(c.Context(), func(db *store.DB) error { return reachKnown(c, &r, db, f, server) })
 		},
 	}
 	r.flags(c)
+	f.looking(c)
 	c.Flags().StringVar(&f.at, "at", "", "when (default: now)")
+	c.Flags().StringVar(&f.inventory, "inventory", "", "answer from this `file` of demarc inventory export; - is the standard input")
+	c.Flags().StringSliceVar(&f.deny, "deny", nil, "ports that must not be open to the zone: tcp/22, udp/1-1024, tcp, icmp")
+	c.AddCommand(reachDiffCommand(&r))
+	return c
+}
+
+// looking adds the flags that say where one looks from.
+func (f *reachFlags) looking(c *cobra.Command) {
 	c.Flags().StringVar(&f.vantage, "vantage", "", "only this vantage point")
 	c.Flags().StringVar(&f.zone, "zone", string(probe.Internet), "zone of the vantage, without a configuration: internet, institution")
 	c.Flags().StringVar(&f.source, "source", "", "`address` the vantage probes from, without a configuration")
+	c.Flags().StringSliceVar(&f.prefixes, "prefix", nil, "`prefixes` of the zone, without a configuration (default: everywhere)")
 	_ = c.RegisterFlagCompletionFunc("zone", cobra.FixedCompletions([]string{string(probe.Internet), string(probe.Institution)}, cobra.ShellCompDirectiveNoFileComp))
-	return c
 }
 
 // reached is one opening as seen from a vantage.
 type reached struct {
-	Vantage string     `json:"vantage"`
-	From    probe.Zone `json:"from"` // the vantage's zone
+	Vantage string         `json:"vantage"`
+	From    probe.Zone     `json:"from"` // the vantage's zone
+	Name    untrusted.Text `json:"server_name,omitzero"`
 	reach.Opening
 	Scanner *bool `json:"scanner"` // whether our probe gets in; nil: unknown, for its source is not known
 }
@@ -67,48 +89,210 @@ func reachedFrom(v serve.Viewpoint, o reach.Opening) reached {
 	return r
 }
 
-func showReach(c *cobra.Command, r *reading, db *store.DB, f reachFlags, arg string) error {
-	views, err := f.views(r)
-	if err != nil {
-		return err
-	}
+// reachKnown answers from the database, of every cloud.
+func reachKnown(c *cobra.Command, r *reading, db *store.DB, f reachFlags, server string) error {
 	at, err := r.parseTime(f.at)
 	if err != nil {
 		return err
 	}
-	x, s, err := findServer(c.Context(), db, arg, at)
+	clouds, err := db.Clouds(c.Context())
 	if err != nil {
 		return err
 	}
-	var rows []reached
-	for _, v := range views {
-		for _, o := range reach.Compute(x, v.View).Of(s.ID) {
-			rows = append(rows, reachedFrom(v, o))
+	var xs []*asset.Index
+	for _, name := range clouds {
+		s, err := stateOf(c.Context(), db, name, at)
+		if err != nil {
+			return err
+		}
+		xs = append(xs, asset.NewIndex(s))
+	}
+	return showReach(c, r, f, xs, server)
+}
+
+// reachOffline answers from a file.
+func reachOffline(c *cobra.Command, r *reading, f reachFlags, server string) error {
+	if f.at != "" {
+		return fault.New(fault.Usage, "a file is of one time: --at and --inventory do not go together").Hinted("demarc inventory export --at writes a file of another time")
+	}
+	if _, err := r.location(); err != nil {
+		return err
+	}
+	s, _, err := readInventory(c, f.inventory)
+	if err != nil {
+		return err
+	}
+	return showReach(c, r, f, []*asset.Index{asset.NewIndex(s)}, server)
+}
+
+func showReach(c *cobra.Command, r *reading, f reachFlags, xs []*asset.Index, arg string) error {
+	views, err := f.views(r)
+	if err != nil {
+		return err
+	}
+	deny, err := parseDenied(f.deny)
+	if err != nil {
+		return err
+	}
+	var s *asset.Server
+	if arg != "" {
+		x, one, err := findServer(xs, arg)
+		if err != nil {
+			return err
+		}
+		xs, s = []*asset.Index{x}, one
+	}
+	rows := reachedBy(xs, s, views)
+	if r.output == "table" {
+		if err := reachHead(c, s, rows); err != nil {
+			return err
 		}
 	}
-	if r.output == "table" {
+	empty := "The cloud's rules open nothing of it to " + strings.Join(viewNames(views), ", ") + "."
+	if s == nil {
+		empty = strings.Replace(empty, "nothing of it", "nothing", 1)
+	}
+	if err := list(c, r, empty, rows, reachColumns(s == nil)...); err != nil {
+		return err
+	}
+	return denied(deny, rows, xs)
+}
+
+// reachedBy lists what is open to each view: of one server, or of all.
+func reachedBy(xs []*asset.Index, s *asset.Server, views []serve.Viewpoint) []reached {
+	var rows []reached
+	for _, x := range xs {
+		for _, v := range views {
+			set := reach.Compute(x, v.View)
+			all := set.All()
+			if s != nil {
+				all = slices.Values(set.Of(s.ID))
+			}
+			for o := range all {
+				row := reachedFrom(v, o)
+				if it := x.Servers[o.Server]; it != nil {
+					row.Name = it.Name
+				}
+				rows = append(rows, row)
+			}
+		}
+	}
+	return rows
+}
+
+func reachHead(c *cobra.Command, s *asset.Server, rows []reached) error {
+	if s != nil {
 		sheet := newSheet(c)
 		sheet.text("server", named(s.Name, s.ID))
 		sheet.row("status", s.Status)
 		if err := sheet.end(); err != nil {
 			return err
 		}
-		if slices.ContainsFunc(rows, func(o reached) bool { return o.Scanner == nil }) {
-			_, _ = fmt.Fprintln(c.ErrOrStderr(), "Whether our probes get in is unknown: name where they come from with --source, or give --config.")
-		}
 	}
-	empty := "The cloud's rules open nothing of it to " + strings.Join(viewNames(views), ", ") + "."
-	return list(c, r, empty, rows,
+	if slices.ContainsFunc(rows, func(o reached) bool { return o.Scanner == nil }) {
+		_, _ = fmt.Fprintln(c.ErrOrStderr(), "Whether our probes get in is unknown: name where they come from with --source, or give --config.")
+	}
+	return nil
+}
+
+func reachColumns(servers bool) []column[reached] {
+	cols := []column[reached]{
 		col("vantage", func(o reached) string { return o.Vantage }),
-		col("address", func(o reached) string { return o.Addr.String() }),
+		col("address", func(o reached) string { return where(o.Opening) }),
 		col("proto", func(o reached) string { return string(o.Proto) }),
 		col("ports", func(o reached) string { return ports(o.Opening) }),
 		col("from", func(o reached) string { return o.Remote }),
 		col("scanner", func(o reached) string { return known(o.Scanner) }),
 		col("zone", func(o reached) string { return yes(o.Zone) }),
+		col("state", func(o reached) string { return o.State }),
 		col("rule", func(o reached) string { return string(o.Rule) }),
-		column[reached]{"why", func(o reached) untrusted.Text { return untrusted.From(strings.Join(o.Why, " → ")) }},
-	)
+		{"why", func(o reached) untrusted.Text { return untrusted.From(because(o.Opening)) }},
+	}
+	if servers {
+		cols = slices.Insert(cols, 1, column[reached]{"server", func(o reached) untrusted.Text { return named(o.Name, holderOf(o.Opening)) }})
+	}
+	return cols
+}
+
+// holderOf is the machine, or the port that no machine has.
+func holderOf(o reach.Opening) string {
+	if o.Server != "" {
+		return string(o.Server)
+	}
+	return "port " + string(o.Port)
+}
+
+// where is the address, or the address pair that is wider than one.
+func where(o reach.Opening) string {
+	if o.Prefix.IsValid() {
+		return o.Prefix.String()
+	}
+	return o.Addr.String()
+}
+
+// because is the chain of objects, with the reasons for which it is not proven.
+func because(o reach.Opening) string {
+	why := strings.Join(o.Why, " → ")
+	if len(o.Doubts) > 0 {
+		why += " (not proven: " + strings.Join(o.Doubts, "; ") + ")"
+	}
+	return why
+}
+
+// noPort is a run of endpoints that must not be open.
+type noPort struct {
+	proto       probe.Proto
+	first, last uint16
+}
+
+// parseDenied reads tcp/22, udp/1-1024, tcp and icmp.
+func parseDenied(words []string) ([]noPort, error) {
+	var out []noPort
+	for _, w := range words {
+		proto, run, ranged := strings.Cut(w, "/")
+		n := noPort{proto: probe.Proto(proto), last: 65535}
+		first, last, two := strings.Cut(run, "-")
+		if !two {
+			last = first
+		}
+		a, errA := strconv.ParseUint(first, 10, 16)
+		b, errB := strconv.ParseUint(last, 10, 16)
+		if ranged {
+			n.first, n.last = uint16(a), uint16(b) //nolint:gosec // of 16 bits
+		}
+		if !slices.Contains([]probe.Proto{probe.TCP, probe.UDP, probe.ICMP}, n.proto) || ranged && (errA != nil || errB != nil || a < 1 || b < a || n.proto == probe.ICMP) {
+			return nil, fault.New(fault.Usage, "--deny can not be %q", w).Hinted("write tcp/22, udp/1-1024, tcp or icmp")
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// denied is the answer to --deny: none of those ports may be open, and a reading with gaps shows nothing.
+func denied(deny []noPort, rows []reached, xs []*asset.Index) error {
+	if len(deny) == 0 {
+		return nil
+	}
+	open := 0
+	for _, o := range rows {
+		if o.Zone && slices.ContainsFunc(deny, func(n noPort) bool { return n.proto == o.Proto && n.first <= o.Last && o.First <= n.last }) {
+			open++
+		}
+	}
+	if open > 0 {
+		return fault.New(fault.Violation, "%d of these open ports that must not be", open).Hinted("the column rule names what opens them")
+	}
+	for _, x := range xs {
+		if !x.Snapshot.Complete() {
+			return incomplete(x.Snapshot)
+		}
+	}
+	return nil
+}
+
+// incomplete is what an inventory with gaps says where nothing was found.
+func incomplete(s *asset.Snapshot) error {
+	return fault.New(fault.CannotLook, "the inventory of %s is not whole: what is not in it may be open all the same", s.Cloud).Hinted("%s", s.Gaps[0].Reason)
 }
 
 func viewNames(vs []serve.Viewpoint) []string {
@@ -148,9 +332,11 @@ func ports(o reach.Opening) string {
 
 // views lists the vantage points to look from.
 func (f reachFlags) views(r *reading) ([]serve.Viewpoint, error) {
-	if _, conf, err := r.path(); err != nil {
-		return nil, err
-	} else if conf != nil {
+	if r.config != "" {
+		conf, _, err := serve.Load(r.config)
+		if err != nil {
+			return nil, err
+		}
 		views := conf.Viewpoints()
 		if f.vantage == "" {
 			return views, nil
@@ -171,33 +357,31 @@ func (f reachFlags) views(r *reading) ([]serve.Viewpoint, error) {
 			return nil, fault.New(fault.Usage, "--source %q is not an address", f.source)
 		}
 	}
-	name := f.vantage
-	if name == "" {
-		name = f.zone
+	v := serve.PointOfView(cmp.Or(f.vantage, f.zone), probe.Zone(f.zone), source)
+	for i, w := range f.prefixes {
+		p, err := netip.ParsePrefix(w)
+		if err != nil {
+			return nil, fault.New(fault.Usage, "--prefix %q is not a prefix", w).Hinted("write 172.28.0.0/16")
+		}
+		if i == 0 {
+			v.View.Prefixes = nil
+		}
+		v.View.Prefixes = append(v.View.Prefixes, p)
 	}
-	return []serve.Viewpoint{serve.PointOfView(name, probe.Zone(f.zone), source)}, nil
+	return []serve.Viewpoint{v}, nil
 }
 
 // findServer finds a server by id or by name in any cloud. A name that several carry names none.
-func findServer(ctx context.Context, db *store.DB, arg string, at moment) (*asset.Index, *asset.Server, error) {
-	clouds, err := db.Clouds(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
+func findServer(xs []*asset.Index, arg string) (*asset.Index, *asset.Server, error) {
 	var x *asset.Index
 	var hit *asset.Server
 	var ids []string
-	for _, name := range clouds {
-		s, err := db.Snapshot(ctx, name, int64(at))
-		if err != nil {
-			return nil, nil, err
-		}
-		here := asset.NewIndex(s)
+	for _, here := range xs {
 		if v := here.Servers[asset.ServerID(arg)]; v != nil {
 			return here, v, nil
 		}
-		for i := range s.Servers {
-			if v := &s.Servers[i]; v.Name.Raw() == arg {
+		for i := range here.Snapshot.Servers {
+			if v := &here.Snapshot.Servers[i]; v.Name.Raw() == arg {
 				x, hit = here, v
 				ids = append(ids, string(v.ID))
 			}

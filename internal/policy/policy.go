@@ -6,7 +6,6 @@ package policy
 import (
 	_ "embed"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,13 +94,6 @@ type Freshness struct {
 	Probe     Duration `yaml:"probe"`
 	Binding   Duration `yaml:"binding"`
 	Inventory Duration `yaml:"inventory"`
-}
-
-// Netblock is an address range the cloud holds, and the zones it is visible from.
-type Netblock struct {
-	CIDR   netip.Prefix `yaml:"cidr"`
-	Holder string       `yaml:"holder"`
-	Zones  []string     `yaml:"zones"`
 }
 
 // Policy is one version of the rules of one cloud.

@@ -35,6 +35,7 @@ type Config struct {
 	Cloud      Cloud             `yaml:"cloud"`
 	Enforce    Enforcement       `yaml:"enforcement"`
 	Netblocks  []policy.Netblock `yaml:"netblocks"`
+	BlocksFile string            `yaml:"netblocks_file"` // a list of further netblocks; demarc netblock add writes there
 	Vantages   []Vantage         `yaml:"vantages"`
 	Duties     string            `yaml:"duties"`    // path of a responsibility model of one's own; empty: the default model
 	Contracts  []duty.Contract   `yaml:"contracts"` // beside those of the model
@@ -49,6 +50,7 @@ type Config struct {
 	Clock      Clock             `yaml:"clock"`
 
 	dir        string // of the file: relative paths count from there
+	inline     int    // so many netblocks are of the file itself
 	dbPassword string
 	own        *duty.Model // as its file has it
 	model      *duty.Model // with the contracts and offerings of this file
@@ -241,6 +243,9 @@ func (c *Config) check(file string, data []byte) error {
 	if err := c.enums(file, data); err != nil {
 		return err
 	}
+	if err := c.readNetblocks(file, data); err != nil {
+		return err
+	}
 	return c.secrets(file, data)
 }
 
@@ -287,17 +292,6 @@ func (c *Config) enums(file string, data []byte) error {
 	}
 	if c.Mail.Port < 0 || c.Mail.Port > 65535 {
 		return refuse("$.mail.port", fault.New(fault.Config, "%d is not a port", c.Mail.Port).Hinted("1 to 65535"))
-	}
-	for i, n := range c.Netblocks {
-		here := fmt.Sprintf("$.netblocks[%d]", i)
-		if !n.CIDR.IsValid() {
-			return refuse(here+".cidr", fault.New(fault.Config, "netblock %d has no cidr", i+1).Hinted("write cidr: 192.0.2.0/24"))
-		}
-		for j, z := range n.Zones {
-			if !slices.Contains(zones, z) {
-				return refuse(fmt.Sprintf("%s.zones[%d]", here, j), fault.New(fault.Config, "unknown zone %q", z).Hinted("one of %s", strings.Join(zones, ", ")))
-			}
-		}
 	}
 	for _, list := range []struct {
 		name  string

@@ -54,7 +54,7 @@ func (c *clouds) clock(ctx context.Context, k *chart) {
 
 // vantage asks the kernel whether probes could leave.
 func (d Doctor) vantage(k *chart, v Vantage) {
-	_, visible := d.Config.blocks(v.Zone)
+	_, visible := d.Config.blocks(v)
 	if len(visible) == 0 {
 		k.warn(VantageNothing, "declare a netblock with this zone", "no declared netblock is visible from zone %s: nothing is probed from here", v.Zone)
 		return

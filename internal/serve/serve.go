@@ -153,7 +153,7 @@ func (c *Config) actor() (openstack.Config, error) {
 func (c *Config) vantages(clock flow.Clock) []flow.Vantage {
 	var out []flow.Vantage
 	for _, v := range c.Vantages {
-		allow, _ := c.blocks(v.Zone)
+		allow, _ := c.blocks(v)
 		conf := scan.Config{Vantage: v.Name, Allow: allow, Namespace: v.Namespace, Self: service.Self{Version: Version, Policy: c.PolicyURL}, Clock: clock.Now,
 			ConnectTimeout: time.Duration(v.ConnectTimeout), BannerTime: time.Duration(v.BannerTime), QuietTime: time.Duration(v.QuietTime), HostRate: v.HostRate, Rate: v.Rate}
 		if v.HostRate > 20 {
@@ -173,7 +173,10 @@ func (c *Config) vantages(clock flow.Clock) []flow.Vantage {
 
 // view is what a vantage point stands for in the computation of reach.
 func (c *Config) view(v Vantage) reach.View {
-	_, visible := c.blocks(v.Zone)
+	_, visible := c.blocks(v)
+	if len(visible) == 0 && len(c.Netblocks) > 0 {
+		visible = nowhere
+	}
 	w := reach.View{Zone: probe.Zone(v.Zone), Prefixes: v.Prefixes, Except: v.Except, Scanners: v.Sources, Blocks: visible}
 	if len(w.Prefixes) == 0 {
 		w.Prefixes = everywhere()
@@ -184,11 +187,15 @@ func (c *Config) view(v Vantage) reach.View {
 	return w
 }
 
-// blocks lists what the operator declared: all of it, and what is routed to a zone.
-func (c *Config) blocks(zone string) (all, visible []netip.Prefix) {
+// nowhere is a range in which nobody is, for a vantage point that sees none of the netblocks: no range at all would mean every address.
+// Source: RFC 6890, "this host on this network".
+var nowhere = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/32")}
+
+// blocks lists what the operator declared: all of it, and what is probed from a vantage point.
+func (c *Config) blocks(v Vantage) (all, visible []netip.Prefix) {
 	for _, b := range c.Netblocks {
 		all = append(all, b.CIDR)
-		if len(b.Zones) == 0 || slices.Contains(b.Zones, zone) {
+		if b.From(v.Name, v.Zone) {
 			visible = append(visible, b.CIDR)
 		}
 	}

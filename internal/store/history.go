@@ -93,3 +93,12 @@ func (d *DB) ReadingsOf(ctx context.Context, cloud string, at int64) (Readings, 
 	out.Complete = len(cs) > 0
 	return out, nil
 }
+
+// LastSweep is the latest record of a vantage point and purpose that was whole; the zero value without one.
+func (d *DB) LastSweep(ctx context.Context, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, error) {
+	cs, err := d.coverages(ctx, `WHERE kind = 'sweep' AND cloud = $1 AND vantage = $2 AND purpose = $3 AND complete = 1 ORDER BY id DESC LIMIT 1`, cloud, vantage, string(purpose))
+	if err != nil || len(cs) == 0 {
+		return probe.Coverage{}, err
+	}
+	return cs[0], nil
+}
