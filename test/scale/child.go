@@ -84,7 +84,6 @@ func full(ctx context.Context, db *store.DB, c *openstack.Cloud, t *told) error 
 	if err != nil {
 		return err
 	}
-	t.Servers, t.Ports = len(s.Servers), len(s.Ports)
 	return commit(ctx, db, s, t)
 }
 
@@ -104,15 +103,13 @@ func recent(ctx context.Context, db *store.DB, c *openstack.Cloud, t *told) erro
 			id = known.Servers[i].ID
 		}
 	}
-	known = nil //nolint:wastedassign,ineffassign // a hundred thousand machines need not stay in memory
+	t.Servers, t.Ports = len(known.Servers), len(known.Ports)
 	if err := c.Do(ctx, id, casework.DoLock, "scale"); err != nil {
 		return fmt.Errorf("locking %q: %w", id, err)
 	}
+	began := time.Now()
 	s, err := c.Recent(ctx, since, now)
 	if err != nil {
-		return err
-	}
-	if err := c.Do(ctx, id, casework.DoUnlock, ""); err != nil {
 		return err
 	}
 	seen := false
@@ -122,8 +119,12 @@ func recent(ctx context.Context, db *store.DB, c *openstack.Cloud, t *told) erro
 	if !seen {
 		t.Wrong = append(t.Wrong, "the machine that changed is not among those that changed")
 	}
-	t.Servers = len(s.Servers)
-	return commit(ctx, db, s, t)
+	t.Changed = len(s.Servers)
+	if err := commit(ctx, db, s, t); err != nil {
+		return err
+	}
+	t.Seconds = time.Since(began).Seconds()
+	return c.Do(ctx, id, casework.DoUnlock, "")
 }
 
 func commit(ctx context.Context, db *store.DB, s *asset.Snapshot, t *told) error {

@@ -41,8 +41,10 @@ type result struct {
 type told struct {
 	Kept    int      `json:"kept,omitempty"` // rows so far
 	Done    bool     `json:"done,omitempty"`
-	Servers int      `json:"servers,omitempty"`
+	Servers int      `json:"servers,omitempty"` // that the ledger knows after the whole reading
 	Ports   int      `json:"ports,omitempty"`
+	Changed int      `json:"changed,omitempty"` // servers that came as changed
+	Seconds float64  `json:"seconds,omitempty"` // of reading what changed, and its commit
 	Asked   int      `json:"asked,omitempty"`
 	Resumed int      `json:"resumed,omitempty"`
 	Wrong   []string `json:"wrong,omitempty"`
@@ -97,15 +99,13 @@ func parent(n int) (res result, err error) {
 	if err != nil {
 		return res, err
 	}
-	res.Seconds = round(time.Since(began))
-	res.Servers, res.Ports, res.Resumed = whole.Servers, whole.Ports, whole.Resumed
-	res.Asked += whole.Asked
-	began = time.Now()
+	res.Seconds = math.Round(time.Since(began).Seconds()*10) / 10
+	res.Asked, res.Resumed = res.Asked+whole.Asked, whole.Resumed
 	recent, err := life(dir, "recent", math.MaxInt, &res)
 	if err != nil {
 		return res, err
 	}
-	res.Recent, res.Changed = round(time.Since(began)), recent.Servers
+	res.Servers, res.Ports, res.Changed, res.Recent = recent.Servers, recent.Ports, recent.Changed, math.Round(recent.Seconds*10)/10
 	for _, w := range append(whole.Wrong, recent.Wrong...) {
 		wrong("%s", w)
 	}
@@ -123,8 +123,6 @@ func parent(n int) (res result, err error) {
 	}
 	return res, nil
 }
-
-func round(d time.Duration) float64 { return math.Round(d.Seconds()*10) / 10 }
 
 // life starts a child, kills it once so many rows are kept, and gives the last that it told. A child that ends by itself must end well.
 func life(dir, what string, rows int, res *result) (last told, err error) {
