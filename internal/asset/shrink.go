@@ -1,6 +1,10 @@
 package asset
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // A reading that lacks more than one row in shrinkShare of a listing, and at least shrinkLeast rows, is not believed at once: a
 // page that was lost and an account that suddenly sees less look the same.
@@ -18,7 +22,8 @@ var mayEmpty = map[string]bool{"address_sets": true, "floating_ips": true, "rout
 type Missing map[string]map[string]bool
 
 // Lacking holds a reading against what is known. The gaps are the listings that lost too much since the last reading: what that
-// one lacked already counts as said twice; a listing with no row at all is never believed, but for kinds that may be empty.
+// one lacked already counts as said twice; a listing with no row at all is never believed, but for kinds that may be empty. Rows that
+// went back to an earlier revision are a gap too.
 func Lacking(known, now *Snapshot, last Missing) (Missing, []Gap) {
 	out := Missing{}
 	var gaps []Gap
@@ -44,7 +49,39 @@ func Lacking(known, now *Snapshot, last Missing) (Missing, []Gap) {
 			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("shrank in one reading: %d of %d known ones are not listed; the next reading decides", lost, n)})
 		}
 	}
-	return out, gaps
+	return out, append(gaps, older(known, now)...)
+}
+
+// older finds rows whose revision went back. Neutron only ever counts it up, so that is an answer from a cache, or a database that
+// was restored.
+func older(known, now *Snapshot) []Gap {
+	var gaps []Gap
+	hold := func(kind string, had, has map[string]int) {
+		n, such := 0, ""
+		for _, id := range slices.Sorted(maps.Keys(has)) {
+			if before, ok := had[id]; ok && has[id] < before {
+				if n++; n == 1 {
+					such = fmt.Sprintf("%s is at revision %d and was at %d", id, has[id], before)
+				}
+			}
+		}
+		if n > 0 {
+			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("%d rows are older than what is known: %s; what is known stays until a second whole reading says the same", n, such)})
+		}
+	}
+	hold("groups", revisions(known.Groups, func(v Group) (string, int) { return string(v.ID), v.Revision }), revisions(now.Groups, func(v Group) (string, int) { return string(v.ID), v.Revision }))
+	hold("ports", revisions(known.Ports, func(v Port) (string, int) { return string(v.ID), v.Revision }), revisions(now.Ports, func(v Port) (string, int) { return string(v.ID), v.Revision }))
+	hold("floating_ips", revisions(known.FloatingIPs, func(v FloatingIP) (string, int) { return string(v.ID), v.Revision }), revisions(now.FloatingIPs, func(v FloatingIP) (string, int) { return string(v.ID), v.Revision }))
+	return gaps
+}
+
+func revisions[T any](vs []T, of func(T) (string, int)) map[string]int {
+	out := make(map[string]int, len(vs))
+	for _, v := range vs {
+		id, n := of(v)
+		out[id] = n
+	}
+	return out
 }
 
 // listings are the kinds of gaps, in the order in which a cloud is read.

@@ -81,3 +81,20 @@ func TestEveryListingIsHeldAgainstTheLast(t *testing.T) {
 		t.Errorf("nothing is lost: %v", gaps)
 	}
 }
+
+// A row whose revision went back makes a reading partial, whatever its kind; one that stays or goes on does not.
+func TestARowThatWentBackIsAGap(t *testing.T) {
+	at := func(group, port, fip int) *Snapshot {
+		return &Snapshot{Groups: []Group{{ID: "g", Revision: group}, {ID: "h", Revision: 1}}, Ports: []Port{{ID: "p", Revision: port}, {ID: "q", Revision: 1}}, FloatingIPs: []FloatingIP{{ID: "f", Revision: fip}, {ID: "e", Revision: 1}}}
+	}
+	known := at(5, 5, 5)
+	for _, tc := range []struct {
+		now  *Snapshot
+		kind string
+	}{{at(5, 5, 5), ""}, {at(6, 7, 8), ""}, {at(4, 5, 5), "groups"}, {at(5, 0, 5), "ports"}, {at(5, 5, 4), "floating_ips"}} {
+		_, gaps := Lacking(known, tc.now, nil)
+		if tc.kind == "" && len(gaps) > 0 || tc.kind != "" && (len(gaps) != 1 || gaps[0].Kind != tc.kind) {
+			t.Errorf("%s: %v", tc.kind, gaps)
+		}
+	}
+}

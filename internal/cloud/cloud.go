@@ -31,7 +31,8 @@ var (
 type Reader interface {
 	// Snapshot walks all listings. A listing that could not be read, or not provably to its end, is a Gap in the
 	// snapshot, and what was read of it is kept; an error means that nothing could be read at all, as when the
-	// credential is refused or ctx ended. The clock now (µs) is asked at the beginning and at the end.
+	// credential is refused or ctx ended. The clock now (µs) is asked at the beginning and at the end. A reader that keeps its Pages goes on
+	// with a walk that was cut less than a quarter of an hour ago; the snapshot then began when that walk did.
 	Snapshot(ctx context.Context, now func() int64) (*asset.Snapshot, error)
 
 	// Recent reads what changes often: the servers that changed since the given time, all security groups with their rules, all
@@ -45,6 +46,19 @@ type Reader interface {
 	// Holder asks anew who holds an address in a scope (asset.ExternalScope or a network's id). It trusts no
 	// earlier reading. ErrNobody: certainly none. ErrAmbiguous: several. Any other error: could not look.
 	Holder(ctx context.Context, addr netip.Addr, scope string) (Holding, error)
+}
+
+// Pages keeps the pages of a walk over a cloud as they come, so that a walk that was cut, as when the process died, goes on behind the
+// last one. What was kept goes when the snapshot is committed. There is at most one walk of a cloud at a time.
+type Pages interface {
+	// LastPage is the page that was kept last of a cloud, without its rows; false: none is.
+	LastPage(ctx context.Context, cloud string) (asset.Page, bool, error)
+	// KeptPages gives the pages of a listing, in their order, one at a time.
+	KeptPages(ctx context.Context, cloud, listing string, each func(asset.Page) error) error
+	// KeepPage keeps a page, in place of one of the same number. When it returns, the page survives the process.
+	KeepPage(ctx context.Context, p asset.Page) error
+	// DropPages forgets all pages of a cloud.
+	DropPages(ctx context.Context, cloud string) error
 }
 
 // Holding is who holds an address at the moment of asking, with the revisions that prove it unchanged later.

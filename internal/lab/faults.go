@@ -21,6 +21,7 @@ const (
 	RepeatNext  FaultKind = "repeat next"  // the next link leads to the same page again
 	Empty       FaultKind = "empty"        // HTTP 200 and no rows, as Neutron answers an account that may not see
 	Slow        FaultKind = "slow"         // Delay, then as usual
+	Outdate     FaultKind = "outdate"      // every token that was issued is known no more from this request on
 )
 
 // Fault is one planned misbehaviour. It applies to requests whose path starts with Path and, where given, whose

@@ -67,6 +67,8 @@ func (w *World) handle(rw http.ResponseWriter, r *http.Request) {
 	case Answer:
 		write(rw, f.header(), orStatus(f.Status, 500), neutronError("HTTPInternalServerError", "Request Failed: internal server error while processing your request."))
 		return
+	case Outdate:
+		w.ExpireTokens()
 	case Slow:
 		select {
 		case <-time.After(f.Delay):

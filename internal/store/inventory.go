@@ -32,6 +32,7 @@ type objectRow struct {
 	row     int64
 	hash    string
 	missing int
+	stale   int
 }
 
 // inventory merges a snapshot. What is new or altered is written; what is missing is removed only by complete
@@ -51,12 +52,18 @@ func (w *writer) inventory() error {
 	if err != nil {
 		return err
 	}
+	stale := ""
 	for k, body := range objs {
-		if err := w.putObject(s.Cloud, k, body, known[k]); err != nil {
+		older, err := w.mergeObject(s.Cloud, k, body, known[k])
+		if err != nil {
 			return err
 		}
+		if older {
+			stale = fmt.Sprintf("%s %s is older than what is known", k.kind, k.id)
+		}
 	}
-	if s.Complete() {
+	complete := s.Complete() && stale == ""
+	if complete {
 		for k, row := range known {
 			if _, here := objs[k]; !here {
 				if err := w.missObject(k, row); err != nil {
@@ -79,11 +86,68 @@ func (w *writer) inventory() error {
 			return err
 		}
 	}
-	kind := KindInventory
-	if len(s.Only) > 0 {
-		kind = KindRecent
+	kind := KindRecent
+	if len(s.Only) == 0 {
+		kind = KindInventory
+		if err := w.run("pages of the walk", `DELETE FROM reading WHERE cloud = $1`, s.Cloud); err != nil {
+			return err
+		}
 	}
-	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Purpose: how, Began: s.Began, Ended: s.Ended, RealAt: in.RealAt, Complete: s.Complete(), Sent: len(objs), Answered: len(objs), Note: gaps(s.Gaps)})
+	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Purpose: how, Began: s.Began, Ended: s.Ended, RealAt: in.RealAt, Complete: complete, Sent: len(objs), Answered: len(objs), Note: cmp.Or(gaps(s.Gaps), stale)})
+}
+
+// mergeObject writes an object, and tells whether it was read at an earlier revision than the one that is known.
+func (w *writer) mergeObject(cloud string, k objectKey, body []byte, row objectRow) (older bool, err error) {
+	if older, err = w.older(k, body, row); err != nil {
+		return older, err
+	}
+	if older {
+		if keep, err := w.keepNewer(row); keep || err != nil {
+			return older, err
+		}
+	}
+	return older, w.putObject(cloud, k, body, row)
+}
+
+// revised are the kinds of objects that Neutron counts the changes of.
+var revised = map[string]bool{"port": true, "fip": true, "group": true}
+
+// older tells whether an object was read at an earlier revision than the one that is known.
+func (w *writer) older(k objectKey, body []byte, row objectRow) (bool, error) {
+	if !revised[k.kind] || row.row == 0 || row.hash == hashOf(body) {
+		return false, nil
+	}
+	type counted struct {
+		Revision int `json:"revision"`
+	}
+	var known string
+	if err := w.tx.QueryRowContext(w.ctx, `SELECT body FROM object WHERE id = $1`, row.row).Scan(&known); err != nil {
+		return false, fmt.Errorf("reading %s %s: %w", k.kind, k.id, err)
+	}
+	before, err := decode[counted]("the inventory", known)
+	if err != nil {
+		return false, err
+	}
+	after, err := decode[counted]("a reading", string(body))
+	return after.Revision < before.Revision, err
+}
+
+// keepNewer tells whether an older answer is left alone: a list may come from a cache. When the second whole reading in a row says
+// the same, it is the cloud that went back. A reading of some kinds decides nothing.
+func (w *writer) keepNewer(row objectRow) (bool, error) {
+	if len(w.c.Inventory.Snapshot.Only) > 0 {
+		return true, nil
+	}
+	if row.stale+1 >= goneAfter {
+		return false, nil
+	}
+	w.altered = true
+	return true, w.run("object older", `UPDATE object SET stale = $1 WHERE id = $2`, row.stale+1, row.row)
+}
+
+func hashOf(body []byte) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:])
 }
 
 // novaClock begins the keys of meta that say since when changes of a cloud's servers are to be asked for.
@@ -128,12 +192,12 @@ func (w *writer) knownObjects(cloud string, objs map[objectKey][]byte) (map[obje
 	err := each(w.ctx, w.tx, func(r *sql.Rows) error {
 		var k objectKey
 		var o objectRow
-		if err := r.Scan(&o.row, &k.kind, &k.id, &o.hash, &o.missing); err != nil {
+		if err := r.Scan(&o.row, &k.kind, &k.id, &o.hash, &o.missing, &o.stale); err != nil {
 			return err
 		}
 		out[k] = o
 		return nil
-	}, `SELECT id, kind, object, hash, missing FROM object`+only.String(), only.args...)
+	}, `SELECT id, kind, object, hash, missing, stale FROM object`+only.String(), only.args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the inventory: %w", err)
 	}
@@ -141,14 +205,13 @@ func (w *writer) knownObjects(cloud string, objs map[objectKey][]byte) (map[obje
 }
 
 func (w *writer) putObject(cloud string, k objectKey, body []byte, row objectRow) error {
-	sum := sha256.Sum256(body)
-	hash := hex.EncodeToString(sum[:])
+	hash := hashOf(body)
 	if row.hash == hash {
-		if row.missing == 0 {
+		if row.missing == 0 && row.stale == 0 {
 			return nil
 		}
 		w.altered = true // bindings stand as long as it is not gone
-		return w.run("object seen again", `UPDATE object SET missing = 0 WHERE id = $1`, row.row)
+		return w.run("object seen again", `UPDATE object SET missing = 0, stale = 0 WHERE id = $1`, row.row)
 	}
 	w.touched(k)
 	if row.row != 0 {

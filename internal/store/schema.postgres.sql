@@ -19,6 +19,7 @@ CREATE TABLE object (               -- what the clouds hold, by valid time; vali
   valid_from BIGINT NOT NULL,
   valid_to   BIGINT NOT NULL DEFAULT 0,
   missing    BIGINT NOT NULL DEFAULT 0,  -- complete snapshots in a row without it; at 2 it is gone
+  stale      BIGINT NOT NULL DEFAULT 0,  -- whole readings in a row at an earlier revision; at 2 they are believed
   CHECK (valid_to = 0 OR valid_to >= valid_from)
 );
 CREATE UNIQUE INDEX object_now ON object (cloud, kind, object) WHERE valid_to = 0;
@@ -61,6 +62,21 @@ CREATE TABLE coverage (             -- what was looked at when; the only rows an
   note     word NOT NULL
 );
 CREATE INDEX coverage_last ON coverage (kind, cloud, vantage, purpose, ended);
+
+CREATE TABLE reading (              -- pages of a walk over a cloud that is not over; they go with the commit of its snapshot
+  id      BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  cloud   word NOT NULL,
+  account word NOT NULL,            -- who asked
+  listing word NOT NULL,
+  page    BIGINT NOT NULL,          -- from 0
+  began   BIGINT NOT NULL,          -- of the walk
+  at      BIGINT NOT NULL,
+  said    BIGINT NOT NULL,          -- by the service's clock
+  marker  word NOT NULL,
+  done    BIGINT NOT NULL,
+  body    TEXT NOT NULL
+);
+CREATE UNIQUE INDEX reading_page ON reading (cloud, listing, page);
 
 CREATE TABLE fact (                 -- what endpoints showed, by content
   hash word PRIMARY KEY,

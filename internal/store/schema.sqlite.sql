@@ -17,6 +17,7 @@ CREATE TABLE object (               -- what the clouds hold, by valid time; vali
   valid_from INTEGER NOT NULL,
   valid_to   INTEGER NOT NULL DEFAULT 0,
   missing    INTEGER NOT NULL DEFAULT 0,   -- complete snapshots in a row without it; at 2 it is gone
+  stale      INTEGER NOT NULL DEFAULT 0,   -- whole readings in a row at an earlier revision; at 2 they are believed
   CHECK (valid_to = 0 OR valid_to >= valid_from)
 );
 CREATE UNIQUE INDEX object_now ON object (cloud, kind, object) WHERE valid_to = 0;
@@ -59,6 +60,21 @@ CREATE TABLE coverage (             -- what was looked at when; the only rows an
   note     TEXT NOT NULL
 );
 CREATE INDEX coverage_last ON coverage (kind, cloud, vantage, purpose, ended);
+
+CREATE TABLE reading (              -- pages of a walk over a cloud that is not over; they go with the commit of its snapshot
+  id      INTEGER PRIMARY KEY,
+  cloud   TEXT NOT NULL,
+  account TEXT NOT NULL,            -- who asked
+  listing TEXT NOT NULL,
+  page    INTEGER NOT NULL,         -- from 0
+  began   INTEGER NOT NULL,         -- of the walk
+  at      INTEGER NOT NULL,
+  said    INTEGER NOT NULL,         -- by the service's clock
+  marker  TEXT NOT NULL,
+  done    INTEGER NOT NULL,
+  body    TEXT NOT NULL
+);
+CREATE UNIQUE INDEX reading_page ON reading (cloud, listing, page);
 
 CREATE TABLE fact (                 -- what endpoints showed, by content
   hash TEXT PRIMARY KEY,

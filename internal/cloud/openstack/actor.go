@@ -128,7 +128,7 @@ func (c *Cloud) behind(ctx context.Context, w wireFloating) (cloud.Holding, erro
 	}
 	port := f.Port
 	if w.mayForward() {
-		forwards, err := c.forwardings(ctx, f.ID)
+		forwards, err := c.forwardings(ctx, f.ID, nil)
 		if err != nil {
 			return cloud.Holding{}, err
 		}

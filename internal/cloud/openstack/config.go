@@ -10,6 +10,7 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 
+	"demarc/internal/cloud"
 	"demarc/internal/fault"
 )
 
@@ -35,6 +36,7 @@ type Config struct {
 	Retries          int                                       // of one reading; default 4; negative: none
 	MaxWait          time.Duration                             // between retries, whatever Retry-After says; default 30 s
 	Around           func(http.RoundTripper) http.RoundTripper // wraps every request, for tracing and fault tests; may be nil
+	Pages            cloud.Pages                               // where a walk is kept on its way, so that it can go on when it was cut; nil: nowhere
 	MaxTargetedReads int                                       // single re-reads that a snapshot may spend on contradictions; default 200
 }
 

@@ -62,7 +62,7 @@ func (c *Cloud) dated(ctx context.Context, s *gophercloud.ServiceClient, url str
 	for try := 0; ; try++ {
 		res, err := s.Get(ctx, url, into, &gophercloud.RequestOpts{OkCodes: []int{200}})
 		if err == nil {
-			return dateOf(res), nil
+			return dateOf(res.Header), nil
 		}
 		wait, again := retryAfter(err, try)
 		if !again || try >= c.conf.Retries || ctx.Err() != nil {
@@ -76,8 +76,8 @@ func (c *Cloud) dated(ctx context.Context, s *gophercloud.ServiceClient, url str
 	}
 }
 
-func dateOf(res *http.Response) int64 {
-	if t, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+func dateOf(h http.Header) int64 {
+	if t, err := http.ParseTime(h.Get("Date")); err == nil {
 		return t.UnixMicro()
 	}
 	return 0
@@ -96,7 +96,11 @@ func retryAfter(err error, try int) (time.Duration, bool) {
 	if s, err := strconv.Atoi(answer.ResponseHeader.Get("Retry-After")); err == nil && s >= 0 {
 		wait = time.Duration(s) * time.Second
 	} else if at, err := http.ParseTime(answer.ResponseHeader.Get("Retry-After")); err == nil {
-		wait = max(0, time.Until(at))
+		by := time.Now()
+		if said := dateOf(answer.ResponseHeader); said > 0 {
+			by = time.UnixMicro(said) // it is a time by the service's clock
+		}
+		wait = max(0, at.Sub(by))
 	}
 	return wait, true
 }

@@ -16,7 +16,8 @@ import (
 func (r *reading) paths() {
 	s, n := r.snap, r.c.network
 	s.Trunks = list(r, listing{kind: "trunks", client: n, path: "trunks", key: "trunks", may: true}, func(w wireTrunk) string { return w.ID }, wireTrunk.asset)
-	s.RBAC = list(r, listing{kind: "rbac", client: n, path: "rbac-policies", key: "rbac_policies", may: true}, func(w wireRBAC) string { return w.ID }, wireRBAC.asset)
+	// Neutron's own listing of grants takes a limit for each of its tables, and knows no marker (seen in Zed): it has no pages.
+	s.RBAC = list(r, listing{kind: "rbac", client: n, path: "rbac-policies", key: "rbac_policies", may: true, whole: true}, func(w wireRBAC) string { return w.ID }, wireRBAC.asset)
 	s.DefaultRules = list(r, listing{kind: "default_rules", client: n, path: "default-security-group-rules", key: "default_security_group_rules", may: true}, func(w wireDefaultRule) string { return w.ID }, wireDefaultRule.asset)
 	r.balancers()
 	r.firewalls()

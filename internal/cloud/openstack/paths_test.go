@@ -31,6 +31,9 @@ func everything(t *testing.T) bundle {
 	ports := b.PortIDs("cache-1")
 	b.Extend("trunks", row("trunk-1", obj{"port_id": ports[0], "sub_ports": []any{obj{"port_id": "sub-1", "segmentation_id": 7, "segmentation_type": "vlan"}}}), row("trunk-2", obj{"port_id": "p", "sub_ports": []any{}}))
 	b.Extend("rbac-policies", row("rbac-1", obj{"object_type": "security_group", "object_id": b.GroupID("astro", "default"), "action": "access_as_shared", "target_tenant": "*"}))
+	for i := range 9 {
+		b.Extend("rbac-policies", row(fmt.Sprint("rbac-of-network-", i), obj{"object_type": "network", "object_id": "n", "action": "access_as_shared", "target_tenant": project}))
+	}
 	for i := range 5 {
 		b.Extend("default-security-group-rules", row(fmt.Sprint("template-", i), obj{"direction": "ingress", "ethertype": "IPv4", "protocol": nil, "port_range_min": nil, "port_range_max": nil, "remote_ip_prefix": nil,
 			"remote_group_id": "PARENT", "remote_address_group_id": nil, "used_in_default_sg": true, "used_in_non_default_sg": false}))
@@ -79,7 +82,10 @@ func TestEverythingThatDecidesAPathIsRead(t *testing.T) {
 		}
 	}
 	same("trunks", s.Trunks, []asset.Trunk{{ID: "trunk-1", Project: project, Port: port, AdminUp: true, SubPorts: []asset.PortID{"sub-1"}}, {ID: "trunk-2", Project: project, Port: "p", AdminUp: true}})
-	same("rbac", s.RBAC, []asset.RBAC{{ID: "rbac-1", Project: project, Type: "security_group", Object: b.GroupID("astro", "default"), Action: "access_as_shared", Target: "*"}})
+	if len(s.RBAC) != 10 || s.RBAC[9].Object != "n" || s.RBAC[9].Target != project {
+		t.Errorf("grants %+v", s.RBAC)
+	}
+	same("rbac", s.RBAC[:1], []asset.RBAC{{ID: "rbac-1", Project: project, Type: "security_group", Object: b.GroupID("astro", "default"), Action: "access_as_shared", Target: "*"}})
 	if len(s.DefaultRules) != 5 || !s.DefaultRules[0].InDefault || s.DefaultRules[0].InCustom || s.DefaultRules[4].RemoteGroup != "PARENT" || s.DefaultRules[4].PortMin != asset.AnyPort {
 		t.Errorf("templates %+v", s.DefaultRules)
 	}

@@ -144,9 +144,9 @@ func (c *Cloud) askPorts(ctx context.Context, s *Sight, servers []wireServer) {
 
 // first reads the first page of a listing.
 func first[W any](ctx context.Context, c *Cloud, client *gophercloud.ServiceClient, path, key string, q url.Values) ([]W, error) {
-	rows, _, err := fetch[W](ctx, c, listing{client: client, path: path, key: key, query: q}, "")
+	p, err := fetch[W](ctx, c, listing{client: client, path: path, key: key, query: q}, "")
 	var out []W
-	for _, r := range rows {
+	for _, r := range p.rows {
 		if r.odd == nil {
 			out = append(out, r.value)
 		}

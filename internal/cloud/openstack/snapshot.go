@@ -20,7 +20,8 @@ type reading struct {
 	c     *Cloud
 	ctx   context.Context //nolint:containedctx // lives for one call of Snapshot
 	snap  *asset.Snapshot
-	spent int // targeted reads so far
+	spent int     // targeted reads so far
+	keep  *keeper // nil: pages are kept nowhere
 
 	listed   []addresses                          // what Nova lists of each server of the snapshot
 	changed  int64                                // of the server that Nova changed last, by its own row
@@ -60,7 +61,12 @@ func (r *reading) odd(l listing, id string, err error) {
 
 // Snapshot implements cloud.Reader.
 func (c *Cloud) Snapshot(ctx context.Context, now func() int64) (*asset.Snapshot, error) {
-	r := c.begin(ctx, now())
+	keep, began, err := c.keeper(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	r := c.begin(ctx, began)
+	r.keep = keep
 	// One small reading first: if even this is refused, there is no snapshot, not an empty one.
 	if err := c.get(ctx, c.identity, c.identity.ServiceURL("projects", c.project), &struct{}{}); err != nil && isReauth(err) {
 		return nil, c.refused(ctx, err)
@@ -91,6 +97,7 @@ func list[W, A any](r *reading, l listing, id func(W) string, to func(W) (A, err
 			r.began[l.client] = said
 		}
 	}
+	l.keep = r.keep
 	err := each(r.ctx, r.c, l, id, func(w W, odd error) error {
 		if odd == nil {
 			var a A
@@ -215,7 +222,7 @@ func (r *reading) floating() {
 	for _, f := range rows {
 		if f.ask {
 			var err error
-			if f.Forwardings, err = r.c.forwardings(r.ctx, f.ID); err != nil {
+			if f.Forwardings, err = r.c.forwardings(r.ctx, f.ID, r.keep); err != nil {
 				r.odd(l, string(f.ID), fmt.Errorf("its forwardings: %w", err))
 				continue
 			}
@@ -225,8 +232,8 @@ func (r *reading) floating() {
 }
 
 // forwardings reads the port forwardings of one floating IP; where the extension is off there are none.
-func (c *Cloud) forwardings(ctx context.Context, id asset.FloatingIPID) ([]asset.Forwarding, error) {
-	l := listing{kind: "forwardings", client: c.network, path: "floatingips/" + url.PathEscape(string(id)) + "/port_forwardings", key: "port_forwardings", may: true}
+func (c *Cloud) forwardings(ctx context.Context, id asset.FloatingIPID, keep *keeper) ([]asset.Forwarding, error) {
+	l := listing{kind: "forwardings", client: c.network, path: "floatingips/" + url.PathEscape(string(id)) + "/port_forwardings", key: "port_forwardings", may: true, keep: keep}
 	rows, err := walk(ctx, c, l, func(w wireForward) string { return w.ID })
 	if err != nil {
 		return nil, err

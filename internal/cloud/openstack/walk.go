@@ -11,6 +11,7 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 
+	"demarc/internal/asset"
 	"demarc/internal/cloud"
 )
 
@@ -24,6 +25,7 @@ type listing struct {
 	whole  bool        // the service has no pages for it
 	may    bool        // it may not be there at all: then it holds nothing
 	dated  func(int64) // hears the service's own time with each page; may be nil
+	keep   *keeper     // where its pages are kept; nil: nowhere
 }
 
 // at is the path of one row of a listing.
@@ -61,45 +63,74 @@ func walk[T any](ctx context.Context, c *Cloud, l listing, id func(T) string) ([
 }
 
 // each reads a listing by keyset pagination, row by row. The end is believed only after asking once more behind the last row,
-// for a page that lost its next link looks like the last one.
+// for a page that lost its next link looks like the last one. Pages that were kept are not asked for again.
 func each[T any](ctx context.Context, c *Cloud, l listing, id func(T) string, take func(T, error) error) error {
-	seen := map[string]bool{}
-	marker := ""
-	for {
-		rows, truncated, err := fetch[T](ctx, c, l, marker)
-		if err != nil && l.may && marker == "" && errors.Is(err, cloud.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("page behind %d rows: %w", len(seen), err)
-		}
-		fresh := 0
-		for _, r := range rows {
-			if k := id(r.value); k != "" && !seen[k] {
-				seen[k] = true
-				fresh++
-				marker = k
-				if err := take(r.value, r.odd); err != nil {
-					return err
-				}
+	w := &walker[T]{id: id, take: take, seen: map[string]bool{}}
+	if l.dated == nil {
+		l.dated = func(int64) {}
+	}
+	pages, done, err := replay(ctx, l, w)
+	for ; err == nil && !done; pages++ {
+		var p page[T]
+		if p, err = fetch[T](ctx, c, l, w.marker); err != nil {
+			if !l.may || w.marker != "" || !errors.Is(err, cloud.ErrNotFound) {
+				return fmt.Errorf("page behind %d rows: %w", len(w.seen), err)
 			}
+			p, err = page[T]{}, nil // the extension is off
 		}
-		switch {
-		case truncated:
-			return fmt.Errorf("the service cut the listing after %d rows", len(seen))
-		case len(rows) == 0 || l.whole:
-			return nil
-		case fresh == 0:
-			return fmt.Errorf("%w: the page behind row %s repeats", errNotProven, named(marker))
-		case fresh < len(rows):
-			return fmt.Errorf("%w: a page holds rows of an earlier one, or rows without an id", errNotProven)
+		l.dated(p.said)
+		if done, err = w.next(l, p); err == nil {
+			err = keepPage(ctx, l, asset.Page{Number: pages, Said: p.said, Marker: w.marker, Done: done}, p.rows)
 		}
 	}
+	return err
+}
+
+// walker takes the rows of one listing, each once.
+type walker[T any] struct {
+	id     func(T) string
+	take   func(T, error) error
+	seen   map[string]bool
+	marker string // of the last row that was taken
+}
+
+// page is what a service answers.
+type page[T any] struct {
+	rows      []row[T]
+	truncated bool
+	said      int64 // by the service's own clock
+}
+
+// next takes the rows of a page, and tells whether it was the last.
+func (w *walker[T]) next(l listing, p page[T]) (done bool, err error) {
+	fresh := 0
+	for _, r := range p.rows {
+		if k := w.id(r.value); k != "" && !w.seen[k] {
+			w.seen[k] = true
+			fresh++
+			w.marker = k
+			if err := w.take(r.value, r.odd); err != nil {
+				return false, err
+			}
+		}
+	}
+	switch {
+	case p.truncated:
+		return false, fmt.Errorf("the service cut the listing after %d rows", len(w.seen))
+	case len(p.rows) == 0 || l.whole:
+		return true, nil
+	case fresh == 0:
+		return false, fmt.Errorf("%w: the page behind row %s repeats", errNotProven, named(w.marker))
+	case fresh < len(p.rows):
+		return false, fmt.Errorf("%w: a page holds rows of an earlier one, or rows without an id", errNotProven)
+	}
+	return false, nil
 }
 
 // fetch reads one page. It builds each page's address itself: a link from an answer could lead anywhere, and lead there
 // again and again. A link that contradicts the page is an error nevertheless, for then the service is not well.
-func fetch[T any](ctx context.Context, c *Cloud, l listing, marker string) ([]row[T], bool, error) {
+func fetch[T any](ctx context.Context, c *Cloud, l listing, marker string) (page[T], error) {
+	var none page[T]
 	q := url.Values{}
 	for k, v := range l.query {
 		q[k] = v
@@ -117,25 +148,23 @@ func fetch[T any](ctx context.Context, c *Cloud, l listing, marker string) ([]ro
 	var body map[string]json.RawMessage
 	said, err := c.dated(ctx, l.client, at, &body)
 	if err != nil {
-		return nil, false, err
+		return none, err
 	}
 	raw, ok := body[l.key]
 	if !ok || string(raw) == "null" {
-		return nil, false, fmt.Errorf("the answer has no %q", l.key)
+		return none, fmt.Errorf("the answer has no %q", l.key)
 	}
 	var rows []row[T]
 	if err := json.Unmarshal(raw, &rows); err != nil {
-		return nil, false, fmt.Errorf("the answer's %q has another shape: %w", l.key, err)
+		return none, fmt.Errorf("the answer's %q has another shape: %w", l.key, err)
 	}
-	if l.dated != nil {
-		l.dated(said)
-	}
-	if next := nextMarker(body, l.key); next != "" && next == marker {
-		return rows, false, fmt.Errorf("%w: the next link behind row %s leads to the same page", errNotProven, named(marker))
+	next := nextMarker(body, l.key)
+	if next != "" && next == marker {
+		return none, fmt.Errorf("%w: the next link behind row %s leads to the same page", errNotProven, named(marker))
 	}
 	var truncated bool
 	_ = json.Unmarshal(body["truncated"], &truncated)
-	return rows, truncated, nil
+	return page[T]{rows, truncated || next != "" && l.whole, said}, nil
 }
 
 // nextMarker reads the marker of the next link in the two shapes in use: {key}_links, and Glance's next.

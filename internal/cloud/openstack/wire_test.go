@@ -2,8 +2,12 @@ package openstack
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
 
 	"demarc/internal/asset"
 )
@@ -143,5 +147,29 @@ func sound(t *testing.T, r asset.Rule) {
 	if r.Direction != asset.Ingress && r.Direction != asset.Egress || r.EtherType != 4 && r.EtherType != 6 || r.PortMin < asset.AnyPort || r.PortMax < asset.AnyPort || r.PortMin > 65535 || r.PortMax > 65535 ||
 		ported && r.Protocol == "" || r.RemotePrefix.IsValid() && r.RemotePrefix != r.RemotePrefix.Masked() {
 		t.Errorf("rule %+v", r)
+	}
+}
+
+// Retry-After is in seconds, or a date by the service's own clock.
+func TestRetryAfterIsByTheServicesClock(t *testing.T) {
+	said := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for name, tc := range map[string]struct {
+		status int
+		header http.Header
+		want   time.Duration
+		again  bool
+	}{
+		"seconds":             {429, http.Header{"Retry-After": {"7"}}, 7 * time.Second, true},
+		"a date":              {429, http.Header{"Retry-After": {said.Add(9 * time.Second).Format(http.TimeFormat)}, "Date": {said.Format(http.TimeFormat)}}, 9 * time.Second, true},
+		"a date that is over": {503, http.Header{"Retry-After": {said.Add(-time.Hour).Format(http.TimeFormat)}, "Date": {said.Format(http.TimeFormat)}}, 0, true},
+		"nonsense":            {503, http.Header{"Retry-After": {"later"}}, 200 * time.Millisecond, true},
+		"minus":               {503, http.Header{"Retry-After": {"-3"}}, 200 * time.Millisecond, true},
+		"none":                {500, http.Header{}, 200 * time.Millisecond, true},
+		"403":                 {403, http.Header{"Retry-After": {"7"}}, 0, false},
+	} {
+		wait, again := retryAfter(gophercloud.ErrUnexpectedResponseCode{Actual: tc.status, ResponseHeader: tc.header}, 0)
+		if wait != tc.want || again != tc.again {
+			t.Errorf("%s: %s %v", name, wait, again)
+		}
 	}
 }

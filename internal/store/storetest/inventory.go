@@ -170,6 +170,49 @@ func recent(t *testing.T, e Engine) {
 	}
 }
 
+// An answer at an earlier revision does not overwrite a newer one, and makes a reading partial; the second whole reading in a row that
+// says the same is believed, and readings of some kinds are not, however many.
+func olderAnswers(t *testing.T, e Engine) {
+	x := begin(t, e)
+	at := int64(0)
+	read := func(revision int, only ...string) (groups int, complete bool) {
+		t.Helper()
+		at += 10
+		s := world(0)
+		s.Ports[0].Revision, s.Ports[0].Groups = revision, make([]asset.GroupID, revision)
+		kind := "inventory"
+		if len(only) > 0 {
+			s, kind = &asset.Snapshot{Cloud: "cloud", Only: only, Ports: s.Ports}, "recent"
+		}
+		x.walk(at, s)
+		c, ok, err := x.LastCoverage(t.Context(), kind, "cloud", "", "")
+		if err != nil || !ok || c.Ended != at || c.Complete == (c.Note != "") && kind == "inventory" {
+			t.Errorf("at %d: %+v, %v", at, c, err)
+		}
+		return len(got[*asset.Snapshot](x)(x.Snapshot(t.Context(), "cloud", 0)).Ports[0].Groups), c.Complete
+	}
+	for _, step := range []struct {
+		revision, groups int
+		complete         bool
+	}{{5, 5, true}, {3, 5, false}, {5, 5, true}, {3, 5, false}, {6, 6, true}, {5, 6, false}, {5, 5, false}, {5, 5, true}} {
+		if groups, complete := read(step.revision); groups != step.groups || complete != step.complete {
+			t.Errorf("at %d revision %d: %d is known, complete %v; want %+v", at, step.revision, groups, complete, step)
+		}
+	}
+	for range 5 {
+		if groups, _ := read(2, "ports"); groups != 5 {
+			t.Errorf("at %d: a part of the cloud is believed that it went back: %d", at, groups)
+		}
+	}
+	gone := world(0)
+	gone.Ports = gone.Ports[1:]
+	read(4)
+	x.walk(at+10, gone)
+	if n := len(got[*asset.Snapshot](x)(x.Snapshot(t.Context(), "cloud", 0)).Ports); n != 2 {
+		t.Errorf("an old answer and one miss are not two misses: %d ports", n)
+	}
+}
+
 // Who had an address when: an address that moves ends at one port at the instant it begins at the next.
 func bindings(t *testing.T, e Engine) {
 	x := begin(t, e)

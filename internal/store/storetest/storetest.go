@@ -23,6 +23,10 @@ type Store interface {
 	Paused(ctx context.Context) (bool, error)
 	Snapshot(ctx context.Context, cloud string, at int64) (*asset.Snapshot, error)
 	Since(ctx context.Context, cloud string) (int64, error)
+	LastPage(ctx context.Context, cloud string) (asset.Page, bool, error)
+	KeptPages(ctx context.Context, cloud, listing string, use func(asset.Page) error) error
+	KeepPage(ctx context.Context, p asset.Page) error
+	DropPages(ctx context.Context, cloud string) error
 	BindingsAt(ctx context.Context, s access.Scope, addr netip.Addr, at int64) ([]asset.Binding, error)
 	BindingsWithin(ctx context.Context, s access.Scope, addr netip.Addr, from, to, knownAt int64) ([]asset.Binding, error)
 	StateSince(ctx context.Context, cloud string, at int64) (int64, error)
@@ -73,7 +77,7 @@ func Run(t *testing.T, e Engine) {
 	for name, part := range map[string]func(*testing.T, Engine){
 		"AllOrNothing": allOrNothing, "Conflict": conflict, "Constraints": constraints, "Timers": timers, "Mail": mail, "Clock": clock, "KillSwitch": killSwitch,
 		"Scope": scope, "NotFound": notFound, "Reopen": reopen, "AuditVerifies": auditVerifies, "Exposures": exposures, "Queue": queue, "Standings": standings,
-		"Merge": merge, "Recent": recent, "Bindings": bindings, "History": history, "Unchanged": unchanged, "Large": large, "Order": order, "HostileText": hostileText, "TwoWriters": twoWriters,
+		"Merge": merge, "Recent": recent, "Older": olderAnswers, "Pages": pages, "Bindings": bindings, "History": history, "Unchanged": unchanged, "Large": large, "Order": order, "HostileText": hostileText, "TwoWriters": twoWriters,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
