@@ -50,6 +50,7 @@ var rooms = []room{
 	{judgement, "detect", "holds facts against known weaknesses", "W reach detect/service", ""},
 	{judgement, "detect/service", "recognises which protocol speaks at an endpoint", "probe untrusted", ""},
 	{judgement, "plan", "chooses the next probes of every vantage point", "asset probe policy reach", ""},
+	{judgement, "profile", "holds what is open to a machine against what its kind of machine may have open", "W reach", ""},
 	{judgement, "guide", "shows the pages of guidance", "duty detect fault", "github.com/yuin/goldmark"},
 	{judgement, "casework", "is the life of a case, in pure functions", "W reach", ""},
 	{judgement, "casework/gate", "re-proves everything before each act on a tenant's machine", "W casework", ""},

@@ -110,6 +110,9 @@ type Policy struct {
 	Proof     Proof            `yaml:"proof"`
 	Posture   []string         `yaml:"posture"` // the checks of the configuration itself that are made; empty: none
 	Freshness Freshness        `yaml:"freshness"`
+
+	Profiles  map[string]Profile `yaml:"profiles"`   // beside those of the default policy, or instead of one of the same name
+	ProfileOf []ProfileOf        `yaml:"profile_of"` // what an operator declares; it comes before what the owner says
 }
 
 //go:embed default.yaml
@@ -119,7 +122,7 @@ var defaultPolicy []byte
 func DefaultYAML() []byte { return slices.Clone(defaultPolicy) }
 
 // Default is the policy in force where an operator wrote none. The caller must not change it.
-var Default = sync.OnceValues(func() (*Policy, error) { return Parse("default.yaml", defaultPolicy) })
+var Default = sync.OnceValues(func() (*Policy, error) { return parse("default.yaml", defaultPolicy, nil) })
 
 // Postures lists the checks that the configuration of a cloud is held against without a packet.
 var Postures = []string{"sg-blocks-scanner", "default-group-open", "template-group-open", "netblock-mismatch", "exposure-profile"}
@@ -127,12 +130,21 @@ var Postures = []string{"sg-blocks-scanner", "default-group-open", "template-gro
 // ClassNames lists the classes a policy must set clocks for.
 var ClassNames = []string{"E", "C", "H", "M", "L", "B", "U"}
 
-// Parse reads and validates a policy.
+// Parse reads and validates a policy. Profiles that it does not have are those of the default policy.
 func Parse(name string, data []byte) (*Policy, error) {
+	d, err := Default()
+	if err != nil {
+		return nil, err
+	}
+	return parse(name, data, d.Profiles)
+}
+
+func parse(name string, data []byte, from map[string]Profile) (*Policy, error) {
 	var p Policy
 	if err := fault.DecodeYAML(name, data, &p); err != nil {
 		return nil, err
 	}
+	p.inherit(from)
 	if at, f := p.validate(); f != nil {
 		return nil, f.In(fault.Nearest(name, data, "$."+at))
 	}
@@ -176,6 +188,9 @@ func (p *Policy) validate() (at string, f *fault.Fault) {
 	}
 	if _, err := time.LoadLocation(p.TimeZone); err != nil {
 		return "time_zone", fault.New(fault.Config, "unknown time zone %q", p.TimeZone).Hinted("an IANA name such as Europe/London")
+	}
+	if at, f := p.validateProfiles(); f != nil {
+		return at, f
 	}
 	return p.validateNumbers()
 }

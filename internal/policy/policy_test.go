@@ -41,3 +41,39 @@ func TestAPolicyThatBreaksARuleIsRefusedWithItsPlace(t *testing.T) {
 		})
 	}
 }
+
+func TestProfiles(t *testing.T) {
+	t.Parallel()
+	d, err := Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(d.ProfileNames(), " "); got != "database gpu-notebook management web" {
+		t.Error(got)
+	}
+	text := string(DefaultYAML())
+	base, _, _ := strings.Cut(text, "\nprofiles:")
+	own, err := Parse("own.yaml", []byte(base+"\nprofiles:\n  web: {title: ours, allow: [{proto: tcp, ports: [8443, 9000-9010], from: [192.0.2.0/24]}]}\n  mail: {allow: [{proto: tcp, ports: [25], from: [internet]}]}\nprofile_of: [{server: s1, profile: mail}, {project: p1, profile: database}]\n"))
+	if err != nil || len(own.Profiles) != 5 || own.Profiles["web"].Title != "ours" || own.Profiles["web"].Allow[0].Ports[1] != (PortRange{First: 9000, Last: 9010}) || len(d.Profiles) != 4 {
+		t.Errorf("%v: %+v", err, own)
+	}
+	for says, bad := range map[string]string{
+		`own.yaml:%d:28: "70000" is not a run`: "profiles: {x: {allow: [{proto: tcp, ports: [70000], from: [internet]}]}}",
+		`"9-8" is not a run`:                   "profiles: {x: {allow: [{proto: tcp, ports: [9-8], from: [internet]}]}}",
+		`icmp has none`:                        "profiles: {x: {allow: [{proto: icmp, ports: [8], from: [internet]}]}}",
+		`tcp and udp have ports`:               "profiles: {x: {allow: [{proto: tcp, from: [internet]}]}}",
+		`unknown protocol "sctp"`:              "profiles: {x: {allow: [{proto: sctp, ports: [8]}]}}",
+		`"everybody" is nobody`:                "profiles: {x: {allow: [{proto: tcp, ports: [8], from: [everybody]}]}}",
+		`"192.0.2.1/24" is nobody`:             "profiles: {x: {allow: [{proto: tcp, ports: [8], from: [192.0.2.1/24]}]}}",
+		`"Web Server" can not be the name`:     "profiles: {Web Server: {allow: []}}",
+		`there is no profile "moon"`:           "profile_of: [{server: s1, profile: moon}]",
+		`for a server or for a project`:        "profile_of: [{server: s1, project: p1, profile: web}]",
+		`two profiles are declared for s1`:     "profile_of: [{server: s1, profile: web}, {server: s1, profile: database}]",
+		`unknown field "allows"`:               "profiles: {x: {allows: []}}",
+	} {
+		says, _, _ = strings.Cut(strings.ReplaceAll(says, "own.yaml:%d:28: ", ""), "%")
+		if _, err := Parse("own.yaml", []byte(base+"\n"+bad+"\n")); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "own.yaml:") {
+			t.Errorf("%s: %v, want %s", bad, err, says)
+		}
+	}
+}
