@@ -58,6 +58,12 @@ SCENARIO ?= campus
 real: ## the line on a real OpenStack on this machine (needs root, Debian 12, its package mirrors; brings the cloud up and down unless it is up)
 	@test/cloudlab/with-cloud campus test/real/run
 
+N ?= 100000
+
+.PHONY: scale
+scale: ## a cloud of N servers is read, killed half-way, gone on with, and followed (needs what real needs; N=100000: about 15 minutes)
+	@test/cloudlab/with-cloud campus test/scale/run $(N)
+
 .PHONY: cloud
 cloud: ## the test cloud itself: a second scenario up, held against its file, and gone without a trace (needs what real needs, and no cloud up)
 	@test/cloudlab/check

@@ -25,7 +25,9 @@ func TestEveryFindingHasItsDuty(t *testing.T) {
 		layer  duty.Layer
 		aspect duty.Aspect
 	}
-	sides := []side{{flow.CheckLeak, "network-controls", "provide-capability"}, {flow.CheckLeak, "network-controls", "configure"}, {flow.CheckBlocked, "assurance", "configure"}, {flow.CheckHidden, "assurance", "configure"}}
+	sides := []side{{flow.CheckLeak, "network-controls", "provide-capability"}, {flow.CheckLeak, "network-controls", "configure"}, {flow.CheckBlocked, "assurance", "configure"}, {flow.CheckHidden, "assurance", "configure"},
+		{flow.CheckDefault, "network-controls", "configure"}, {flow.CheckProfile, "network-controls", "configure"}, {flow.CheckTemplate, "network-controls", "secure-default"},
+		{flow.CheckNetblock, "assurance", "monitor"}}
 	for i := range checks {
 		sides = append(sides, side{checks[i].ID, duty.Layer(checks[i].Layer), duty.Aspect(checks[i].Aspect)})
 	}

@@ -22,11 +22,15 @@ import (
 
 // The findings that the configuration alone shows: no packet is needed to see them, and none to see them gone.
 const (
-	CheckHidden = "sg-blocks-scanner" // others of the zone are let in, and our probe is not
+	CheckHidden   = "sg-blocks-scanner"   // others of the zone are let in, and our probe is not
+	CheckDefault  = "default-group-open"  // a project's group default lets in what it should not
+	CheckTemplate = "template-group-open" // every new group of the cloud does
+	CheckNetblock = "netblock-mismatch"   // a netblock is declared and not held, or held and not declared
+	CheckProfile  = "exposure-profile"    // a machine is open beyond what it is for
 )
 
 // settings are the checks of this kind. What they find is stated by the cloud itself, and never leads to an act.
-var settings = []string{CheckHidden}
+var settings = []string{CheckHidden, CheckDefault, CheckTemplate, CheckNetblock, CheckProfile}
 
 // Settings lists the checks whose findings the configuration alone shows.
 func Settings() []string { return slices.Clone(settings) }
@@ -72,8 +76,8 @@ func (l *Line) postures(ctx context.Context) (did bool, err error) {
 	}
 	var errs []error
 	for _, f := range known {
-		if f.Key.Cloud != l.Cloud || !slices.Contains(settings, f.Key.Check) {
-			continue
+		if f.Key.Cloud != l.Cloud || !slices.Contains(settings, f.Key.Check) || !slices.Contains(l.Policy.Posture, f.Key.Check) {
+			continue // what is not asked any more is not said to be gone
 		}
 		s, still := wanted[f.Key]
 		delete(wanted, f.Key)
@@ -163,7 +167,7 @@ func (d *draft) settingNow(ctx context.Context, ds casework.Dossier, f finding.F
 	}
 	s, still := d.l.settings()[f.Key]
 	switch {
-	case !ok || f.Key.Server != "" && d.l.server(f.Key.Server) == nil:
+	case !ok || !slices.Contains(d.l.Policy.Posture, f.Key.Check) || f.Key.Server != "" && d.l.server(f.Key.Server) == nil:
 		return d.draw(ds, f, sight{}, finding.Inconclusive), nil
 	case still:
 		f.Endpoint = s.at
@@ -178,6 +182,7 @@ func (l *Line) settings() map[finding.Key]setting {
 	for i := range l.Vantages {
 		l.hidden(&l.Vantages[i], out)
 	}
+	maps.DeleteFunc(out, func(k finding.Key, _ setting) bool { return !slices.Contains(l.Policy.Posture, k.Check) })
 	return out
 }
 

@@ -242,6 +242,9 @@ func (w *World) assignments(names bool) []any {
 				who["domain"], where["domain"] = domain(), domain()
 			}
 			out = append(out, map[string]any{"role": r, "user": who, "scope": map[string]any{"project": where}, "links": map[string]any{"assignment": w.base + "/identity/v3/projects/" + p.ID}})
+			if role == "admin" { // one that is held directly and by inheritance too is effective twice
+				out = append(out, out[len(out)-1])
+			}
 		}
 	}
 	return out

@@ -108,6 +108,7 @@ type Policy struct {
 	Classes   map[string]Class `yaml:"classes"`
 	Budgets   Budgets          `yaml:"budgets"`
 	Proof     Proof            `yaml:"proof"`
+	Posture   []string         `yaml:"posture"` // the checks of the configuration itself that are made; empty: none
 	Freshness Freshness        `yaml:"freshness"`
 
 	Profiles  map[string]Profile `yaml:"profiles"`   // beside those of the default policy, or instead of one of the same name
@@ -122,6 +123,9 @@ func DefaultYAML() []byte { return slices.Clone(defaultPolicy) }
 
 // Default is the policy in force where an operator wrote none. The caller must not change it.
 var Default = sync.OnceValues(func() (*Policy, error) { return parse("default.yaml", defaultPolicy, nil) })
+
+// Postures lists the checks that the configuration of a cloud is held against without a packet.
+var Postures = []string{"sg-blocks-scanner", "default-group-open", "template-group-open", "netblock-mismatch", "exposure-profile"}
 
 // ClassNames lists the classes a policy must set clocks for.
 var ClassNames = []string{"E", "C", "H", "M", "L", "B", "U"}
@@ -175,6 +179,11 @@ func (p *Policy) validate() (at string, f *fault.Fault) {
 	for c := range p.Classes {
 		if !slices.Contains(ClassNames, c) {
 			return "classes." + c, fault.New(fault.Config, "unknown class %q", c).Hinted("one of %v", ClassNames)
+		}
+	}
+	for i, c := range p.Posture {
+		if !slices.Contains(Postures, c) {
+			return fmt.Sprintf("posture[%d]", i), fault.New(fault.Config, "unknown check of the configuration %q", c).Hinted("one of %s", strings.Join(Postures, ", "))
 		}
 	}
 	if _, err := time.LoadLocation(p.TimeZone); err != nil {

@@ -71,12 +71,11 @@ func replay[T any](ctx context.Context, l listing, w *walker[T]) (pages int, don
 			return fmt.Errorf("page %d of %s as it was kept: %w", p.Number, l.path, err)
 		}
 		for _, r := range rows {
-			w.seen[w.id(r.Value)] = true
 			var odd error
 			if r.Odd != "" {
 				odd = errors.New(r.Odd)
 			}
-			if err := w.take(r.Value, odd); err != nil {
+			if _, err := w.row(r.Value, odd); err != nil {
 				return err
 			}
 		}

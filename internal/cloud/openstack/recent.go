@@ -13,8 +13,9 @@ import (
 // Nova compares changes-since with the times in its rows. Those are written by conductors, whose clocks may differ from that of
 // the API's host, which writes the Date of an answer; neither need agree with ours.
 const (
-	// novaSkew is by how much the clocks of Nova's own hosts may differ; what is older is believed to be over.
-	novaSkew = 30 * time.Minute
+	// novaSkew is by how much the clocks of Nova's own hosts may differ; what is older is believed to be over. Nova itself takes a
+	// service for dead whose clock is off by more than a minute (service_down_time).
+	novaSkew = 5 * time.Minute
 	// overlap is how far back a reading looks behind the last one: a row gets its time a moment before it can be read.
 	overlap = 2 * time.Minute
 )

@@ -94,6 +94,16 @@ type walker[T any] struct {
 	marker string // of the last row that was taken
 }
 
+// row takes a row that was not taken yet. One without an identifier is never taken.
+func (w *walker[T]) row(v T, odd error) (taken bool, err error) {
+	k := w.id(v)
+	if k == "" || w.seen[k] {
+		return false, nil
+	}
+	w.seen[k], w.marker = true, k
+	return true, w.take(v, odd)
+}
+
 // page is what a service answers.
 type page[T any] struct {
 	rows      []row[T]
@@ -105,13 +115,12 @@ type page[T any] struct {
 func (w *walker[T]) next(l listing, p page[T]) (done bool, err error) {
 	fresh := 0
 	for _, r := range p.rows {
-		if k := w.id(r.value); k != "" && !w.seen[k] {
-			w.seen[k] = true
+		taken, err := w.row(r.value, r.odd)
+		if err != nil {
+			return false, err
+		}
+		if taken {
 			fresh++
-			w.marker = k
-			if err := w.take(r.value, r.odd); err != nil {
-				return false, err
-			}
 		}
 	}
 	switch {

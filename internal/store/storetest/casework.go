@@ -60,6 +60,9 @@ func allOrNothing(t *testing.T, e Engine) {
 	}
 	x := begin(t, e)
 	x.commit(casework.Change{At: 1, Audit: []audit.Entry{anEntry("start")}})
+	if err := x.KeepPage(t.Context(), aPage("cloud", "ports", 0)); err != nil { // which the whole change takes away
+		t.Fatal(err)
+	}
 	before := e.Tables(t, x.Store)
 	for name, bend := range breaks {
 		c := full()
@@ -71,7 +74,7 @@ func allOrNothing(t *testing.T, e Engine) {
 	}
 	x.commit(full())
 	for table, sum := range e.Tables(t, x.Store) {
-		if sum == before[table] {
+		if sum == before[table] && table != "reading" { // a walk on its way is kept before it is a change
 			t.Errorf("the whole change wrote nothing into %s", table)
 		}
 	}

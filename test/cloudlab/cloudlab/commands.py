@@ -8,7 +8,8 @@
   testbed examine           hold what is up against its scenario: the APIs, every port from every source, rules made and unmade
   testbed left              count what is left of a cloud: namespaces, links, processes; 1 if anything is
   testbed validate FILE     say what is wrong in a scenario; needs no privilege
-  testbed bulk N            add N servers with a port each, rows only (Nova's and Neutron's tables), to test listings at scale
+  testbed bulk N            add N servers with a port each, rows only (Nova's and Neutron's tables), to test listings at scale;
+                            bulk none takes them away
   testbed down              stop what `up` started, remove its network namespaces
   testbed reset [SCENARIO]  down, then up from the cached empty databases
   testbed leak NETWORK PORT TCP   open a TCP port of a Neutron port beneath Neutron, as a filter does that does not filter
