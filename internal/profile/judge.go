@@ -26,7 +26,7 @@ type Question struct {
 	Institution []netip.Prefix   // what "institution" stands for
 	Seen        []Seen           // by each zone that anybody looks from
 	Listening   []probe.Endpoint // what answered at the addresses that are open
-	Looked      bool             // whether all that is open was asked: then what did not answer does not listen
+	Asked       []probe.Proto    // protocols of which every open port was asked: there, what did not answer does not listen
 }
 
 // Run is a run of ports of the machine.
@@ -59,8 +59,8 @@ type Deviation struct {
 }
 
 // Judge lists what is open to a machine beyond its profile, by port, zone and rule, and the smallest set of rules that still serves
-// what really listens within the profile; without a look at all that is open there is no such set, for nobody knows what listens.
-// What is open to our scanner alone is obedience, and no deviation.
+// what really listens within the profile. Of a protocol that was not asked nobody knows what listens: there the rules keep what is
+// open and may be. What is open to our scanner alone is obedience, and no deviation.
 func Judge(q Question) (ds []Deviation, smallest []asset.Rule) {
 	for _, s := range q.Seen {
 		for _, o := range s.Openings {
@@ -72,10 +72,7 @@ func Judge(q Question) (ds []Deviation, smallest []asset.Rule) {
 	slices.SortFunc(ds, func(a, b Deviation) int {
 		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.State, b.State))
 	})
-	if q.Looked {
-		smallest = q.propose()
-	}
-	return ds, smallest
+	return ds, q.propose()
 }
 
 // merge joins what one rule opens at several addresses of a port.

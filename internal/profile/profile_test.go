@@ -55,7 +55,10 @@ func answered(ports ...uint16) []probe.Endpoint {
 // ask judges the machine of a snapshot as some views see it.
 func ask(s *asset.Snapshot, p *policy.Policy, names []string, listening []probe.Endpoint, views ...reach.View) ([]Deviation, []asset.Rule) {
 	x := asset.NewIndex(s)
-	q := Question{Index: x, Server: x.Servers["s1"], Choice: Choice{Names: names, By: Operator}, Profiles: p.Profiles, Institution: campus, Listening: listening, Looked: listening != nil}
+	q := Question{Index: x, Server: x.Servers["s1"], Choice: Choice{Names: names, By: Operator}, Profiles: p.Profiles, Institution: campus, Listening: listening}
+	if listening != nil {
+		q.Asked = []probe.Proto{probe.TCP, probe.UDP, probe.ICMP}
+	}
 	for _, v := range views {
 		q.Seen = append(q.Seen, Seen{v, reach.Compute(x, v).Of("s1")})
 	}
@@ -119,8 +122,8 @@ func TestWhatGoesBeyondAProfileIsTold(t *testing.T) {
 			t.Errorf("%s:\n%q, smallest %q\nwant\n%q, %q", name, got, smallest, c.want, c.smallest)
 		}
 	}
-	if _, rules := ask(machine(rule("a", "tcp", 80, 80, "")), p, []string{"web"}, nil, zone); rules != nil {
-		t.Errorf("without a look nobody knows what listens: %v", rules)
+	if _, rules := ask(machine(rule("a", "", -1, -1, "")), p, []string{"web"}, nil, zone, within); len(rules) != 5 || Words(rules[0]) != "icmp from 0.0.0.0/0" || Words(rules[1]) != "tcp 22 from 172.28.0.0/16" || Words(rules[4]) != "udp 443 from 0.0.0.0/0" {
+		t.Errorf("without a look all that is open and may be is kept: %v", rules)
 	}
 	open := machine()
 	open.Ports[0].PortSecurity, open.Ports[0].Groups = false, nil

@@ -8,6 +8,7 @@ import (
 
 	"demarc/internal/asset"
 	"demarc/internal/probe"
+	"demarc/internal/reach"
 )
 
 // needKey is what one rule can serve: a protocol and a family.
@@ -20,6 +21,7 @@ type needKey struct {
 // machines of the cloud may reach by a remote group, and what only our scanner may, is not its business.
 func (q Question) propose() []asset.Rule {
 	needs := map[needKey]map[uint16][]netip.Prefix{}
+	var out []asset.Rule
 	for _, s := range q.Seen {
 		for _, o := range s.Openings {
 			if !o.Zone {
@@ -27,6 +29,10 @@ func (q Question) propose() []asset.Rule {
 			}
 			k := needKey{o.Proto, o.Addr.Is6()}
 			let := remotes(q.Index, q.rule(o), k.six)
+			if !slices.Contains(q.Asked, o.Proto) {
+				out = append(out, q.kept(k, o, let)...)
+				continue
+			}
 			for _, p := range q.listening(o) {
 				if needs[k] == nil {
 					needs[k] = map[uint16][]netip.Prefix{}
@@ -35,15 +41,26 @@ func (q Question) propose() []asset.Rule {
 			}
 		}
 	}
-	var out []asset.Rule
 	for k, need := range needs {
 		for _, r := range cover(need) {
 			out = append(out, r.rule(k))
 		}
 	}
 	slices.SortFunc(out, func(a, b asset.Rule) int {
-		return cmp.Or(cmp.Compare(a.EtherType, b.EtherType), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.PortMin, b.PortMin), comparePrefix(a.RemotePrefix, b.RemotePrefix))
+		return cmp.Or(cmp.Compare(a.EtherType, b.EtherType), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.PortMin, b.PortMin), cmp.Compare(a.PortMax, b.PortMax), comparePrefix(a.RemotePrefix, b.RemotePrefix))
 	})
+	return slices.Compact(out)
+}
+
+// kept is what of an opening the profile allows, where nobody knows what listens.
+func (q Question) kept(k needKey, o reach.Opening, let []netip.Prefix) []asset.Rule {
+	var out []asset.Rule
+	first, last := inside(q.Index, o)
+	for _, r := range q.pieces(o.Proto, first, last) {
+		for _, p := range q.allowed(o.Proto, r.First, let, k.six) {
+			out = append(out, opens{r.First, r.Last, p}.rule(k))
+		}
+	}
 	return out
 }
 
