@@ -11,45 +11,78 @@ import (
 	"demarc/internal/probe"
 )
 
-// portAt is a port as it shows at one address.
-type portAt struct {
-	addr netip.Addr
-	port asset.PortID
-}
-
-// asked gathers what our probe can ask, by address and answering port.
-func (s *Set) asked() map[portAt]spans {
-	out := make(map[portAt]spans, len(s.sites))
-	for i := range s.sites {
-		t := &s.sites[i]
-		if t.off || t.port.Server == "" && t.lb == nil {
-			continue
+// Opened lists what our probe can ask now and could not before: new ports, and all ports of an address that leads to another port.
+func Opened(old, now *Set) []Range {
+	if now.from == old.made { // only some sites are as they were not
+		return openedBy(old, now)
+	}
+	var out []Range
+	i := 0
+	for j := 0; j < len(now.sites); {
+		k, addr := j, now.sites[j].addr
+		for k < len(now.sites) && now.sites[k].addr == addr {
+			k++
 		}
-		k := portAt{t.addr, t.port.ID}
-		shown := t.outside(t.open.scanner)
-		if was := out[k]; len(was) > 0 {
-			shown = union(nil, was, shown)
+		for i < len(old.sites) && old.sites[i].addr.Less(addr) {
+			i++
 		}
-		out[k] = shown
+		m := i
+		for m < len(old.sites) && old.sites[m].addr == addr {
+			m++
+		}
+		for ; j < k; j++ {
+			out = now.opened(out, &now.sites[j], old, old.sites[i:m])
+		}
+		i = m
 	}
 	return out
 }
 
-// Opened lists what our probe can ask now and could not before: new ports, and all ports of an address that leads to another port.
-func Opened(old, now *Set) []Range {
-	was := old.asked()
+// openedBy holds the sites that With changed against what they were.
+func openedBy(old, now *Set) []Range {
 	var out []Range
-	for i := range now.sites {
+	for _, i := range now.again {
 		t := &now.sites[i]
-		if t.off || t.port.Server == "" && t.lb == nil {
+		first, last := int(i), int(i)+1
+		for first > 0 && now.sites[first-1].addr == t.addr {
+			first--
+		}
+		for last < len(now.sites) && now.sites[last].addr == t.addr {
+			last++
+		}
+		out = now.opened(out, t, old, old.sites[first:last])
+	}
+	return out
+}
+
+// opened holds one site against the sites that its address had.
+func (s *Set) opened(out []Range, t *site, old *Set, had []site) []Range {
+	if !t.asks() {
+		return out
+	}
+	open := s.state[t.i].open
+	var was spans
+	for k := range had {
+		o := &had[k]
+		if o.port.ID != t.port.ID || !o.asks() {
 			continue
 		}
-		for _, r := range t.outside(t.open.scanner).minus(was[portAt{t.addr, t.port.ID}]) {
-			out = append(out, t.placed(r))
+		before := old.state[o.i].open
+		if before == open && o.fwd == nil && t.fwd == nil {
+			return out
+		}
+		was = append(was, o.outside(before.scanner)...)
+	}
+	for _, r := range t.outside(open.scanner).minus(was.normal()) {
+		if at := t.placed(r); len(out) == 0 || out[len(out)-1] != at {
+			out = append(out, at)
 		}
 	}
-	return slices.Compact(out)
+	return out
 }
+
+// asks tells whether our probe asks anything of a site: it is on, and belongs to a machine or a load balancer.
+func (s *site) asks() bool { return !s.off && (s.port.Server != "" || s.lb != nil) }
 
 // Digest names what our probe can ask, so that it can be told from what it could ask another time.
 func (s *Set) Digest() string {
@@ -76,10 +109,14 @@ func (s *Set) Hidden() []Hidden {
 	var out []Hidden
 	for i := range s.sites {
 		t := &s.sites[i]
-		if t.off || t.doubts != 0 || t.port.Server == "" || !s.eyes.scanners.meets(everywhere(t.family())) || len(t.open.zone.minus(t.open.scanner)) == 0 {
+		now := s.state[t.i]
+		if t.off || now.doubts != 0 || t.port.Server == "" || !s.eyes.scanners.meets(everywhere(t.family())) {
 			continue
 		}
-		shut := t.open.zone.minus(t.open.scanner)
+		shut := now.open.zone.minus(now.open.scanner)
+		if len(shut) == 0 {
+			continue
+		}
 		for _, h := range s.holes(t) {
 			if !h.zone {
 				continue

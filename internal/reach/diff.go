@@ -337,7 +337,7 @@ func changeBy(s span, what, audience, state string, who space, rs []ray) Change 
 		if !lets.meets(who) || state == Now && r.off {
 			continue
 		}
-		o := r.site.opening(r.span, r.hole, len(r.us) > 0, len(r.from) > 0, r.site.chain(r.side.x))
+		o := r.site.opening(r.span, r.hole, len(r.us) > 0, len(r.from) > 0, r.site.chain(r.side.x), r.side.state[r.site.i].doubts)
 		c.Server, c.Port, c.Project, c.Addr, c.Prefix = o.Server, o.Port, o.Project, o.Addr, o.Prefix
 		c.By = append(c.By, o)
 	}

@@ -4,9 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
-	"strings"
-	"sync"
 
 	"demarc/internal/asset"
 )
@@ -59,14 +58,8 @@ type memberKey struct {
 	family int
 }
 
-// members gathers the addresses of a group's members, once for each family.
+// members gathers the addresses of a group's members.
 func (c *compiler) members(g asset.GroupID, family int) sources {
-	k := memberKey{g, family}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s, ok := c.gathered[k]; ok {
-		return s
-	}
 	s := sources{name: "members of group " + string(g)}
 	for _, m := range c.x.Members[g] {
 		for _, f := range m.FixedIPs {
@@ -76,15 +69,61 @@ func (c *compiler) members(g asset.GroupID, family int) sources {
 		}
 		for _, a := range m.Pairs {
 			if p := a.Prefix; p.IsValid() && p.Addr().Is6() == (family == 6) {
-				b := block{p.Masked().Addr(), last(p)}
-				s.all, s.doubts = append(s.all, b), doubtPairs
+				s.all, s.doubts = append(s.all, blockOf(p)), doubtPairs
 				if !p.IsSingleIP() {
-					s.outside = append(s.outside, b)
+					s.outside = append(s.outside, blockOf(p))
 				}
 			}
 		}
 	}
 	s.all, s.outside = s.all.normal(), s.outside.normal()
+	return s
+}
+
+// seenBy is who of a view is among the sources of a rule.
+type seenBy struct {
+	scanner, zone bool
+	doubts        doubt
+}
+
+// who tells who of the view a rule's remote lets in: as remote does, and without listing anybody.
+func (c *compiler) who(r *asset.Rule) seenBy {
+	switch {
+	case r.RemotePrefix.IsValid():
+		b := blockOf(r.RemotePrefix)
+		return seenBy{scanner: c.eyes.scanners.touches(b), zone: c.eyes.zone.touches(b)}
+	case r.RemoteGroup != "":
+		return c.whoOf(r.RemoteGroup, r.EtherType)
+	case r.RemoteAddress != "":
+		s := c.remote(r)
+		return seenBy{scanner: s.all.meets(c.eyes.scanners), zone: s.outside.meets(c.eyes.zone)}
+	}
+	if r.EtherType == 6 {
+		return c.any6
+	}
+	return c.any4
+}
+
+// whoOf tells who of the view is a member of a group, once for each family.
+func (c *compiler) whoOf(g asset.GroupID, family int) seenBy {
+	k := memberKey{g, family}
+	if s, ok := c.gathered[k]; ok {
+		return s
+	}
+	var s seenBy
+	for _, m := range c.x.Members[g] {
+		for _, f := range m.FixedIPs {
+			s.scanner = s.scanner || f.Addr.Is6() == (family == 6) && c.eyes.scanners.has(f.Addr)
+		}
+		for _, a := range m.Pairs {
+			if p := a.Prefix; p.IsValid() && p.Addr().Is6() == (family == 6) {
+				b := blockOf(p)
+				s.doubts = doubtPairs
+				s.scanner = s.scanner || c.eyes.scanners.touches(b)
+				s.zone = s.zone || !p.IsSingleIP() && c.eyes.zone.touches(b)
+			}
+		}
+	}
 	c.gathered[k] = s
 	return s
 }
@@ -95,22 +134,37 @@ type filter struct {
 	doubts        doubt
 }
 
-// compiler turns groups into filters, each once.
+type filterKey struct {
+	group  *asset.Group // as it is: one with other rules is another
+	family int
+}
+
+// compiler turns groups into filters, each once. It is used while a Set is made, by one goroutine at a time.
 type compiler struct {
-	x        *asset.Index
-	eyes     eyes
-	done     map[memberKey]*filter
-	mu       sync.Mutex // of gathered, which readers of a Set fill further
-	gathered map[memberKey]sources
+	x          *asset.Index
+	eyes       eyes
+	any4, any6 seenBy
+	done       map[filterKey]*filter
+	gathered   map[memberKey]seenBy
 }
 
 func newCompiler(x *asset.Index, e eyes) *compiler {
-	return &compiler{x: x, eyes: e, done: make(map[memberKey]*filter, 2*len(x.Groups)), gathered: map[memberKey]sources{}}
+	c := &compiler{x: x, eyes: e, done: make(map[filterKey]*filter, 2*len(x.Groups)), gathered: map[memberKey]seenBy{}}
+	c.any4 = seenBy{scanner: e.scanners.meets(all4), zone: e.zone.meets(all4)}
+	c.any6 = seenBy{scanner: e.scanners.meets(all6), zone: e.zone.meets(all6)}
+	return c
+}
+
+// with is a compiler of an index in which groups have other rules, and the same members.
+func (c *compiler) with(x *asset.Index) *compiler {
+	out := *c
+	out.x, out.done = x, maps.Clone(c.done)
+	return &out
 }
 
 // filter compiles a stateful group.
 func (c *compiler) filter(g *asset.Group, family int) *filter {
-	k := memberKey{g.ID, family}
+	k := filterKey{g, family}
 	if f := c.done[k]; f != nil {
 		return f
 	}
@@ -120,18 +174,17 @@ func (c *compiler) filter(g *asset.Group, family int) *filter {
 		if r.Direction != asset.Ingress || r.EtherType != family {
 			continue
 		}
-		s := c.remote(r)
-		scanner, zone := s.all.meets(c.eyes.scanners), s.outside.meets(c.eyes.zone)
-		if !scanner && !zone {
+		s := c.who(r)
+		if !s.scanner && !s.zone {
 			continue
 		}
-		ports, zero := ports(r)
+		open, n, zero := ports(r)
 		f.doubts |= s.doubts | zero
-		if scanner {
-			f.scanner = append(f.scanner, ports...)
+		if s.scanner {
+			f.scanner = append(f.scanner, open[:n]...)
 		}
-		if zone {
-			f.zone = append(f.zone, ports...)
+		if s.zone {
+			f.zone = append(f.zone, open[:n]...)
 		}
 	}
 	f.scanner, f.zone = f.scanner.normal(), f.zone.normal()
@@ -141,30 +194,31 @@ func (c *compiler) filter(g *asset.Group, family int) *filter {
 
 // ports translates what a rule opens of what we can ask about. Neutron takes protocols by name and by number. Number 0 is every
 // protocol to some drivers and none to others. Source: IANA protocol numbers; neutron/common/ovn/acl.py.
-func ports(r *asset.Rule) (spans, doubt) {
-	one := func(t transport) spans {
+func ports(r *asset.Rule) (open [3]span, n int, doubts doubt) {
+	every := [3]span{full(tcp), full(udp), full(icmp)}
+	one := func(t transport) ([3]span, int, doubt) {
 		s := full(t)
 		switch {
 		case t == icmp && !echo(r):
-			return nil
+			return open, 0, 0
 		case t != icmp && r.PortMin != asset.AnyPort:
 			s.first, s.last = uint16(max(r.PortMin, 1)), uint16(r.PortMax) //nolint:gosec // whoever reads a rule keeps its ports within 0..65535
 		}
-		return spans{s}
+		return [3]span{s}, 1, 0
 	}
-	switch strings.ToLower(r.Protocol) {
+	switch r.Protocol {
 	case "", "any":
-		return spans{full(tcp), full(udp), full(icmp)}, 0
+		return every, 3, 0
 	case "0", "ip", "hopopt":
-		return spans{full(tcp), full(udp), full(icmp)}, doubtZero
+		return every, 3, doubtZero
 	case "tcp", "6":
-		return one(tcp), 0
+		return one(tcp)
 	case "udp", "17":
-		return one(udp), 0
+		return one(udp)
 	case "icmp", "1", "icmpv6", "ipv6-icmp", "58": // Neutron reads icmp in an IPv6 rule as ICMPv6
-		return one(icmp), 0
+		return one(icmp)
 	}
-	return nil, 0
+	return open, 0, 0
 }
 
 // echo tells whether an ICMP rule lets echo requests in: type 8 of ICMP, 128 of ICMPv6, code 0 (RFC 792, RFC 4443).
@@ -180,9 +234,9 @@ func echo(r *asset.Rule) bool {
 // egress rule of its own. An attacker chooses the port he asks from; our probes leave from any of the ephemeral ports.
 func (c *compiler) stateless(p *asset.Port, r *asset.Rule) (scanner, zone spans, doubts doubt) {
 	in := c.remote(r)
-	open, doubts := ports(r)
+	open, n, doubts := ports(r)
 	doubts |= in.doubts
-	for _, asked := range open {
+	for _, asked := range open[:n] {
 		us, others := false, false
 		for e := range c.egress(p, r.EtherType) {
 			all, mine, zero := answers(e, asked.proto)
@@ -227,7 +281,7 @@ const firstEphemeral, lastEphemeral = 32768, 60999
 // answers tells whether an egress rule lets answers of a transport out: to some port, and to every port that our probes leave from.
 func answers(e *asset.Rule, t transport) (some, ours bool, doubts doubt) {
 	same := false
-	switch strings.ToLower(e.Protocol) {
+	switch e.Protocol {
 	case "", "any":
 		return true, true, 0
 	case "0", "ip", "hopopt":
@@ -257,7 +311,7 @@ func describe(r *asset.Rule) string {
 	switch {
 	case r.PortMin == asset.AnyPort:
 		return proto
-	case slices.Contains([]string{"icmp", "1", "icmpv6", "ipv6-icmp", "58"}, strings.ToLower(r.Protocol)):
+	case slices.Contains([]string{"icmp", "1", "icmpv6", "ipv6-icmp", "58"}, r.Protocol):
 		if r.PortMax == asset.AnyPort {
 			return fmt.Sprintf("%s type %d", proto, r.PortMin)
 		}

@@ -111,29 +111,29 @@ type hole struct {
 
 // openings appends what is open at a site, object by object.
 func (s *Set) openings(out []Opening, t *site) []Opening {
-	chain := t.chain(s.x)
+	chain, now := t.chain(s.x), s.state[t.i]
 	for _, h := range s.holes(t) {
 		for _, part := range []struct {
 			open          spans
 			scanner, zone bool
 		}{
-			{t.open.scanner.and(t.open.zone), true, true}, {t.open.scanner.minus(t.open.zone), true, false}, {t.open.zone.minus(t.open.scanner), false, true},
+			{now.open.scanner.and(now.open.zone), true, true}, {now.open.scanner.minus(now.open.zone), true, false}, {now.open.zone.minus(now.open.scanner), false, true},
 		} {
 			us, others := part.scanner && h.scanner, part.zone && h.zone
 			if !us && !others {
 				continue
 			}
 			for _, r := range t.outside(h.ports.and(part.open)) {
-				out = append(out, t.opening(r, h, us, others, chain))
+				out = append(out, t.opening(r, h, us, others, chain, now.doubts))
 			}
 		}
 	}
 	return out
 }
 
-func (s *site) opening(r span, h hole, us, others bool, chain []string) Opening {
+func (s *site) opening(r span, h hole, us, others bool, chain []string, doubts doubt) Opening {
 	o := Opening{Server: s.port.Server, Port: s.port.ID, Project: s.port.Project, Addr: s.addr, Prefix: s.wide, Proto: transports[r.proto], First: r.first, Last: r.last,
-		State: Now, Scanner: us, Zone: others, Group: h.group, Rule: h.rule, Remote: h.remote, Why: append(slices.Clone(chain), h.why), Doubts: s.doubts.words()}
+		State: Now, Scanner: us, Zone: others, Group: h.group, Rule: h.rule, Remote: h.remote, Why: append(slices.Clone(chain), h.why), Doubts: doubts.words()}
 	if s.fip != nil {
 		o.FloatingIP = s.fip.ID
 	}
@@ -192,12 +192,12 @@ func (s *Set) ruleHoles(p *asset.Port, g *asset.Group, r *asset.Rule) []hole {
 	h := hole{group: g.ID, rule: r.ID, remote: from.name, why: fmt.Sprintf("group %s, rule %s: %s from %s", g.Name, r.ID, describe(r), from.name)}
 	us, others := spans(nil), spans(nil)
 	if !g.Stateless {
-		open, _ := ports(r)
+		open, n, _ := ports(r)
 		if from.all.meets(s.eyes.scanners) {
-			us = open
+			us = slices.Clone(open[:n])
 		}
 		if from.outside.meets(s.eyes.zone) {
-			others = open
+			others = slices.Clone(open[:n])
 		}
 	} else {
 		us, others, _ = s.comp.stateless(p, r)

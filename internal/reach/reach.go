@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
+	"strings"
 
 	"demarc/internal/asset"
 	"demarc/internal/probe"
@@ -40,13 +41,28 @@ type Set struct {
 	walls map[asset.PortID][]*asset.Firewall
 	sites []site // by address
 	wide  []site // whose address pair covers more than one address
+	state []state
+	made  *byte   // names the set
+	from  *byte   // names the set that this one came from by With
+	again []int32 // and the sites whose state is another than there
 	links []Connected
+	arena spans // where runs of ports lie while a Set is made
+
+	of     *asset.Port // while a Set is made: the port at hand, its groups, and what is odd about them
+	groups []*asset.Group
+	odd    doubt
 }
 
 // admitted is what is let in at a site, of the answering port's own ports.
 type admitted struct {
 	scanner, zone spans
 	doubts        doubt
+}
+
+// state is what the rules make of a site. It lies apart, so that it can change while all else is shared.
+type state struct {
+	open   *admitted
+	doubts doubt
 }
 
 // Answer is what the configuration says about one endpoint, at the time of the inventory.
@@ -69,36 +85,39 @@ func Compute(x *asset.Index, v View) *Set {
 	s := &Set{View: v, x: x, eyes: eyesOf(v), walls: firewalls(x), links: links(x, v)}
 	s.comp = newCompiler(x, s.eyes)
 	found := newFinder(x, v).find()
-	slices.SortStableFunc(found, func(a, b site) int { return a.addr.Compare(b.addr) })
-	open := map[openKey]*admitted{}
+	s.state, s.made = make([]state, len(found)), new(byte)
+	var open [2]*admitted // of the port at hand, by family: the sites of a port come one after the other
 	for i := range found {
-		k := openKey{found[i].port.ID, found[i].family(), found[i].lb}
-		if open[k] == nil {
-			open[k] = s.admit(&found[i])
+		t := &found[i]
+		if i == 0 || found[i-1].port != t.port || found[i-1].lb != t.lb {
+			open = [2]*admitted{}
 		}
-		s.fill(&found[i], open[k])
+		mine := &open[(t.family()-4)/2]
+		if *mine == nil {
+			*mine = s.admit(t)
+		}
+		t.i = int32(i) //nolint:gosec // there are less than two thousand millions
+		s.fill(t, *mine)
 	}
-	for i := range found {
-		if found[i].wide.IsValid() {
-			s.wide = append(s.wide, found[i])
-		} else {
-			s.sites = append(s.sites, found[i])
-		}
+	s.wide = slices.DeleteFunc(slices.Clone(found), func(t site) bool { return !t.wide.IsValid() })
+	s.sites = slices.DeleteFunc(found, func(t site) bool { return t.wide.IsValid() })
+	for _, sites := range [][]site{s.sites, s.wide} {
+		slices.SortFunc(sites, func(a, b site) int {
+			if c := a.addr.Compare(b.addr); c != 0 {
+				return c
+			}
+			return strings.Compare(string(a.port.ID), string(b.port.ID))
+		})
 	}
 	return s
 }
 
-type openKey struct {
-	port   asset.PortID
-	family int
-	lb     *asset.LoadBalancer
-}
-
 // fill gives a site what its port admits, narrowed by the firewall groups before it.
 func (s *Set) fill(at *site, open *admitted) {
-	at.open, at.doubts = open, at.doubts|open.doubts
+	now := &s.state[at.i]
+	*now = state{open, at.way | open.doubts}
 	if fs := s.walls[at.port.ID]; len(fs) > 0 {
-		at.open, at.doubts = narrowed(open, fs, s.eyes, at.to()), at.doubts|doubtFirewall
+		*now = state{narrowed(open, fs, s.eyes, at.to()), now.doubts | doubtFirewall}
 	}
 }
 
@@ -122,12 +141,10 @@ func (s *Set) admit(at *site) *admitted {
 	case !p.PortSecurity || trusted(p):
 		return s.anything(family)
 	}
-	var scanner, zone []spans
-	var doubts doubt
-	for _, id := range p.Groups {
-		g := s.x.Groups[id]
+	doubts := s.resolve(p)
+	scanner, zone := make([]spans, 0, 8), make([]spans, 0, 8)
+	for _, g := range s.groups {
 		switch {
-		case g == nil:
 		case !g.Stateless:
 			f := s.comp.filter(g, family)
 			scanner, zone, doubts = append(scanner, f.scanner), append(zone, f.zone), doubts|f.doubts
@@ -140,7 +157,46 @@ func (s *Set) admit(at *site) *admitted {
 			}
 		}
 	}
-	return &admitted{union(nil, scanner...), union(nil, zone...), doubts}
+	return &admitted{s.union(scanner), s.union(zone), doubts}
+}
+
+// resolve finds the groups of a port, and the reasons for which they may not say what passes.
+func (s *Set) resolve(p *asset.Port) doubt {
+	if s.of == p {
+		return s.odd
+	}
+	s.of, s.odd, s.groups = p, 0, s.groups[:0]
+	stateful, stateless := false, false
+	for _, id := range p.Groups {
+		g := s.x.Groups[id]
+		if g == nil {
+			s.odd |= doubtUnread
+			continue
+		}
+		s.groups = append(s.groups, g)
+		stateful, stateless = stateful || !g.Stateless, stateless || g.Stateless
+	}
+	if stateful && stateless { // Neutron refuses this; a driver that lets it pass does as it likes
+		s.odd |= doubtMixed
+	}
+	return s.odd
+}
+
+// union joins sets of one port, in memory that many share.
+func (s *Set) union(sets []spans) spans {
+	n := 0
+	for _, x := range sets {
+		n += len(x)
+	}
+	if n == 0 {
+		return nil
+	}
+	if cap(s.arena)-len(s.arena) < n {
+		s.arena = make(spans, 0, max(n, 1<<14))
+	}
+	from := len(s.arena)
+	s.arena = union(s.arena, sets...)
+	return s.arena[from:len(s.arena):len(s.arena)]
 }
 
 // anything is what gets in where no group holds.
@@ -162,15 +218,15 @@ func (s *Set) Lookup(e probe.Endpoint) Answer {
 	var a Answer
 	var doubts doubt
 	for i := range s.at(e.Addr) {
-		doubts |= i.doubts
+		doubts |= s.state[i.i].doubts
 		if i.off {
 			continue
 		}
 		a.Held = true
 		port, through := i.inside(t, e.Port)
 		if ok && through {
-			a.Scanner = a.Scanner || i.open.scanner.has(t, port)
-			a.Zone = a.Zone || i.open.zone.has(t, port)
+			a.Scanner = a.Scanner || s.state[i.i].open.scanner.has(t, port)
+			a.Zone = a.Zone || s.state[i.i].open.zone.has(t, port)
 		}
 	}
 	a.Doubts = doubts.words()
@@ -239,7 +295,7 @@ func (s *Set) Ranges() iter.Seq[Range] {
 			if t.off || t.port.Server == "" && t.lb == nil {
 				continue
 			}
-			for _, r := range t.outside(t.open.scanner) {
+			for _, r := range t.outside(s.state[t.i].open.scanner) {
 				if !yield(t.placed(r)) {
 					return
 				}

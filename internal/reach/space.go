@@ -14,20 +14,35 @@ type space []block
 
 // last is the highest address of a prefix.
 func last(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
+	if p.Addr().Is4() {
+		b := p.Addr().As4()
+		ones(b[:], p.Bits())
+		return netip.AddrFrom4(b)
 	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
+	b := p.Addr().As16()
+	ones(b[:], p.Bits())
+	return netip.AddrFrom16(b)
 }
+
+// ones sets the bits of an address behind a prefix of a length.
+func ones(b []byte, bits int) {
+	for i := bits / 8; i < len(b); i++ {
+		b[i] |= byte(0xff >> max(bits-8*i, 0))
+	}
+}
+
+// blockOf is a prefix as a run of addresses.
+func blockOf(p netip.Prefix) block { return block{p.Masked().Addr(), last(p)} }
+
+// touches tells whether the set shares an address with a run.
+func (s space) touches(b block) bool { return len(s.meeting(b)) > 0 }
 
 // spaceOf is the union of prefixes; what is no prefix adds nothing.
 func spaceOf(ps ...netip.Prefix) space {
 	out := make(space, 0, len(ps))
 	for _, p := range ps {
 		if p.IsValid() {
-			out = append(out, block{p.Masked().Addr(), last(p)})
+			out = append(out, blockOf(p))
 		}
 	}
 	return out.normal()

@@ -31,9 +31,9 @@ type site struct {
 	router *asset.Router
 	lb     *asset.LoadBalancer
 	via    via
-	off    bool // nothing answers now, and would if machine, port and router were on
-	doubts doubt
-	open   *admitted
+	off    bool  // nothing answers now, and would if machine, port and router were on
+	way    doubt // what is in doubt of the way alone: groups and firewalls are left out
+	i      int32 // where its state stands in a Set
 }
 
 // family is that of the rules that decide.
@@ -119,10 +119,10 @@ func (f *finder) find() []site {
 		p := &f.x.Snapshot.Ports[i]
 		switch s := f.x.Servers[p.Server]; {
 		case s != nil:
-			f.machine(p, site{port: p, off: !s.Active() || !p.AdminUp, doubts: f.portDoubts(p)})
+			f.machine(p, site{port: p, off: !s.Active() || !p.AdminUp, way: portDoubts(f.x, p)})
 		case trusted(p) && p.DeviceOwner != "network:floatingip":
 			if n := f.x.Networks[p.Network]; n != nil && n.External {
-				f.fixed(p, site{port: p, off: !p.AdminUp, doubts: doubtTrusted})
+				f.fixed(p, site{port: p, off: !p.AdminUp, way: doubtTrusted})
 			}
 		}
 	}
@@ -133,7 +133,7 @@ func (f *finder) find() []site {
 }
 
 // portDoubts are the reasons for which groups may not say what passes a port.
-func (f *finder) portDoubts(p *asset.Port) doubt {
+func portDoubts(x *asset.Index, p *asset.Port) doubt {
 	var d doubt
 	switch p.VNICType {
 	case "", "normal":
@@ -148,29 +148,15 @@ func (f *finder) portDoubts(p *asset.Port) doubt {
 	if p.AdminUp && p.Status == "DOWN" {
 		d |= doubtDown
 	}
-	if t := f.x.Parents[p.ID]; t != nil && t.Port != p.ID {
+	if t := x.Parents[p.ID]; len(x.Parents) > 0 && t != nil && t.Port != p.ID {
 		d |= doubtTrunk
-	}
-	stateful, stateless := false, false
-	for _, id := range p.Groups {
-		switch g := f.x.Groups[id]; {
-		case g == nil:
-			d |= doubtUnread
-		case g.Stateless:
-			stateless = true
-		default:
-			stateful = true
-		}
-	}
-	if stateful && stateless { // Neutron refuses this; a driver that lets it pass does as it likes
-		d |= doubtMixed
 	}
 	return d
 }
 
 // machine lists the sites of a machine's port.
 func (f *finder) machine(p *asset.Port, s site) {
-	if t := f.x.Parents[p.ID]; t != nil && t.Port != p.ID {
+	if t := f.x.Parents[p.ID]; len(f.x.Parents) > 0 && t != nil && t.Port != p.ID {
 		parent := f.x.Ports[t.Port]
 		s.off = s.off || !t.AdminUp || !parent.AdminUp
 	}
@@ -189,7 +175,7 @@ func (f *finder) floating(p *asset.Port, s site) {
 		switch {
 		case ip.Router == "":
 		case s.router == nil:
-			s.doubts |= doubtUnread
+			s.way |= doubtUnread
 		default:
 			s.off = s.off || !s.router.AdminUp
 		}
@@ -218,7 +204,7 @@ func (f *finder) fixed(p *asset.Port, s site) {
 func (f *finder) reached(p *asset.Port, at netip.Prefix, subnet asset.SubnetID, s site) {
 	s.addr = at.Addr()
 	if !at.IsSingleIP() {
-		s.wide, s.doubts = at, s.doubts|doubtSpread
+		s.wide, s.way = at, s.way|doubtSpread
 	}
 	n := f.x.Networks[p.Network]
 	if n != nil && n.External {
@@ -234,7 +220,7 @@ func (f *finder) reached(p *asset.Port, at netip.Prefix, subnet asset.SubnetID, 
 	if !routed {
 		return
 	}
-	s.via, s.router, s.doubts, s.off = viaRouted, r, s.doubts|doubts, s.off || !r.AdminUp
+	s.via, s.router, s.way, s.off = viaRouted, r, s.way|doubts, s.off || !r.AdminUp
 	f.add(s)
 }
 
@@ -301,10 +287,10 @@ func (f *finder) pair(p *asset.Port, at netip.Prefix, s site) {
 
 // balancer lists the sites of a load balancer: its address, if that is outside, and the floating IPs that lead there.
 func (f *finder) balancer(lb *asset.LoadBalancer) {
-	s := site{lb: lb, off: !lb.AdminUp, doubts: doubtBalancer}
+	s := site{lb: lb, off: !lb.AdminUp, way: doubtBalancer}
 	p := f.x.Ports[lb.VIPPort]
 	if p == nil {
-		s.doubts |= doubtUnread
+		s.way |= doubtUnread
 		p = &asset.Port{ID: lb.VIPPort, Project: lb.Project, FixedIPs: []asset.FixedIP{{Addr: lb.VIP}}}
 	}
 	s.port = p
