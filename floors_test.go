@@ -66,7 +66,7 @@ var rooms = []room{
 	{hands, "post", "carries messages out", "casework casework/notice untrusted fault", "github.com/wneessen/go-mail"},
 
 	{line, "flow", "is the ordered steps of the line, from what a cloud holds to the machine that is given back",
-		"W reach detect detect/service plan casework casework/gate casework/notice guide wire cloud post", "github.com/google/uuid"},
+		"W reach detect detect/service plan profile casework casework/gate casework/notice guide wire cloud post", "github.com/google/uuid"},
 
 	{doors, "web", "is the doors for people", "W reach detect plan casework casework/notice guide flow store", ""},
 	{doors, "serve", "is one running Demarc, wired from its configuration", "*", "github.com/goccy/go-yaml github.com/google/uuid golang.org/x/time golang.org/x/sys"},

@@ -60,6 +60,7 @@ type Config struct {
 	Clock      Clock
 	Limits     plan.Limits
 	Quarantine cloud.QuarantineSpec
+	Netblocks  []policy.Netblock       // as the operator declared them
 	Protected  func(asset.Server) bool // an operator's mark, never a tenant's
 	Remedy     func(x *asset.Index, f finding.Finding, openings []reach.Opening) []string
 	Tell       func(Happening) // told after each commit what happened; may be nil
@@ -69,20 +70,20 @@ type Config struct {
 // Line is one cloud's line. It is driven by one goroutine.
 type Line struct {
 	Config
-	scripts   []probe.Script
-	checks    map[string]*detect.Check
-	failed    map[string]failure          // work that could not be done lately, so that it is not tried in a circle
-	x         *asset.Index                // the inventory as last committed
-	accepted  int64                       // policy time of the last mail that the next hop took
-	xAt       int64                       // real time of it
-	holds     map[netip.Addr]asset.Holder // who holds which address, by x
-	sets      map[string]*reach.Set       // what each vantage point can reach, by x
-	lacked    asset.Missing               // what the last complete reading lacked of what is known
-	chargeAt  int64                       // when what is open must be charged anew; 0: now
-	marks     string                      // what it was charged by, of the projects
-	last      map[string]*reach.Set       // what each vantage point could reach when what is new was last worked out
-	postureOf *asset.Index                // the inventory that findings of the configuration were last held against
-	unswept   map[string]bool             // vantage points of which that is not known: they sweep at once
+	scripts    []probe.Script
+	checks     map[string]*detect.Check
+	failed     map[string]failure          // work that could not be done lately, so that it is not tried in a circle
+	x          *asset.Index                // the inventory as last committed
+	accepted   int64                       // policy time of the last mail that the next hop took
+	xAt        int64                       // real time of it
+	holds      map[netip.Addr]asset.Holder // who holds which address, by x
+	sets       map[string]*reach.Set       // what each vantage point can reach, by x
+	lacked     asset.Missing               // what the last complete reading lacked of what is known
+	chargeAt   int64                       // when what is open must be charged anew; 0: now
+	marks      string                      // what it was charged by, of the projects
+	last       map[string]*reach.Set       // what each vantage point could reach when what is new was last worked out
+	posturedAt int64                       // real time of the whole reading that findings of the configuration were last held against
+	unswept    map[string]bool             // vantage points of which that is not known: they sweep at once
 }
 
 type failure struct {

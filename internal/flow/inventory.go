@@ -139,5 +139,5 @@ func (l *Line) healthy(ctx context.Context) (ok bool, age int64, err error) {
 	if err != nil || !known {
 		return false, -1, err
 	}
-	return c.Complete, l.Clock.Age(c.Ended, c.RealAt), nil
+	return c.Complete, l.Clock.Age(c.Began, c.RealAt), nil // a walk that was cut and went on began with its first page
 }

@@ -53,8 +53,8 @@ type setting struct {
 // something is wrong no longer.
 func (l *Line) posture(ctx context.Context) (bool, error) {
 	const key = "posture"
-	ok, _, err := l.healthy(ctx)
-	if err != nil || !ok || l.postureOf == l.x || l.waiting(key) {
+	c, known, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "")
+	if err != nil || !known || !c.Complete || c.RealAt == l.posturedAt || l.waiting(key) {
 		return false, err
 	}
 	did, err := l.postures(ctx)
@@ -63,13 +63,16 @@ func (l *Line) posture(ctx context.Context) (bool, error) {
 		return true, err
 	}
 	l.done(key)
-	l.postureOf = l.x
+	l.posturedAt = c.RealAt
 	return did, nil
 }
 
 // postures opens what is new and looks at what is gone. What goes wrong with one machine keeps no other waiting.
 func (l *Line) postures(ctx context.Context) (did bool, err error) {
-	wanted := l.settings()
+	wanted, err := l.settings(ctx)
+	if err != nil {
+		return false, err
+	}
 	known, err := l.Ledger.Findings(ctx, access.Operator(), finding.Filter{States: append(slices.Clone(finding.LiveStates), finding.Fixed)})
 	if err != nil {
 		return false, err
@@ -165,7 +168,11 @@ func (d *draft) settingNow(ctx context.Context, ds casework.Dossier, f finding.F
 	if err != nil {
 		return ds, err
 	}
-	s, still := d.l.settings()[f.Key]
+	now, err := d.l.settings(ctx)
+	if err != nil {
+		return ds, err
+	}
+	s, still := now[f.Key]
 	switch {
 	case !ok || !slices.Contains(d.l.Policy.Posture, f.Key.Check) || f.Key.Server != "" && d.l.server(f.Key.Server) == nil:
 		return d.draw(ds, f, sight{}, finding.Inconclusive), nil
@@ -177,13 +184,18 @@ func (d *draft) settingNow(ctx context.Context, ds casework.Dossier, f finding.F
 }
 
 // settings is everything that the configuration shows now.
-func (l *Line) settings() map[finding.Key]setting {
+func (l *Line) settings(ctx context.Context) (map[finding.Key]setting, error) {
 	out := map[finding.Key]setting{}
 	for i := range l.Vantages {
 		l.hidden(&l.Vantages[i], out)
 	}
+	l.drift(out)
+	l.netblocks(out)
+	if err := l.profiles(ctx, out); err != nil {
+		return nil, err
+	}
 	maps.DeleteFunc(out, func(k finding.Key, _ setting) bool { return !slices.Contains(l.Policy.Posture, k.Check) })
-	return out
+	return out, nil
 }
 
 // mostNamed bounds how many endpoints and rules one finding names.

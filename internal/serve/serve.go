@@ -72,9 +72,10 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 		return nil, errors.Join(err, closeAll(hands))
 	}
 	d := &Demarc{Config: c, Policy: p, DB: db, clock: o.Clock, clouds: hands, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}
+	hands[0].KeepPages(db)
 	fc := flow.Config{
 		Cloud: c.Cloud.Name, Reader: hands[0], Loopback: local, Vantages: c.vantages(o.Clock), Policy: p, Model: c.model, Region: c.Cloud.Region, Checks: checks,
-		Contacts: c.contacts(), PolicyURL: c.PolicyURL, GuideURL: c.GuideURL, Sender: sender, Ledger: db, Clock: o.Clock, Limits: c.limits(), Quarantine: c.quarantine(),
+		Contacts: c.contacts(), PolicyURL: c.PolicyURL, GuideURL: c.GuideURL, Sender: sender, Ledger: db, Clock: o.Clock, Limits: c.limits(), Quarantine: c.quarantine(), Netblocks: c.Netblocks,
 		Protected: func(s asset.Server) bool { return slices.Contains(c.Protected, s.ID) }, Remedy: openstack.Remedy, Tell: o.Tell, Log: o.Log,
 	}
 	if c.Cloud.Act {

@@ -44,6 +44,9 @@ func (c *Cloud) keeper(ctx context.Context, now func() int64) (*keeper, int64, e
 	return k, k.began, nil
 }
 
+// KeepPages says where walks are kept from now on, before the first.
+func (c *Cloud) KeepPages(p cloud.Pages) { c.conf.Pages = p }
+
 // kept is a row on its way: what we take of it, and what is odd about it.
 type kept[T any] struct {
 	Value T

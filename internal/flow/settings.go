@@ -1,0 +1,192 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"demarc/internal/asset"
+	"demarc/internal/finding"
+	"demarc/internal/plan"
+	"demarc/internal/probe"
+	"demarc/internal/profile"
+	"demarc/internal/reach"
+	"demarc/internal/untrusted"
+)
+
+// drift claims what is not secure by default: templates for the whole cloud, and each project's group default.
+func (l *Line) drift(out map[finding.Key]setting) {
+	for _, d := range profile.Drifted(l.x) {
+		s := setting{key: finding.Key{Cloud: l.Cloud, Project: d.Project, Check: CheckDefault, Locus: d.ID}, project: d.Project, class: "M", severity: "medium", layer: d.Layer, aspect: d.Aspect,
+			title: "The group that machines get by default lets others in", cause: d.Why,
+			evidence: map[string]untrusted.Text{"rule to remove": untrusted.From(ruleText(d.Rule, l.x)), "ports that carry it now": untrusted.From(fmt.Sprint(d.Ports))}}
+		if d.Kind == profile.Template {
+			s.key.Check, s.title = CheckTemplate, "The cloud's template lets others in to every new group"
+			delete(s.evidence, "ports that carry it now")
+		}
+		out[s.key] = s
+	}
+}
+
+// netblocks claims what is declared and not held, and what is held and not declared: nobody probes the one, and the other is not ours
+// to probe.
+func (l *Line) netblocks(out map[finding.Key]setting) {
+	titles := map[string]string{plan.Undeclared: "A netblock of the cloud is not declared, so nothing of it is probed", plan.PartlyDeclared: "A netblock of the cloud is declared in part, so the rest is not probed",
+		plan.Unheld: "A declared netblock is not the cloud's: what is probed there may be somebody else's", plan.PartlyHeld: "A declared netblock is the cloud's in part: what is probed beyond it may be somebody else's"}
+	for _, m := range plan.Reconcile(l.x, l.Netblocks) {
+		var missing, by []string
+		for _, p := range m.Missing {
+			missing = append(missing, p.String())
+		}
+		for _, r := range m.By {
+			by = append(by, r.Why)
+		}
+		s := setting{key: finding.Key{Cloud: l.Cloud, Check: CheckNetblock, Locus: m.ID}, class: "M", severity: "medium", layer: "assurance", aspect: "monitor", title: titles[m.Kind],
+			cause: "the netblocks of the configuration and the cloud's external subnets and routed prefixes differ", evidence: map[string]untrusted.Text{"lacking": untrusted.From(some(missing))}}
+		if len(by) > 0 {
+			s.evidence["held by"] = untrusted.From(some(by))
+		}
+		out[s.key] = s
+	}
+}
+
+// profiles claims, rule by rule, what is open to a machine beyond its profile. What is in doubt is left out.
+func (l *Line) profiles(ctx context.Context, out map[finding.Key]setting) error {
+	if !slices.Contains(l.Policy.Posture, CheckProfile) {
+		return nil
+	}
+	listening, looked, err := l.listening(ctx)
+	if err != nil {
+		return err
+	}
+	seen := l.openings()
+	for i := range l.x.Snapshot.Servers {
+		s := &l.x.Snapshot.Servers[i]
+		if len(seen[s.ID]) == 0 {
+			continue
+		}
+		choice, ok := profile.Choose(l.x, s, l.Policy, listening[s.ID])
+		if !ok {
+			continue
+		}
+		q := profile.Question{Index: l.x, Server: s, Choice: choice, Profiles: l.Policy.Profiles, Institution: l.institution(), Seen: seen[s.ID], Listening: listening[s.ID], Looked: looked && !wide(seen[s.ID])}
+		ds, smallest := profile.Judge(q)
+		for _, d := range ds {
+			if len(d.Doubts) == 0 {
+				c := l.deviation(s, choice, d, smallest)
+				out[c.key] = c
+			}
+		}
+	}
+	return nil
+}
+
+// openings gathers what is open, by machine and vantage point.
+func (l *Line) openings() map[asset.ServerID][]profile.Seen {
+	out := map[asset.ServerID][]profile.Seen{}
+	for i := range l.Vantages {
+		v := &l.Vantages[i]
+		for o := range l.reach(v).All() {
+			if o.Server == "" || !o.Zone {
+				continue
+			}
+			ss := out[o.Server]
+			if n := len(ss); n == 0 || ss[n-1].View.Zone != v.Zone {
+				ss = append(ss, profile.Seen{View: v.View})
+			}
+			ss[len(ss)-1].Openings = append(ss[len(ss)-1].Openings, o)
+			out[o.Server] = ss
+		}
+	}
+	return out
+}
+
+// wide tells whether a run of ports is too wide for all of it to be asked.
+func wide(seen []profile.Seen) bool {
+	return slices.ContainsFunc(seen, func(s profile.Seen) bool {
+		return slices.ContainsFunc(s.Openings, func(o reach.Opening) bool { return int(o.Last)-int(o.First) >= plan.WideRange })
+	})
+}
+
+// listening is what answers on each machine, and whether all that is open was asked: of a wide run nobody knows.
+func (l *Line) listening(ctx context.Context) (out map[asset.ServerID][]probe.Endpoint, looked bool, err error) {
+	out, looked = map[asset.ServerID][]probe.Endpoint{}, true
+	for i := range l.Vantages {
+		v := &l.Vantages[i]
+		open, err := l.Ledger.OpenExposures(ctx, v.Name)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, e := range open {
+			if h, ok := l.holds[e.Endpoint.Addr]; ok && !h.Shared && h.Server != "" {
+				out[h.Server] = append(out[h.Server], e.Endpoint)
+			}
+		}
+		_, swept, err := l.Ledger.LastCoverage(ctx, "sweep", l.Cloud, v.Name, probe.Control)
+		if err != nil {
+			return nil, false, err
+		}
+		looked = looked && swept
+	}
+	return out, looked, nil
+}
+
+// institution is the addresses of the institution, as its vantage points have them.
+func (l *Line) institution() []netip.Prefix {
+	var out []netip.Prefix
+	for i := range l.Vantages {
+		if v := &l.Vantages[i]; v.Zone == probe.Institution {
+			out = append(out, v.View.Prefixes...)
+		}
+	}
+	return out
+}
+
+func (l *Line) deviation(s *asset.Server, choice profile.Choice, d profile.Deviation, smallest []asset.Rule) setting {
+	var beyond, rules []string
+	for _, b := range d.Beyond {
+		beyond = append(beyond, fmt.Sprintf("%s from %s", run(reach.Range{Proto: b.Proto, First: b.First, Last: b.Last}), strings.Trim(fmt.Sprint(b.From), "[]")))
+	}
+	for _, r := range smallest {
+		rules = append(rules, profile.Words(r))
+	}
+	locus := "rule " + string(d.Rule)
+	if d.Rule == "" {
+		locus = "port security"
+	}
+	c := setting{key: finding.Key{Cloud: l.Cloud, Server: s.ID, Port: d.Port, Check: CheckProfile, Locus: locus, Zone: d.Zone}, project: s.Project, class: "M", severity: "medium",
+		layer: "network-controls", aspect: "configure", title: "The machine is open beyond what it is for",
+		cause:    fmt.Sprintf("its profile is %s, %s", strings.Join(choice.Names, " or "), saidBy(choice.By)),
+		evidence: map[string]untrusted.Text{"open beyond its profile": untrusted.From(some(beyond)), "opened by": untrusted.From(strings.Join(d.Why, ", "))}}
+	if choice.By == profile.Inferred {
+		c.class, c.severity = "L", "low"
+	}
+	if d.State == reach.WhenOn {
+		c.evidence["state"] = untrusted.From("not now: when the machine is on")
+	}
+	if d.Rule != "" {
+		c.evidence["rule to remove"] = untrusted.From(fmt.Sprintf("%s of group %s", d.Rule, d.Group))
+	}
+	if d.Others > 0 {
+		c.evidence["take care"] = untrusted.From(fmt.Sprintf("%d ports of other machines carry the group too", d.Others))
+	}
+	if len(rules) > 0 {
+		c.evidence["rules that still serve what listens"] = untrusted.From(some(rules))
+	}
+	return c
+}
+
+// saidBy tells who gave a machine its profile.
+func saidBy(by profile.By) string {
+	switch by {
+	case profile.Operator:
+		return "as the operators declared"
+	case profile.Owner, profile.Tag:
+		return "as its owner declared"
+	case profile.Image:
+		return "as its image says"
+	}
+	return "which nobody declared: it follows from what listens and what its groups are called"
+}
