@@ -71,7 +71,7 @@ func (l *Line) profiles(ctx context.Context, out map[finding.Key]setting) error 
 		if !ok {
 			continue
 		}
-		q := profile.Question{Index: l.x, Server: s, Choice: choice, Profiles: l.Policy.Profiles, Institution: l.institution(), Seen: seen[s.ID], Listening: listening[s.ID], Looked: looked && !wide(seen[s.ID])}
+		q := profile.Question{Index: l.x, Server: s, Choice: choice, Profiles: l.Policy.Profiles, Institution: l.institution(), Seen: seen[s.ID], Listening: listening[s.ID], Asked: asked(looked, seen[s.ID])}
 		ds, smallest := profile.Judge(q)
 		for _, d := range ds {
 			if len(d.Doubts) == 0 {
@@ -103,11 +103,16 @@ func (l *Line) openings() map[asset.ServerID][]profile.Seen {
 	return out
 }
 
-// wide tells whether a run of ports is too wide for all of it to be asked.
-func wide(seen []profile.Seen) bool {
-	return slices.ContainsFunc(seen, func(s profile.Seen) bool {
-		return slices.ContainsFunc(s.Openings, func(o reach.Opening) bool { return int(o.Last)-int(o.First) >= plan.WideRange })
+// asked lists the protocols of which every port that is open to a machine was asked. Of a run that is too wide nobody knows, and TCP
+// is all that is asked.
+func asked(swept bool, seen []profile.Seen) []probe.Proto {
+	wide := slices.ContainsFunc(seen, func(s profile.Seen) bool {
+		return slices.ContainsFunc(s.Openings, func(o reach.Opening) bool { return o.Proto == probe.TCP && int(o.Last)-int(o.First) >= plan.WideRange })
 	})
+	if !swept || wide {
+		return nil
+	}
+	return []probe.Proto{probe.TCP}
 }
 
 // listening is what answers on each machine, and whether all that is open was asked: of a wide run nobody knows.
