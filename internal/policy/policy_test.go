@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,9 @@ func TestProfiles(t *testing.T) {
 	}
 	if got := strings.Join(d.ProfileNames(), " "); got != "database gpu-notebook management web" {
 		t.Error(got)
+	}
+	if ps, f := FromPrefixes(FromInstitution, []netip.Prefix{netip.MustParsePrefix("172.28.0.0/16"), netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}); f != nil || len(ps) != 1 {
+		t.Errorf("everywhere is an institution: %v %v", ps, f)
 	}
 	text := string(DefaultYAML())
 	base, _, _ := strings.Cut(text, "\nprofiles:")

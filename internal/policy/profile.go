@@ -128,13 +128,14 @@ func (a Allowed) check() (key string, f *fault.Fault) {
 	return "", nil
 }
 
-// FromPrefixes says which addresses a word of Allowed.From stands for, where the institution has some prefixes.
+// FromPrefixes says which addresses a word of Allowed.From stands for, where the institution has some prefixes. A vantage point that
+// names none sees everywhere: that is nobody's institution, and counts for none.
 func FromPrefixes(word string, institution []netip.Prefix) ([]netip.Prefix, *fault.Fault) {
 	switch word {
 	case FromInternet:
 		return []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}, nil
 	case FromInstitution:
-		return institution, nil
+		return slices.DeleteFunc(slices.Clone(institution), func(p netip.Prefix) bool { return p.Bits() == 0 }), nil
 	}
 	p, err := netip.ParsePrefix(word)
 	if err != nil || p != p.Masked() || p.Addr().Is4In6() {

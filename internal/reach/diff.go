@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sort"
 
@@ -58,14 +59,60 @@ type ray struct {
 // An address pair wider than one address is compared as a whole, by its prefix.
 func Diff(before, after *Set) []Change {
 	var out []Change
-	old, now := newRays(before), newRays(after)
+	old, now, same := newRays(before), newRays(after), unchanged{before, after, map[asset.GroupID]bool{}}
 	for at := range places(before, after) {
-		was, is := old.at(at), now.at(at)
+		a, b := old.sites(at), now.sites(at)
+		if slices.EqualFunc(a, b, same.site) {
+			continue
+		}
+		was, is := old.at(a), now.at(b)
 		for _, k := range machines(was, is) {
 			out = append(out, compareRays(was[k], is[k])...)
 		}
 	}
 	return out
+}
+
+// unchanged finds, without working out what is open, the sites of which nothing that decides has changed: nearly all of them.
+type unchanged struct {
+	before, after *Set
+	groups        map[asset.GroupID]bool
+}
+
+func (u unchanged) site(a, b *site) bool {
+	p, q := a.port, b.port
+	if p.ID != q.ID || p.Server != q.Server || a.off != b.off || p.PortSecurity != q.PortSecurity || trusted(p) != trusted(q) || !slices.Equal(p.Groups, q.Groups) {
+		return false
+	}
+	if (a.fwd == nil) != (b.fwd == nil) || a.fwd != nil && *a.fwd != *b.fwd || (a.lb == nil) != (b.lb == nil) || a.lb != nil && !reflect.DeepEqual(a.lb.Listeners, b.lb.Listeners) {
+		return false
+	}
+	if w, v := u.before.walls[p.ID], u.after.walls[q.ID]; len(w)+len(v) > 0 && (a.to() != b.to() || !reflect.DeepEqual(w, v)) {
+		return false
+	}
+	return !slices.ContainsFunc(p.Groups, func(id asset.GroupID) bool { return !u.group(id) })
+}
+
+// group tells whether a group lets in the same on both sides.
+func (u unchanged) group(id asset.GroupID) bool {
+	same, known := u.groups[id]
+	if !known {
+		g, h := u.before.x.Groups[id], u.after.x.Groups[id]
+		same = g == nil && h == nil || g != nil && h != nil && g.Stateless == h.Stateless && slices.EqualFunc(g.Rules, h.Rules, u.rule)
+		u.groups[id] = same
+	}
+	return same
+}
+
+func (u unchanged) rule(a, b asset.Rule) bool {
+	if a != b {
+		return false
+	}
+	if a.RemoteGroup == "" && a.RemoteAddress == "" {
+		return true
+	}
+	x, y := u.before.comp.remote(&a), u.after.comp.remote(&b)
+	return slices.Equal(x.all, y.all) && slices.Equal(x.outside, y.outside)
 }
 
 // place is an address, or an address pair wider than one.
@@ -136,25 +183,32 @@ func newRays(s *Set) *rays {
 	return r
 }
 
-func (r *rays) at(p place) map[answering][]ray {
-	out := map[answering][]ray{}
-	take := func(t *site) {
-		k := answering{server: t.port.Server}
-		if k.server == "" {
-			k.port = t.port.ID
-		}
-		out[k] = r.of(out[k], t)
-	}
+// sites lists the sites of a place.
+func (r *rays) sites(p place) []*site {
+	var out []*site
 	if p.wide.IsValid() {
 		i := sort.Search(len(r.wide), func(i int) bool { return r.s.wide[r.wide[i]].place().compare(p) >= 0 })
 		for ; i < len(r.wide) && r.s.wide[r.wide[i]].place() == p; i++ {
-			take(&r.s.wide[r.wide[i]])
+			out = append(out, &r.s.wide[r.wide[i]])
 		}
 		return out
 	}
 	i := sort.Search(len(r.s.sites), func(i int) bool { return !r.s.sites[i].addr.Less(p.addr) })
 	for ; i < len(r.s.sites) && r.s.sites[i].addr == p.addr; i++ {
-		take(&r.s.sites[i])
+		out = append(out, &r.s.sites[i])
+	}
+	return out
+}
+
+// at gathers the rays of sites by who answers.
+func (r *rays) at(sites []*site) map[answering][]ray {
+	out := map[answering][]ray{}
+	for _, t := range sites {
+		k := answering{server: t.port.Server}
+		if k.server == "" {
+			k.port = t.port.ID
+		}
+		out[k] = r.of(out[k], t)
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"demarc/internal/asset"
 	"demarc/internal/fault"
@@ -83,14 +84,14 @@ func (r *reader) take(b []byte) error {
 	if r.over {
 		return fault.New(fault.Config, "something stands behind the end of the inventory")
 	}
-	if err := distinct(b); err != nil {
-		return err
-	}
 	if r.line == 1 {
 		return r.first(b)
 	}
 	var l line
 	if err := strictly(b, &l); err != nil {
+		return err
+	}
+	if err := distinct(b); err != nil {
 		return err
 	}
 	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == l.Kind })
@@ -144,6 +145,9 @@ func (r *reader) first(b []byte) error {
 	if err := strictly(b, &r.head); err != nil {
 		return err
 	}
+	if err := distinct(b); err != nil {
+		return err
+	}
 	t, err := time.Parse(time.RFC3339Nano, r.head.Time)
 	if err != nil || t.UnixMicro() < 0 || t.Year() > 9999 {
 		return fault.New(fault.Config, "%q is not a time", r.head.Time).Hinted("write 2026-05-04T02:14:00Z")
@@ -188,67 +192,102 @@ func strictly(b []byte, v any) error {
 	return nil
 }
 
-// maxDepth is how deep a line may be nested; what we write is nested four deep.
+// maxDepth is how deep a line may be nested; what we write is nested five deep.
 const maxDepth = 16
 
-// distinct refuses a line that is no object, is nested deep, or says a thing twice: the decoder takes the last, and others the
-// first. It does not tell ID from id, so neither may both stand in one object; but the keys of metadata are the tenants' own.
+// object is one JSON object or array that is being gone through.
+type object struct {
+	array, own bool // own: its keys are a tenant's
+	key        bool // a key is next
+	last       string
+	few        [12]string
+	n          int
+	many       map[string]bool // once there are more than few holds
+}
+
+// distinct refuses a line that is nested deep or says a thing twice: the decoder takes the last, and others the first. It does not
+// tell ID from id, so neither may both stand in one object; but the keys of metadata are the tenants' own. The line is valid JSON.
 func distinct(b []byte) error {
-	type open struct {
-		keys map[string]bool // nil for an array
-		own  bool            // its keys are a tenant's
-		last string
-		key  bool // the next token is a key
-	}
-	var stack []open
-	d := json.NewDecoder(bytes.NewReader(b))
-	for first := true; ; first = false {
-		t, err := d.Token()
-		if errors.Is(err, io.EOF) && !first && len(stack) == 0 {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if first && t != json.Delim('{') {
-			return errors.New("the line is no JSON object")
-		}
-		var top *open
-		if len(stack) > 0 {
-			top = &stack[len(stack)-1]
-		}
-		if s, isText := t.(string); isText && top != nil && top.key {
-			name := s
-			if !top.own {
-				name = strings.ToLower(s)
-			}
-			if top.keys[name] {
-				return fmt.Errorf("the key %q is there twice", s)
-			}
-			top.keys[name], top.last, top.key = true, name, false
-			continue
-		}
-		switch t {
-		case json.Delim('{'), json.Delim('['):
-			if len(stack) == maxDepth {
+	var stack [maxDepth]object
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '{', '[':
+			if depth == maxDepth {
 				return errors.New("the line is nested too deep")
 			}
-			next := open{own: top != nil && top.last == "metadata"}
-			if t == json.Delim('{') {
-				next.keys, next.key = map[string]bool{}, true
+			own := depth > 0 && stack[depth-1].last == folded("metadata")
+			stack[depth] = object{array: b[i] == '[', own: own, key: b[i] == '{'}
+			depth++
+		case '}', ']':
+			depth--
+		case ',':
+			if depth > 0 {
+				stack[depth-1].key = !stack[depth-1].array
 			}
-			if top != nil {
-				top.key = top.keys != nil
+		case '"':
+			end := textEnd(b, i)
+			if depth > 0 && stack[depth-1].key {
+				var name string
+				if err := json.Unmarshal(b[i:end+1], &name); err != nil {
+					return err
+				}
+				if !stack[depth-1].add(name) {
+					return fmt.Errorf("the key %q is there twice", name)
+				}
 			}
-			stack = append(stack, next)
-		case json.Delim('}'), json.Delim(']'):
-			stack = stack[:len(stack)-1]
-		default:
-			if top != nil {
-				top.key = top.keys != nil
-			}
+			i = end
 		}
 	}
+	return nil
+}
+
+// textEnd is where the text ends that begins at i.
+func textEnd(b []byte, i int) int {
+	for i++; i < len(b) && b[i] != '"'; i++ {
+		if b[i] == '\\' {
+			i++
+		}
+	}
+	return min(i, len(b)-1)
+}
+
+// add takes a key, and tells whether it is there for the first time.
+func (o *object) add(name string) bool {
+	o.last = folded(name)
+	if !o.own {
+		name = o.last
+	}
+	o.key = false
+	switch {
+	case o.many != nil:
+		if o.many[name] {
+			return false
+		}
+		o.many[name] = true
+	case slices.Contains(o.few[:o.n], name):
+		return false
+	case o.n < len(o.few):
+		o.few[o.n] = name
+		o.n++
+	default:
+		o.many = map[string]bool{name: true}
+		for _, k := range o.few {
+			o.many[k] = true
+		}
+	}
+	return true
+}
+
+// folded is the same for two keys that the decoder takes for one field: it goes by Unicode's simple folding.
+func folded(s string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			least = min(least, f)
+		}
+		return least
+	}, s)
 }
 
 // capped reads so many bytes and no more.
