@@ -58,7 +58,9 @@ def remove():
             ("nova.instance_extra", "instance_uuid"), ("nova.instance_info_caches", "instance_uuid"), ("nova_api.instance_mappings", "instance_uuid"),
             ("nova.instances", "uuid"))) + "; commit")
     admin = API("admin", "admin")
-    for server in [s for s in admin.list("nova", "/v2.1/servers?all_tenants=1&name=bulk-template")]:
+    for server in admin.list("nova", "/v2.1/servers?all_tenants=1&name=bulk-template"):
+        # one whose deletion got lost is not deleted by asking once more
+        admin("POST", "nova", "/v2.1/servers/" + server["id"] + "/action", {"os-resetState": {"state": "active"}})
         admin("DELETE", "nova", "/v2.1/servers/" + server["id"])
     processes.wait("template to go", lambda: not admin.list("nova", "/v2.1/servers?all_tenants=1&name=bulk-template"), 60)
     for network in admin.list("neutron", "/v2.0/networks?name=bulk"):
