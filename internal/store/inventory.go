@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,9 +121,9 @@ func (w *writer) older(k objectKey, body []byte, row objectRow) (bool, error) {
 	type counted struct {
 		Revision int `json:"revision"`
 	}
-	var known string
-	if err := w.tx.QueryRowContext(w.ctx, `SELECT body FROM object WHERE id = $1`, row.row).Scan(&known); err != nil {
-		return false, fmt.Errorf("reading %s %s: %w", k.kind, k.id, err)
+	known, err := w.bodyOf(row)
+	if err != nil {
+		return false, err
 	}
 	before, err := decode[counted]("the inventory", known)
 	if err != nil {
@@ -166,8 +167,51 @@ func (d *DB) Since(ctx context.Context, cloud string) (int64, error) {
 // binds are the kinds of objects that bindings follow from.
 var binds = map[string]bool{"server": true, "port": true, "fip": true, "network": true, "trunk": true}
 
-func (w *writer) touched(k objectKey) {
-	w.altered, w.rebind = true, w.rebind || binds[k.kind]
+// moves notes that an object is new or altered, and whether bindings may follow. Of a server that is only its project, which a port that
+// claims it must share; of a floating IP it is what it leads to.
+func (w *writer) moves(cloud string, k objectKey, body []byte, row objectRow) error {
+	w.altered = true
+	if w.rebind || !binds[k.kind] {
+		return nil
+	}
+	if row.row == 0 && k.kind == "server" {
+		var n int
+		err := w.tx.QueryRowContext(w.ctx, `SELECT count(*) FROM binding WHERE cloud = $1 AND server = $2 AND valid_to = 0`, cloud, k.id).Scan(&n)
+		w.rebind = n > 0
+		return err
+	}
+	w.rebind = true
+	if row.row == 0 || k.kind != "server" && k.kind != "fip" {
+		return nil
+	}
+	before, err := w.bodyOf(row)
+	if err != nil {
+		return err
+	}
+	was, err := decode[leads]("the inventory", before)
+	if err != nil {
+		return err
+	}
+	is, err := decode[leads]("a reading", string(body))
+	w.rebind = !reflect.DeepEqual(was, is)
+	return err
+}
+
+// leads is what bindings follow from of a server and of a floating IP.
+type leads struct {
+	Project     asset.ProjectID `json:"project"`
+	Addr        netip.Addr      `json:"addr"`
+	Port        asset.PortID    `json:"port"`
+	Forwardings []struct {
+		Port asset.PortID `json:"port"`
+	} `json:"forwardings"`
+}
+
+func (w *writer) bodyOf(row objectRow) (body string, err error) {
+	if err = w.tx.QueryRowContext(w.ctx, `SELECT body FROM object WHERE id = $1`, row.row).Scan(&body); err != nil {
+		err = fmt.Errorf("reading an object of the inventory: %w", err)
+	}
+	return body, err
 }
 
 func gaps(gs []asset.Gap) string {
@@ -213,7 +257,9 @@ func (w *writer) putObject(cloud string, k objectKey, body []byte, row objectRow
 		w.altered = true // bindings stand as long as it is not gone
 		return w.run("object seen again", `UPDATE object SET missing = 0, stale = 0 WHERE id = $1`, row.row)
 	}
-	w.touched(k)
+	if err := w.moves(cloud, k, body, row); err != nil {
+		return err
+	}
 	if row.row != 0 {
 		if err := w.run("object altered", `UPDATE object SET valid_to = $1 WHERE id = $2`, w.c.At, row.row); err != nil {
 			return err
@@ -223,7 +269,7 @@ func (w *writer) putObject(cloud string, k objectKey, body []byte, row objectRow
 }
 
 func (w *writer) missObject(k objectKey, row objectRow) error {
-	w.touched(k)
+	w.altered, w.rebind = true, w.rebind || binds[k.kind]
 	if row.missing+1 < goneAfter {
 		return w.run("object missing", `UPDATE object SET missing = $1 WHERE id = $2`, row.missing+1, row.row)
 	}

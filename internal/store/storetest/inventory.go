@@ -162,6 +162,17 @@ func recent(t *testing.T, e Engine) {
 	if bs := got[[]asset.Binding](x)(x.BindingsAt(t.Context(), operator, moved.Addr, 0)); len(bs) != 1 || bs[0].Port != "port-2" || bs[0].ValidFrom != 70 {
 		t.Errorf("bindings follow at once: %+v", bs)
 	}
+	part(72, 0, func(s *asset.Snapshot) {
+		s.Servers = []asset.Server{{ID: "s1", Project: "p2", Status: "ACTIVE"}} // which its port does not share
+	})
+	at := netip.MustParseAddr("10.0.0.1")
+	if bs := got[[]asset.Binding](x)(x.BindingsAt(t.Context(), operator, at, 0)); len(bs) != 1 || bs[0].Server != "" || bs[0].ValidFrom != 72 {
+		t.Errorf("the port claims another project's machine: %+v", bs)
+	}
+	part(74, 0, func(s *asset.Snapshot) { s.Servers = []asset.Server{{ID: "s1", Project: "p1", Status: "ACTIVE"}} })
+	if bs := got[[]asset.Binding](x)(x.BindingsAt(t.Context(), operator, at, 0)); len(bs) != 1 || bs[0].Server != "s1" || bs[0].ValidFrom != 74 {
+		t.Errorf("and no longer: %+v", bs)
+	}
 	gone := without(world(0), "s2")
 	x.walk(80, gone)
 	x.walk(90, without(world(0), "s2"))

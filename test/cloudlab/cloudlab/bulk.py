@@ -29,8 +29,9 @@ def add(count):
     base = int(sql("select max(id) from neutron.standardattributes").strip())
     numbers = f"seq_{have}_to_{have + count - 1}"
     clones = [
-        # changed last one a minute, as machines of a real cloud are, and not all at once
-        clone("nova.instances", numbers, f"t.uuid='{server}'", uuid=SERVER, display_name=NAME, hostname=NAME,
+        # Changed last one a minute, as machines of a real cloud are, and not all at once; on a host of their own, for the one
+        # there is looks after all that are on it.
+        clone("nova.instances", numbers, f"t.uuid='{server}'", uuid=SERVER, display_name=NAME, hostname=NAME, host="'bulk'", node="'bulk'",
               updated_at="date_sub(utc_timestamp(), interval seq minute)"),
         clone("nova.instance_extra", numbers, f"t.instance_uuid='{server}'", instance_uuid=SERVER),
         clone("nova.instance_info_caches", numbers, f"t.instance_uuid='{server}'", instance_uuid=SERVER,
@@ -50,14 +51,16 @@ def add(count):
 def remove():
     """Take away what `add` added."""
     ports, servers = "like '%-b01d-4000-9000-000000000000'", "like '%-b01d-4000-8000-000000000000'"
-    sql("create temporary table neutron.bulk_attributes select standard_attr_id id from neutron.ports where id " + ports + "; use neutron; start transaction; "
+    sql("create temporary table neutron.bulk_attributes (primary key (id)) select standard_attr_id id from neutron.ports where id " + ports + "; use neutron; start transaction; "
         + "; ".join(f"delete from {table} where port_id {ports}" for table in ("ipallocations", "portsecuritybindings", "securitygroupportbindings", "ml2_port_bindings"))
-        + f"; delete from ports where id {ports}; delete from standardattributes where id in (select id from bulk_attributes)"
+        + f"; delete from ports where id {ports}; delete a from standardattributes a join bulk_attributes b on a.id = b.id"
         + "".join(f"; delete from {table} where {column} {servers}" for table, column in (
             ("nova.instance_extra", "instance_uuid"), ("nova.instance_info_caches", "instance_uuid"), ("nova_api.instance_mappings", "instance_uuid"),
             ("nova.instances", "uuid"))) + "; commit")
     admin = API("admin", "admin")
-    for server in [s for s in admin.list("nova", "/v2.1/servers?all_tenants=1&name=bulk-template")]:
+    for server in admin.list("nova", "/v2.1/servers?all_tenants=1&name=bulk-template"):
+        # one whose deletion got lost is not deleted by asking once more
+        admin("POST", "nova", "/v2.1/servers/" + server["id"] + "/action", {"os-resetState": {"state": "active"}})
         admin("DELETE", "nova", "/v2.1/servers/" + server["id"])
     processes.wait("template to go", lambda: not admin.list("nova", "/v2.1/servers?all_tenants=1&name=bulk-template"), 60)
     for network in admin.list("neutron", "/v2.0/networks?name=bulk"):
