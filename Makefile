@@ -40,6 +40,14 @@ lint: ## golangci-lint with .golangci.yml (needs golangci-lint v2 on PATH)
 bench: ## who holds what of a million machines, in seconds of the processor (needs Go, Linux; about 10 seconds)
 	@go run ./test/bench
 
+.PHONY: algebra
+algebra: ## a million questions to the model of exposure, each held against single packets one by one (needs Go; about 2 minutes; DEMARC_SEED=N draws others)
+	@out=$$(DEMARC_CASES=$${DEMARC_CASES:-1000000} go test -count=1 -timeout 20m -v -run '^TestTheAlgebraAgreesWithEveryPacket$$' ./internal/reach) || { printf '%s\n' "$$out"; exit 1; }; printf '%s\n' "$$out" | grep -o '{.*}'
+
+.PHONY: exposure
+exposure: ## the model of exposure held against real packets on redrawn filters (needs what real needs; SEED=N draws others)
+	@test/cloudlab/with-cloud campus test/exposure/run
+
 .PHONY: crash
 crash: ## kill -9 at every commit and every outside call of story a (needs Go, Linux; about 5 minutes)
 	@go run ./test/crash

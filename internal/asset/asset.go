@@ -125,7 +125,8 @@ type Port struct {
 	Revision     int           `json:"revision"` // Neutron's revision_number
 }
 
-// Forwarding is one port forwarding of a floating IP. Ranges are of the same length on both sides; a last port of 0 is the first.
+// Forwarding is one port forwarding of a floating IP. Ranges are of the same length on both sides, or several external ports lead to one
+// internal port; a last port of 0 is the first.
 type Forwarding struct {
 	ID           string     `json:"id"`
 	Protocol     string     `json:"protocol"`

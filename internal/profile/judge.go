@@ -155,6 +155,9 @@ func inside(x *asset.Index, o reach.Opening) (first, last uint16) {
 		}
 		for _, w := range f.Forwardings {
 			if w.Port == o.Port && w.Protocol == string(o.Proto) && w.External <= o.First && o.Last <= max(w.External, w.ExternalLast) {
+				if w.InternalLast <= w.Internal { // several ports lead to one
+					return w.Internal, w.Internal
+				}
 				return o.First - w.External + w.Internal, o.Last - w.External + w.Internal
 			}
 		}

@@ -121,9 +121,10 @@ func (s *Set) Hidden() []Hidden {
 			if !h.zone {
 				continue
 			}
-			inside := h.ports.and(shut)
-			for j, r := range t.outside(inside) {
-				out = append(out, Hidden{Range: t.placed(r), Project: t.port.Project, Group: h.group, Rule: h.rule, Remote: h.remote, Add: s.admitting(h.group, t.family(), t.within(inside, j, r))})
+			for _, inside := range h.ports.and(shut) {
+				for _, r := range t.outside(spans{inside}) {
+					out = append(out, Hidden{Range: t.placed(r), Project: t.port.Project, Group: h.group, Rule: h.rule, Remote: h.remote, Add: s.admitting(h.group, t.family(), t.within(inside))})
+				}
 			}
 		}
 	}
@@ -131,12 +132,12 @@ func (s *Set) Hidden() []Hidden {
 	return slices.CompactFunc(out, func(a, b Hidden) bool { return a.Range == b.Range })
 }
 
-// within is the port's own run behind a run that shows at the site.
-func (s *site) within(inside spans, i int, shown span) span {
+// within is the part of a port's own run that shows at the site.
+func (s *site) within(inside span) span {
 	if s.fwd == nil {
-		return inside[i]
+		return inside
 	}
-	return span{shown.proto, shown.first - s.fwd.External + s.fwd.Internal, shown.last - s.fwd.External + s.fwd.Internal}
+	return span{inside.proto, max(inside.first, s.fwd.Internal), min(inside.last, max(s.fwd.Internal, s.fwd.InternalLast))}
 }
 
 // admitting are the rules that let our sources of a family in to a run of ports.

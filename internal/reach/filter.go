@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 
 	"demarc/internal/asset"
@@ -139,7 +138,7 @@ type filterKey struct {
 	family int
 }
 
-// compiler turns groups into filters, each once. It is used while a Set is made, by one goroutine at a time.
+// compiler turns groups into filters, each once. It is used while Sets of one inventory are made, by one goroutine at a time.
 type compiler struct {
 	x          *asset.Index
 	eyes       eyes
@@ -157,8 +156,8 @@ func newCompiler(x *asset.Index, e eyes) *compiler {
 
 // with is a compiler of an index in which groups have other rules, and the same members.
 func (c *compiler) with(x *asset.Index) *compiler {
-	out := *c
-	out.x, out.done = x, maps.Clone(c.done)
+	out := *c // filters are known by the group as it is, so both may share them
+	out.x = x
 	return &out
 }
 

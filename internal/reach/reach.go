@@ -264,6 +264,9 @@ func (s *site) inside(t transport, port uint16) (uint16, bool) {
 	if string(transports[t]) != f.Protocol || port < f.External || port > max(f.External, f.ExternalLast) {
 		return 0, false
 	}
+	if f.InternalLast <= f.Internal { // several ports lead to one
+		return f.Internal, true
+	}
 	return f.Internal + (port - f.External), true
 }
 
@@ -317,7 +320,13 @@ func (s *site) outside(open spans) spans {
 	if !ok {
 		return nil
 	}
-	shown := open.and(spans{{t, s.fwd.Internal, max(s.fwd.Internal, s.fwd.InternalLast)}})
+	if s.fwd.InternalLast <= s.fwd.Internal { // several ports lead to one
+		if !open.has(t, s.fwd.Internal) {
+			return nil
+		}
+		return spans{{t, s.fwd.External, max(s.fwd.External, s.fwd.ExternalLast)}}
+	}
+	shown := open.and(spans{{t, s.fwd.Internal, s.fwd.InternalLast}})
 	for i := range shown {
 		shown[i].first, shown[i].last = shown[i].first-s.fwd.Internal+s.fwd.External, shown[i].last-s.fwd.Internal+s.fwd.External
 	}

@@ -8,7 +8,8 @@ import (
 )
 
 // With is the set after some groups have new rules, all else being equal. It does only the work that these groups ask for, and leaves
-// the set that it came from as it was. Who is a member of a group must not have changed: then Compute is to be asked.
+// the set that it came from as it was. Who is a member of a group must not have changed: then Compute is to be asked. Sets that come from one another are made by one
+// goroutine.
 func (s *Set) With(groups []asset.Group) *Set {
 	x, snap := *s.x, *s.x.Snapshot
 	x.Snapshot, x.Groups = &snap, maps.Clone(s.x.Groups)

@@ -383,7 +383,10 @@ func (s *site) closed(x *asset.Index) []string {
 func forwarded(f *asset.Forwarding) string {
 	from, to := fmt.Sprint(f.External), fmt.Sprint(f.Internal)
 	if f.ExternalLast > f.External {
-		from, to = fmt.Sprintf("%d-%d", f.External, f.ExternalLast), fmt.Sprintf("%d-%d", f.Internal, f.InternalLast)
+		from = fmt.Sprintf("%d-%d", f.External, f.ExternalLast)
+	}
+	if f.InternalLast > f.Internal {
+		to = fmt.Sprintf("%d-%d", f.Internal, f.InternalLast)
 	}
 	return fmt.Sprintf("%s/%s to %s:%s", f.Protocol, from, f.InternalAddr, to)
 }

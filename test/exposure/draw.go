@@ -49,9 +49,8 @@ type world struct {
 	floating []wireFloating
 	servers  map[string]string // name by id
 	networks map[string]string // name by id
-	pool     map[string][]string
-	made     []string // groups of ours
-	forwards []string // floating IP and forwarding
+	made     []string          // groups of ours
+	forwards []string          // floating IP and forwarding
 	claims   []claimed
 	touched  map[string]bool
 }
