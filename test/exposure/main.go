@@ -68,6 +68,7 @@ type tally struct {
 	By        map[string]int `json:"by"`       // family and protocol
 	Sources   int            `json:"sources"`
 	Wrong     int            `json:"wrong"`
+	Leaks     bool           `json:"address_group_leaks"` // the cloud lets in who is no member: see docs/exposure.md
 	Seconds   float64        `json:"seconds"`
 	Held      bool           `json:"held"`
 }
@@ -149,6 +150,9 @@ func run(ctx context.Context, clouds, testbed string, seed uint64, redraws int) 
 			return e.t, fmt.Errorf("drawing %d: %w", n, err)
 		}
 		e.t.Redraws++
+	}
+	if e.t.Leaks, err = e.addressGroup(ctx); err != nil {
+		return e.t, fmt.Errorf("address group: %w", err)
 	}
 	e.t.Seconds = time.Since(began).Round(100 * time.Millisecond).Seconds()
 	e.t.Held = e.t.Wrong == 0 && e.t.Redraws >= min(redraws, 30) && e.t.Questions >= min(300, 10*redraws) && e.t.Open*10 >= e.t.Questions && len(e.t.By) == 6
