@@ -37,6 +37,7 @@ const (
 var rooms = []room{
 	{words, "untrusted", "carries text a stranger wrote, shown safely in each sink", "", ""},
 	{words, "fault", "holds errors a user can act on: what is wrong, where, and what to do", "", "github.com/goccy/go-yaml"},
+	{words, "ipset", "is sets of addresses, as runs and as prefixes", "", ""},
 	{words, "asset", "says what the clouds hold and whose it is at which time", "untrusted", ""},
 	{words, "asset/lines", "writes what a cloud holds as lines of JSON, and reads them back", "asset fault", ""},
 	{words, "probe", "says what to ask of an address and what it answered", "untrusted", ""},
@@ -46,10 +47,10 @@ var rooms = []room{
 	{words, "access", "says who may see or do what", "asset", ""},
 	{words, "audit", "records what was done, in a log that shows tampering", "", "golang.org/x/mod"},
 
-	{judgement, "reach", "computes what a cloud's own rules let through, from where, and why", "asset probe fault", ""},
+	{judgement, "reach", "computes what a cloud's own rules let through, from where, and why", "asset ipset probe fault", ""},
 	{judgement, "detect", "holds facts against known weaknesses", "W reach detect/service", ""},
 	{judgement, "detect/service", "recognises which protocol speaks at an endpoint", "probe untrusted", ""},
-	{judgement, "plan", "chooses the next probes of every vantage point", "asset probe policy reach", ""},
+	{judgement, "plan", "chooses the next probes of every vantage point", "asset ipset probe policy reach", ""},
 	{judgement, "profile", "holds what is open to a machine against what its kind of machine may have open", "W reach", ""},
 	{judgement, "guide", "shows the pages of guidance", "duty detect fault", "github.com/yuin/goldmark"},
 	{judgement, "casework", "is the life of a case, in pure functions", "W reach", ""},

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"demarc/internal/asset"
+	"demarc/internal/ipset"
 	"demarc/internal/policy"
 	"demarc/internal/reach"
 )
@@ -68,7 +69,7 @@ func Reconcile(x *asset.Index, declared []policy.Netblock) []Mismatch {
 			out = append(out, m)
 		}
 	}
-	slices.SortFunc(out, func(a, b Mismatch) int { return cmp.Or(comparePrefix(a.Prefix, b.Prefix), cmp.Compare(a.Kind, b.Kind)) })
+	slices.SortFunc(out, func(a, b Mismatch) int { return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(a.Kind, b.Kind)) })
 	return out
 }
 
@@ -87,30 +88,7 @@ func compared(p netip.Prefix, other []netip.Prefix, whole, part string) (m Misma
 
 // lacking is what of a prefix no cover holds, as few prefixes as there can be.
 func lacking(p netip.Prefix, covers []netip.Prefix) []netip.Prefix {
-	var near []netip.Prefix
-	for _, c := range covers {
-		switch {
-		case !c.Overlaps(p):
-		case c.Bits() <= p.Bits():
-			return nil
-		default:
-			near = append(near, c)
-		}
-	}
-	if len(near) == 0 {
-		return []netip.Prefix{p}
-	}
-	low, high := halves(p)
-	return append(lacking(low, near), lacking(high, near)...)
-}
-
-// halves divides a prefix that is longer than one address.
-func halves(p netip.Prefix) (low, high netip.Prefix) {
-	bits := p.Bits() + 1
-	b := p.Addr().AsSlice()
-	b[(bits-1)/8] |= 0x80 >> ((bits - 1) % 8)
-	upper, _ := netip.AddrFromSlice(b)
-	return netip.PrefixFrom(p.Addr(), bits), netip.PrefixFrom(upper, bits)
+	return ipset.Of(p).Minus(ipset.Of(covers...)).Prefixes()
 }
 
 func overlapping(held []Routed, p netip.Prefix) []Routed {
@@ -121,10 +99,6 @@ func overlapping(held []Routed, p netip.Prefix) []Routed {
 		}
 	}
 	return out
-}
-
-func comparePrefix(a, b netip.Prefix) int {
-	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 }
 
 // RoutedPrefixes lists what a cloud makes reachable from outside without translating: the subnets of external networks; behind a
@@ -150,7 +124,7 @@ func RoutedPrefixes(x *asset.Index) []Routed {
 		}
 	}
 	slices.SortFunc(out, func(a, b Routed) int {
-		return cmp.Or(comparePrefix(a.Prefix, b.Prefix), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
 	})
 	return out
 }

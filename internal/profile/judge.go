@@ -241,7 +241,7 @@ func limit(six bool) int {
 // joined puts what is beyond in order, each once, and joins runs that touch and are open to the same.
 func joined(bs []Beyond) []Beyond {
 	slices.SortFunc(bs, func(a, b Beyond) int {
-		return cmp.Or(cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last), slices.CompareFunc(a.From, b.From, comparePrefix))
+		return cmp.Or(cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last), slices.CompareFunc(a.From, b.From, netip.Prefix.Compare))
 	})
 	var out []Beyond
 	for _, b := range bs {

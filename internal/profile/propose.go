@@ -47,7 +47,7 @@ func (q Question) propose() []asset.Rule {
 		}
 	}
 	slices.SortFunc(out, func(a, b asset.Rule) int {
-		return cmp.Or(cmp.Compare(a.EtherType, b.EtherType), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.PortMin, b.PortMin), cmp.Compare(a.PortMax, b.PortMax), comparePrefix(a.RemotePrefix, b.RemotePrefix))
+		return cmp.Or(cmp.Compare(a.EtherType, b.EtherType), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.PortMin, b.PortMin), cmp.Compare(a.PortMax, b.PortMax), a.RemotePrefix.Compare(b.RemotePrefix))
 	})
 	return slices.Compact(out)
 }
@@ -108,7 +108,7 @@ func cover(need map[uint16][]netip.Prefix) []opens {
 	for i, j := range s.best {
 		out[i] = all[j]
 	}
-	slices.SortFunc(out, func(a, b opens) int { return cmp.Or(cmp.Compare(a.first, b.first), comparePrefix(a.from, b.from)) })
+	slices.SortFunc(out, func(a, b opens) int { return cmp.Or(cmp.Compare(a.first, b.first), a.from.Compare(b.from)) })
 	return out
 }
 
@@ -129,7 +129,7 @@ func candidates(need map[uint16][]netip.Prefix) []opens {
 		}
 	}
 	slices.SortFunc(all, func(a, b opens) int {
-		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(b.last, a.last), comparePrefix(a.from, b.from))
+		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(b.last, a.last), a.from.Compare(b.from))
 	})
 	return slices.DeleteFunc(slices.Clone(all), func(c opens) bool {
 		return slices.ContainsFunc(all, func(o opens) bool { return o != c && o.covers(c) })
@@ -157,7 +157,7 @@ func cellsOf(need map[uint16][]netip.Prefix, all []opens) []opens {
 			divide(port, p)
 		}
 	}
-	slices.SortFunc(out, func(a, b opens) int { return cmp.Or(cmp.Compare(a.first, b.first), comparePrefix(a.from, b.from)) })
+	slices.SortFunc(out, func(a, b opens) int { return cmp.Or(cmp.Compare(a.first, b.first), a.from.Compare(b.from)) })
 	return out
 }
 

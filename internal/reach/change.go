@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"demarc/internal/asset"
+	"demarc/internal/ipset"
 	"demarc/internal/probe"
 )
 
@@ -110,7 +111,7 @@ func (s *Set) Hidden() []Hidden {
 	for i := range s.sites {
 		t := &s.sites[i]
 		now := s.state[t.i]
-		if t.off || now.doubts != 0 || t.port.Server == "" || !s.eyes.scanners.meets(everywhere(t.family())) {
+		if t.off || now.doubts != 0 || t.port.Server == "" || !s.eyes.scanners.Meets(ipset.Every(t.family())) {
 			continue
 		}
 		shut := now.open.zone.minus(now.open.scanner)

@@ -9,6 +9,7 @@ import (
 	"sort"
 
 	"demarc/internal/asset"
+	"demarc/internal/ipset"
 	"demarc/internal/probe"
 )
 
@@ -46,7 +47,7 @@ type Change struct {
 type ray struct {
 	span
 	off      bool
-	from, us space // of the zone, and of our scanners
+	from, us ipset.Set // of the zone, and of our scanners
 	site     *site
 	hole     hole
 	side     *Set
@@ -170,12 +171,12 @@ func machines(a, b map[answering][]ray) []answering {
 // rays finds what opens each place of a set. What one rule lets in is worked out once.
 type rays struct {
 	s    *Set
-	who  map[*asset.Rule][2]space
+	who  map[*asset.Rule][2]ipset.Set
 	wide []int // indexes of s.wide by place
 }
 
 func newRays(s *Set) *rays {
-	r := &rays{s: s, who: map[*asset.Rule][2]space{}, wide: make([]int, len(s.wide))}
+	r := &rays{s: s, who: map[*asset.Rule][2]ipset.Set{}, wide: make([]int, len(s.wide))}
 	for i := range r.wide {
 		r.wide[i] = i
 	}
@@ -230,9 +231,9 @@ func (r *rays) of(out []ray, t *site) []ray {
 }
 
 // sources are those of the zone and of our scanners that a hole lets in with one protocol.
-func (r *rays) sources(t *site, h hole, proto transport) (from, us space) {
+func (r *rays) sources(t *site, h hole, proto transport) (from, us ipset.Set) {
 	family, e := t.family(), r.s.eyes
-	all, outside := everywhere(family), everywhere(family)
+	all, outside := ipset.Every(family), ipset.Every(family)
 	switch {
 	case t.lb != nil:
 		all, outside = h.from, h.from
@@ -245,17 +246,17 @@ func (r *rays) sources(t *site, h hole, proto transport) (from, us space) {
 		known, ok := r.who[&g.Rules[i]]
 		if !ok {
 			in := r.s.comp.remote(&g.Rules[i])
-			known = [2]space{in.outside.and(e.zone), in.all.and(e.scanners)}
+			known = [2]ipset.Set{in.outside.And(e.zone), in.all.And(e.scanners)}
 			r.who[&g.Rules[i]] = known
 		}
 		from, us = known[0], known[1]
 		return given(from, h.zone), given(us, h.scanner)
 	}
-	return given(outside.and(e.zone), h.zone), given(all.and(e.scanners), h.scanner)
+	return given(outside.And(e.zone), h.zone), given(all.And(e.scanners), h.scanner)
 }
 
-// given is a space, or nothing.
-func given(s space, is bool) space {
+// given is a ipset.Set, or nothing.
+func given(s ipset.Set, is bool) ipset.Set {
 	if !is {
 		return nil
 	}
@@ -263,23 +264,23 @@ func given(s space, is bool) space {
 }
 
 // answered are the sources that a rule of a stateless group lets in and that egress rules answer.
-func (r *rays) answered(p *asset.Port, in *asset.Rule, h hole, proto transport) (from, us space) {
+func (r *rays) answered(p *asset.Port, in *asset.Rule, h hole, proto transport) (from, us ipset.Set) {
 	e, x := r.s.eyes, r.s.comp.remote(in)
 	for out := range r.s.comp.egress(p, in.EtherType) {
 		some, ours, _ := answers(out, proto)
 		to := r.s.comp.remote(out).all
 		if some && h.zone {
-			from = append(from, x.outside.and(to).and(e.zone)...)
+			from = append(from, x.outside.And(to).And(e.zone)...)
 		}
 		if some && ours && h.scanner {
-			us = append(us, x.all.and(to).and(e.scanners)...)
+			us = append(us, x.all.And(to).And(e.scanners)...)
 		}
 	}
-	return from.normal(), us.normal()
+	return from.Normal(), us.Normal()
 }
 
 // walled divides a run of a port's own ports by what the firewall groups before it let through.
-func (r *rays) walled(t *site, inner span, from, us space) []ray {
+func (r *rays) walled(t *site, inner span, from, us ipset.Set) []ray {
 	parts := []ray{{span: inner, from: from, us: us}}
 	for _, f := range r.s.walls[t.port.ID] {
 		if !f.AdminUp {
@@ -337,7 +338,7 @@ func sameRays(a, b []ray) bool {
 }
 
 // reached is who gets in within a segment: now, and if everything were on.
-type reached struct{ now, ever, usNow, usEver space }
+type reached struct{ now, ever, usNow, usEver ipset.Set }
 
 func gather(s span, rs []ray) (out reached, in []ray) {
 	for _, r := range rs {
@@ -350,7 +351,7 @@ func gather(s span, rs []ray) (out reached, in []ray) {
 			out.now, out.usNow = append(out.now, r.from...), append(out.usNow, r.us...)
 		}
 	}
-	return reached{out.now.normal(), out.ever.normal(), out.usNow.normal(), out.usEver.normal()}, in
+	return reached{out.now.Normal(), out.ever.Normal(), out.usNow.Normal(), out.usEver.Normal()}, in
 }
 
 func changesIn(s span, was, is []ray) []Change {
@@ -363,13 +364,13 @@ func changesIn(s span, was, is []ray) []Change {
 		has  reached
 		by   []ray
 	}{{Opens, a, b, to}, {Closes, b, a, from}} {
-		now, ever := dir.has.now.minus(dir.lost.now), dir.has.ever.minus(dir.lost.ever)
-		ever = ever.minus(now)
-		usNow, usEver := dir.has.usNow.minus(dir.lost.usNow), dir.has.usEver.minus(dir.lost.usEver)
-		usEver = usEver.minus(usNow)
+		now, ever := dir.has.now.Minus(dir.lost.now), dir.has.ever.Minus(dir.lost.ever)
+		ever = ever.Minus(now)
+		usNow, usEver := dir.has.usNow.Minus(dir.lost.usNow), dir.has.usEver.Minus(dir.lost.usEver)
+		usEver = usEver.Minus(usNow)
 		for _, c := range []struct {
 			audience, state string
-			who             space
+			who             ipset.Set
 		}{{ForZone, Now, now}, {ForZone, WhenOn, ever}, {ForScanner, Now, usNow}, {ForScanner, WhenOn, usEver}} {
 			if len(c.who) == 0 || c.audience == ForScanner && len(now)+len(ever) > 0 {
 				continue // that it is for us too is of no matter where it is for others
@@ -381,14 +382,14 @@ func changesIn(s span, was, is []ray) []Change {
 }
 
 // changeBy names what lets some sources in.
-func changeBy(s span, what, audience, state string, who space, rs []ray) Change {
+func changeBy(s span, what, audience, state string, who ipset.Set, rs []ray) Change {
 	c := Change{What: what, For: audience, State: state, Proto: transports[s.proto], First: s.first, Last: s.last}
 	for _, r := range rs {
 		lets := r.from
 		if audience == ForScanner {
 			lets = r.us
 		}
-		if !lets.meets(who) || state == Now && r.off {
+		if !lets.Meets(who) || state == Now && r.off {
 			continue
 		}
 		o := r.site.opening(r.span, r.hole, len(r.us) > 0, len(r.from) > 0, r.site.chain(r.side.x), r.side.state[r.site.i].doubts)

@@ -7,27 +7,28 @@ import (
 	"slices"
 
 	"demarc/internal/asset"
+	"demarc/internal/ipset"
 )
 
 // eyes is who looks, as sets of addresses.
 type eyes struct {
-	zone     space // the zone's addresses, without our scanners
-	scanners space
+	zone     ipset.Set // the zone's addresses, without our scanners
+	scanners ipset.Set
 }
 
 func eyesOf(v View) eyes {
-	var mine space
+	var mine ipset.Set
 	for _, a := range v.Scanners {
-		mine = append(mine, block{a, a})
+		mine = append(mine, ipset.Range{First: a, Last: a})
 	}
-	mine = mine.normal()
-	return eyes{zone: spaceOf(v.Prefixes...).minus(spaceOf(v.Except...)).minus(mine), scanners: mine}
+	mine = mine.Normal()
+	return eyes{zone: ipset.Of(v.Prefixes...).Minus(ipset.Of(v.Except...)).Minus(mine), scanners: mine}
 }
 
 // sources is what one rule's remote stands for.
 type sources struct {
-	all     space // every address that is let in
-	outside space // of them, those that need not be machines of this cloud
+	all     ipset.Set // every address that is let in
+	outside ipset.Set // of them, those that need not be machines of this cloud
 	name    string
 	doubts  doubt
 }
@@ -37,18 +38,18 @@ type sources struct {
 func (c *compiler) remote(r *asset.Rule) sources {
 	switch {
 	case r.RemotePrefix.IsValid():
-		s := spaceOf(r.RemotePrefix)
+		s := ipset.Of(r.RemotePrefix)
 		return sources{all: s, outside: s, name: r.RemotePrefix.Masked().String()}
 	case r.RemoteGroup != "":
 		return c.members(r.RemoteGroup, r.EtherType)
 	case r.RemoteAddress != "":
-		var s space
+		var s ipset.Set
 		if set := c.x.AddressSets[r.RemoteAddress]; set != nil {
-			s = spaceOf(set.Prefixes...).and(everywhere(r.EtherType))
+			s = ipset.Of(set.Prefixes...).And(ipset.Every(r.EtherType))
 		}
 		return sources{all: s, outside: s, name: "address group " + string(r.RemoteAddress)}
 	}
-	s := everywhere(r.EtherType)
+	s := ipset.Every(r.EtherType)
 	return sources{all: s, outside: s, name: "any"}
 }
 
@@ -63,19 +64,19 @@ func (c *compiler) members(g asset.GroupID, family int) sources {
 	for _, m := range c.x.Members[g] {
 		for _, f := range m.FixedIPs {
 			if f.Addr.Is6() == (family == 6) {
-				s.all = append(s.all, block{f.Addr, f.Addr})
+				s.all = append(s.all, ipset.Range{First: f.Addr, Last: f.Addr})
 			}
 		}
 		for _, a := range m.Pairs {
 			if p := a.Prefix; p.IsValid() && p.Addr().Is6() == (family == 6) {
-				s.all, s.doubts = append(s.all, blockOf(p)), doubtPairs
+				s.all, s.doubts = append(s.all, ipset.RangeOf(p)), doubtPairs
 				if !p.IsSingleIP() {
-					s.outside = append(s.outside, blockOf(p))
+					s.outside = append(s.outside, ipset.RangeOf(p))
 				}
 			}
 		}
 	}
-	s.all, s.outside = s.all.normal(), s.outside.normal()
+	s.all, s.outside = s.all.Normal(), s.outside.Normal()
 	return s
 }
 
@@ -89,13 +90,13 @@ type seenBy struct {
 func (c *compiler) who(r *asset.Rule) seenBy {
 	switch {
 	case r.RemotePrefix.IsValid():
-		b := blockOf(r.RemotePrefix)
-		return seenBy{scanner: c.eyes.scanners.touches(b), zone: c.eyes.zone.touches(b)}
+		b := ipset.RangeOf(r.RemotePrefix)
+		return seenBy{scanner: c.eyes.scanners.Touches(b), zone: c.eyes.zone.Touches(b)}
 	case r.RemoteGroup != "":
 		return c.whoOf(r.RemoteGroup, r.EtherType)
 	case r.RemoteAddress != "":
 		s := c.remote(r)
-		return seenBy{scanner: s.all.meets(c.eyes.scanners), zone: s.outside.meets(c.eyes.zone)}
+		return seenBy{scanner: s.all.Meets(c.eyes.scanners), zone: s.outside.Meets(c.eyes.zone)}
 	}
 	if r.EtherType == 6 {
 		return c.any6
@@ -112,14 +113,14 @@ func (c *compiler) whoOf(g asset.GroupID, family int) seenBy {
 	var s seenBy
 	for _, m := range c.x.Members[g] {
 		for _, f := range m.FixedIPs {
-			s.scanner = s.scanner || f.Addr.Is6() == (family == 6) && c.eyes.scanners.has(f.Addr)
+			s.scanner = s.scanner || f.Addr.Is6() == (family == 6) && c.eyes.scanners.Has(f.Addr)
 		}
 		for _, a := range m.Pairs {
 			if p := a.Prefix; p.IsValid() && p.Addr().Is6() == (family == 6) {
-				b := blockOf(p)
+				b := ipset.RangeOf(p)
 				s.doubts = doubtPairs
-				s.scanner = s.scanner || c.eyes.scanners.touches(b)
-				s.zone = s.zone || !p.IsSingleIP() && c.eyes.zone.touches(b)
+				s.scanner = s.scanner || c.eyes.scanners.Touches(b)
+				s.zone = s.zone || !p.IsSingleIP() && c.eyes.zone.Touches(b)
 			}
 		}
 	}
@@ -149,8 +150,8 @@ type compiler struct {
 
 func newCompiler(x *asset.Index, e eyes) *compiler {
 	c := &compiler{x: x, eyes: e, done: make(map[filterKey]*filter, 2*len(x.Groups)), gathered: map[memberKey]seenBy{}}
-	c.any4 = seenBy{scanner: e.scanners.meets(all4), zone: e.zone.meets(all4)}
-	c.any6 = seenBy{scanner: e.scanners.meets(all6), zone: e.zone.meets(all6)}
+	c.any4 = seenBy{scanner: e.scanners.Meets(ipset.Every(4)), zone: e.zone.Meets(ipset.Every(4))}
+	c.any6 = seenBy{scanner: e.scanners.Meets(ipset.Every(6)), zone: e.zone.Meets(ipset.Every(6))}
 	return c
 }
 
@@ -243,8 +244,8 @@ func (c *compiler) stateless(p *asset.Port, r *asset.Rule) (scanner, zone spans,
 				continue
 			}
 			out := c.remote(e).all
-			us = us || mine && in.all.and(out).meets(c.eyes.scanners)
-			others = others || in.outside.and(out).meets(c.eyes.zone)
+			us = us || mine && in.all.And(out).Meets(c.eyes.scanners)
+			others = others || in.outside.And(out).Meets(c.eyes.zone)
 			doubts |= zero
 		}
 		if us {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"demarc/internal/asset"
+	"demarc/internal/ipset"
 )
 
 // firewalls finds the firewall groups that stand before a port: its own, and those of the router's leg in its subnet.
@@ -61,7 +62,7 @@ func narrowed(open *admitted, fs []*asset.Firewall, e eyes, to netip.Addr) *admi
 }
 
 // passes is what a firewall group lets any of some sources send to an address.
-func passes(f *asset.Firewall, from space, to netip.Addr) spans {
+func passes(f *asset.Firewall, from ipset.Set, to netip.Addr) spans {
 	var out spans
 	for _, t := range []transport{tcp, udp, icmp} {
 		for _, s := range cuts(f, t) {
@@ -74,26 +75,26 @@ func passes(f *asset.Firewall, from space, to netip.Addr) spans {
 }
 
 // allowed are those of some sources that a firewall group lets send to an address, within a run of ports that no rule divides.
-func allowed(f *asset.Firewall, s span, from space, to netip.Addr) space {
-	var out space
+func allowed(f *asset.Firewall, s span, from ipset.Set, to netip.Addr) ipset.Set {
+	var out ipset.Set
 	left := from
 	for i := range f.Ingress {
 		r := &f.Ingress[i]
 		if !fits(r, s.proto, s) || r.Destination.IsValid() && !r.Destination.Contains(to) || r.EtherType == 6 != to.Is6() {
 			continue
 		}
-		source := everywhere(r.EtherType)
+		source := ipset.Every(r.EtherType)
 		if r.Source.IsValid() {
-			source = spaceOf(r.Source)
+			source = ipset.Of(r.Source)
 		}
 		if r.Action == "allow" {
-			out = append(out, left.and(source)...)
+			out = append(out, left.And(source)...)
 		}
-		if left = left.minus(source); len(left) == 0 {
+		if left = left.Minus(source); len(left) == 0 {
 			break
 		}
 	}
-	return out.normal()
+	return out.Normal()
 }
 
 // fits tells whether an enabled rule is about a run of ports.

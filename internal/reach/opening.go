@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"demarc/internal/asset"
+	"demarc/internal/ipset"
 	"demarc/internal/probe"
 )
 
@@ -106,7 +107,7 @@ type hole struct {
 	group         asset.GroupID
 	rule          asset.RuleID
 	remote, why   string
-	from          space // whom a listener takes connections from
+	from          ipset.Set // whom a listener takes connections from
 }
 
 // openings appends what is open at a site, object by object.
@@ -193,10 +194,10 @@ func (s *Set) ruleHoles(p *asset.Port, g *asset.Group, r *asset.Rule) []hole {
 	us, others := spans(nil), spans(nil)
 	if !g.Stateless {
 		open, n, _ := ports(r)
-		if from.all.meets(s.eyes.scanners) {
+		if from.all.Meets(s.eyes.scanners) {
 			us = slices.Clone(open[:n])
 		}
-		if from.outside.meets(s.eyes.zone) {
+		if from.outside.Meets(s.eyes.zone) {
 			others = slices.Clone(open[:n])
 		}
 	} else {
@@ -227,12 +228,12 @@ func (s *Set) listeners(lb *asset.LoadBalancer, family int) []hole {
 		if !ok || !l.AdminUp || l.Port == 0 {
 			continue
 		}
-		from, name := everywhere(family), "any"
+		from, name := ipset.Every(family), "any"
 		if len(l.Allowed) > 0 {
-			from = spaceOf(l.Allowed...).and(from)
+			from = ipset.Of(l.Allowed...).And(from)
 			name = strings.Trim(fmt.Sprint(l.Allowed), "[]")
 		}
-		h := hole{ports: spans{{t, l.Port, l.Port}}, from: from, scanner: from.meets(s.eyes.scanners), zone: from.meets(s.eyes.zone), remote: name,
+		h := hole{ports: spans{{t, l.Port, l.Port}}, from: from, scanner: from.Meets(s.eyes.scanners), zone: from.Meets(s.eyes.zone), remote: name,
 			why: fmt.Sprintf("listener %s: %s/%d from %s", l.ID, l.Protocol, l.Port, name)}
 		if h.scanner || h.zone {
 			out = append(out, h)

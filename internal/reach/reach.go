@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"demarc/internal/asset"
+	"demarc/internal/ipset"
 	"demarc/internal/probe"
 )
 
@@ -203,10 +204,10 @@ func (s *Set) union(sets []spans) spans {
 func (s *Set) anything(family int) *admitted {
 	all := spans{full(tcp), full(udp), full(icmp)}
 	out := &admitted{}
-	if s.eyes.scanners.meets(everywhere(family)) {
+	if s.eyes.scanners.Meets(ipset.Every(family)) {
 		out.scanner = all
 	}
-	if s.eyes.zone.meets(everywhere(family)) {
+	if s.eyes.zone.Meets(ipset.Every(family)) {
 		out.zone = all
 	}
 	return out

@@ -30,9 +30,10 @@ type span struct {
 	first, last uint16
 }
 
-func (a span) compare(b span) int {
-	return cmp.Or(cmp.Compare(a.proto, b.proto), cmp.Compare(a.first, b.first), cmp.Compare(a.last, b.last))
-}
+// key orders spans by transport, first port and last.
+func (a span) key() uint64 { return uint64(a.proto)<<32 | uint64(a.first)<<16 | uint64(a.last) }
+
+func (a span) compare(b span) int { return cmp.Compare(a.key(), b.key()) }
 
 // full is every port of a transport.
 func full(t transport) span {
@@ -83,10 +84,12 @@ func union(buf spans, sets ...spans) spans {
 		return append(buf[:start], buf[start:].normal()...)
 	}
 	for {
-		best := -1
+		best, least := -1, ^uint64(0)
 		for i, s := range sets {
-			if at[i] < len(s) && (best < 0 || s[at[i]].compare(sets[best][at[best]]) < 0) {
-				best = i
+			if at[i] < len(s) {
+				if k := s[at[i]].key(); k < least {
+					best, least = i, k
+				}
 			}
 		}
 		if best < 0 {

@@ -13,25 +13,31 @@ import (
 func (s *Set) With(groups []asset.Group) *Set {
 	x, snap := *s.x, *s.x.Snapshot
 	x.Snapshot, x.Groups = &snap, maps.Clone(s.x.Groups)
-	touched := map[*asset.Port]*[2]*admitted{} // by family
+	out := *s
+	out.x, out.comp, out.of, out.groups, out.arena = &x, s.comp.with(&x), nil, nil, nil
+	touched := map[*asset.Port]*again{}
 	for i := range groups {
 		g := &groups[i]
 		x.Groups[g.ID] = g
+		other := [2]bool{s.differs(g, 4), s.differs(g, 6)}
 		for _, p := range x.Members[g.ID] {
-			touched[p] = &[2]*admitted{}
+			if other[0] || other[1] {
+				if touched[p] == nil {
+					touched[p] = &again{}
+				}
+				touched[p].family[0], touched[p].family[1] = touched[p].family[0] || other[0], touched[p].family[1] || other[1]
+			}
 		}
 	}
-	out := *s
-	out.x, out.comp, out.of, out.groups, out.arena = &x, s.comp.with(&x), nil, nil, nil
 	out.state, out.made, out.from, out.again = slices.Clone(s.state), new(byte), s.made, nil
 	for k, sites := range [][]site{s.sites, s.wide} {
 		for i := range sites {
 			t := &sites[i]
-			open := touched[t.port]
-			if open == nil || t.lb != nil {
+			a, f := touched[t.port], (t.family()-4)/2
+			if a == nil || !a.family[f] || t.lb != nil {
 				continue
 			}
-			mine := &open[(t.family()-4)/2]
+			mine := &a.open[f]
 			if *mine == nil {
 				*mine = out.admit(t)
 			}
@@ -42,4 +48,20 @@ func (s *Set) With(groups []asset.Group) *Set {
 		}
 	}
 	return &out
+}
+
+// again is a port whose groups let in something else than before, by family.
+type again struct {
+	family [2]bool
+	open   [2]*admitted
+}
+
+// differs tells whether a group lets in something else to the view than the one it replaces. Of stateless groups that is not asked.
+func (s *Set) differs(g *asset.Group, family int) bool {
+	old := s.x.Groups[g.ID]
+	if old == nil || old.Stateless || g.Stateless {
+		return true
+	}
+	was, is := s.comp.filter(old, family), s.comp.filter(g, family)
+	return was.doubts != is.doubts || !slices.Equal(was.scanner, is.scanner) || !slices.Equal(was.zone, is.zone)
 }
