@@ -2,6 +2,9 @@
 package ipset
 
 import (
+	"encoding/binary"
+	"math"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"sort"
@@ -141,6 +144,25 @@ func Every(family int) Set {
 		return all6
 	}
 	return all4
+}
+
+// Size is how many addresses the set has, as near as a float64 can say.
+func (s Set) Size() float64 {
+	var n float64
+	for _, r := range s {
+		hi, lo := halves(r.Last)
+		fromHi, fromLo := halves(r.First)
+		low, borrow := bits.Sub64(lo, fromLo, 0)
+		high, _ := bits.Sub64(hi, fromHi, borrow)
+		n += math.Ldexp(float64(high), 64) + float64(low) + 1
+	}
+	return n
+}
+
+// halves are the 128 bits of an address.
+func halves(a netip.Addr) (hi, lo uint64) {
+	b := a.As16()
+	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
 }
 
 // Prefixes is the set as prefixes, as few as there can be, in order.

@@ -92,6 +92,9 @@ func TestPrefixesAreFew(t *testing.T) {
 			t.Errorf("%v is %v, want %v", c.in, got, c.want)
 		}
 	}
+	if n := Of(netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("10.0.0.7/32"), netip.MustParsePrefix("2001:db8::/126")).Size(); n != 260 {
+		t.Errorf("%v addresses, want 260", n)
+	}
 	if got := Of(netip.MustParsePrefix("10.0.0.0/24")).Minus(Of(netip.MustParsePrefix("10.0.0.0/32"))).Prefixes(); len(got) != 8 {
 		t.Errorf("all but one of 256 is %v", got)
 	}

@@ -103,6 +103,22 @@ type Hidden struct {
 	Rule    asset.RuleID
 	Remote  string
 	Add     []asset.Rule // the rules that would let our probe in, one for each of our sources of the family
+	others  ipset.Set    // of the zone, who is let in
+}
+
+// MostOf tells whether most of a zone's addresses of one family are let in where our probe is not. Who lets in a limited range alone does as
+// he should; who lets in everybody but us hides.
+func (s *Set) MostOf(hs []Hidden) bool {
+	for _, family := range []int{4, 6} {
+		var in ipset.Set
+		for _, h := range hs {
+			in = append(in, h.others.And(ipset.Every(family))...)
+		}
+		if all := s.eyes.zone.And(ipset.Every(family)).Size(); all > 0 && in.Normal().Size() > all/2 {
+			return true
+		}
+	}
+	return false
 }
 
 // Hidden lists what others of the zone reach and our probe does not. What is in doubt is left out.
@@ -111,7 +127,7 @@ func (s *Set) Hidden() []Hidden {
 	for i := range s.sites {
 		t := &s.sites[i]
 		now := s.state[t.i]
-		if t.off || now.doubts != 0 || t.port.Server == "" || !s.eyes.scanners.Meets(ipset.Every(t.family())) {
+		if t.off || t.pair || now.doubts != 0 || t.port.Server == "" || !s.eyes.scanners.Meets(ipset.Every(t.family())) {
 			continue
 		}
 		shut := now.open.zone.minus(now.open.scanner)
@@ -124,13 +140,21 @@ func (s *Set) Hidden() []Hidden {
 			}
 			for _, inside := range h.ports.and(shut) {
 				for _, r := range t.outside(spans{inside}) {
-					out = append(out, Hidden{Range: t.placed(r), Project: t.port.Project, Group: h.group, Rule: h.rule, Remote: h.remote, Add: s.admitting(h.group, t.family(), t.within(inside))})
+					out = append(out, Hidden{Range: t.placed(r), Project: t.port.Project, Group: h.group, Rule: h.rule, Remote: h.remote, others: h.others.And(s.eyes.zone), Add: s.admitting(h.group, t.family(), t.within(inside))})
 				}
 			}
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Hidden) int { return a.compare(b.Range) })
-	return slices.CompactFunc(out, func(a, b Hidden) bool { return a.Range == b.Range })
+	var joined []Hidden // several rules may let others in to one run: the first is named
+	for _, h := range out {
+		if n := len(joined); n > 0 && joined[n-1].Range == h.Range {
+			joined[n-1].others = append(joined[n-1].others, h.others...).Normal()
+			continue
+		}
+		joined = append(joined, h)
+	}
+	return joined
 }
 
 // within is the part of a port's own run that shows at the site.

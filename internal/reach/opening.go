@@ -108,6 +108,7 @@ type hole struct {
 	rule          asset.RuleID
 	remote, why   string
 	from          ipset.Set // whom a listener takes connections from
+	others        ipset.Set // whom of the world a rule lets in, machines of the cloud left out
 }
 
 // openings appends what is open at a site, object by object.
@@ -152,7 +153,7 @@ func (s *Set) holes(t *site) []hole {
 	p, family := t.port, t.family()
 	all := spans{full(tcp), full(udp), full(icmp)}
 	open := s.anything(family)
-	free := hole{ports: all, scanner: len(open.scanner) > 0, zone: len(open.zone) > 0, remote: "any"}
+	free := hole{ports: all, others: ipset.Every(family), scanner: len(open.scanner) > 0, zone: len(open.zone) > 0, remote: "any"}
 	switch {
 	case t.lb != nil:
 		return s.listeners(t.lb, family)
@@ -190,7 +191,7 @@ func (s *Set) holes(t *site) []hole {
 // ruleHoles is what one rule admits, of which our probe and the others of the zone may get different parts.
 func (s *Set) ruleHoles(p *asset.Port, g *asset.Group, r *asset.Rule) []hole {
 	from := s.comp.remote(r)
-	h := hole{group: g.ID, rule: r.ID, remote: from.name, why: fmt.Sprintf("group %s, rule %s: %s from %s", g.Name, r.ID, describe(r), from.name)}
+	h := hole{others: from.outside, group: g.ID, rule: r.ID, remote: from.name, why: fmt.Sprintf("group %s, rule %s: %s from %s", g.Name, r.ID, describe(r), from.name)}
 	us, others := spans(nil), spans(nil)
 	if !g.Stateless {
 		open, n, _ := ports(r)
