@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"demarc/internal/asset"
 	"demarc/internal/ipset"
@@ -81,14 +82,30 @@ func (s *Set) Why(e probe.Endpoint) []Opening {
 // Of lists the openings of one server.
 func (s *Set) Of(id asset.ServerID) []Opening {
 	var out []Opening
-	for _, sites := range [][]site{s.sites, s.wide} {
-		for i := range sites {
-			if sites[i].port.Server == id {
-				out = s.openings(out, &sites[i])
-			}
-		}
+	for _, t := range s.owned.of(s, id) {
+		out = s.openings(out, t)
 	}
 	return sorted(out)
+}
+
+// owned finds the sites of a server, for a Set and those that come from it.
+type owned struct {
+	once  sync.Once
+	sites map[asset.ServerID][]*site
+}
+
+func (o *owned) of(s *Set, id asset.ServerID) []*site {
+	o.once.Do(func() {
+		o.sites = map[asset.ServerID][]*site{}
+		for _, sites := range [][]site{s.sites, s.wide} {
+			for i := range sites {
+				if t := &sites[i]; t.port.Server != "" {
+					o.sites[t.port.Server] = append(o.sites[t.port.Server], t)
+				}
+			}
+		}
+	})
+	return o.sites[id]
 }
 
 func sorted(os []Opening) []Opening {

@@ -42,6 +42,7 @@ type Set struct {
 	walls map[asset.PortID][]*asset.Firewall
 	sites []site // by address
 	wide  []site // whose address pair covers more than one address
+	owned *owned
 	state []state
 	made  *byte   // names the set
 	from  *byte   // names the set that this one came from by With
@@ -83,7 +84,7 @@ func (a Answer) Denied() bool { return a.Held && !a.Scanner && !a.Zone && len(a.
 
 // Compute works out what a view can reach of a cloud.
 func Compute(x *asset.Index, v View) *Set {
-	s := &Set{View: v, x: x, eyes: eyesOf(v), walls: firewalls(x), links: links(x, v)}
+	s := &Set{View: v, x: x, eyes: eyesOf(v), walls: firewalls(x), links: links(x, v), owned: &owned{}}
 	s.comp = newCompiler(x, s.eyes)
 	found := newFinder(x, v).find()
 	s.state, s.made = make([]state, len(found)), new(byte)

@@ -61,7 +61,7 @@ func asker() error {
 	got := make([]bool, len(qs))
 	errs := make([]error, len(qs))
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, 16)
+	slots := make(chan struct{}, 64)
 	for i, q := range qs {
 		wg.Go(func() {
 			slots <- struct{}{}

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"demarc/internal/asset"
@@ -175,22 +176,26 @@ func (e *exam) round(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	for _, vantage := range []string{"internet", "institution"} {
-		var qs []asked
-		for _, s := range sources {
-			if s.vantage == vantage {
-				qs = append(qs, e.questions(x, s)...)
-			}
-		}
-		got, err := answers(ctx, e.w.testbed, vantage, qs)
-		if err != nil {
-			return err
-		}
-		for i, q := range qs {
+	vantages := []string{"internet", "institution"}
+	qs, got, errs := make([][]asked, len(vantages)), make([][]bool, len(vantages)), make([]error, len(vantages))
+	for _, s := range sources {
+		i := slices.Index(vantages, s.vantage)
+		qs[i] = append(qs[i], e.questions(x, s)...)
+	}
+	var wg sync.WaitGroup
+	for i, vantage := range vantages {
+		wg.Go(func() { got[i], errs[i] = answers(ctx, e.w.testbed, vantage, qs[i]) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for i := range vantages {
+		for k, q := range qs[i] {
 			e.count(q)
-			if len(q.answer.Doubts) == 0 && got[i] != q.answer.Scanner {
+			if len(q.answer.Doubts) == 0 && got[i][k] != q.answer.Scanner {
 				e.t.Wrong++
-				e.reproduce(ctx, n, q, got[i])
+				e.reproduce(ctx, n, q, got[i][k])
 			}
 		}
 	}
