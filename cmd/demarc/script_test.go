@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -91,10 +92,15 @@ func makeLedger(ctx context.Context, kind, path string) (err error) {
 		return nil
 	}
 	open := caseChange()
-	if kind != "filled" {
+	changes := []casework.Change{inventoryAt(0, "port-1"), open, inventoryAt(2*scriptDay, "port-2")}
+	switch kind {
+	case "filled":
+	case "exposed", "idle", "off":
+		changes = append(changes, exposureChanges(kind, changes[2])...)
+	default:
 		open.Cases[0].State = casework.State(kind)
 	}
-	for _, c := range []casework.Change{inventoryAt(0, "port-1"), open, inventoryAt(2*scriptDay, "port-2")} {
+	for _, c := range changes {
 		if err := db.Commit(ctx, c); err != nil {
 			return err
 		}
@@ -128,6 +134,35 @@ func inventoryAt(after int64, leads asset.PortID) casework.Change {
 	twin.Network = "net-2"
 	s.Ports = append(s.Ports, twin)
 	return casework.Change{At: at, Inventory: &casework.Inventory{Snapshot: s, RealAt: at}}
+}
+
+// exposureChanges are what sweeps of the fourth day saw of the machine that has the address then: exposed, something answers where a rule
+// lets it and where none does; idle, nothing answers, one rule is new and one is wide; off, it answered, and was switched off.
+func exposureChanges(kind string, last casework.Change) []casework.Change {
+	at := scriptBegan + 3*scriptDay
+	seen := func(addr string, port uint16) probe.Exposure {
+		return probe.Exposure{ID: fmt.Sprint("x-", port), Vantage: "outside", Endpoint: probe.Endpoint{Addr: netip.MustParseAddr(addr), Proto: probe.TCP, Port: port}, OpenedAt: at, Facts: probe.Facts{Outcome: probe.Open}.Hash(), Config: "open"}
+	}
+	ssh := casework.Ask{Vantage: "outside", Addr: netip.MustParseAddr("192.0.2.10"), Proto: probe.TCP, First: 22, Last: 22, At: at}
+	switch kind {
+	case "idle":
+		g := &last.Inventory.Snapshot.Groups[0]
+		g.Rules = append(g.Rules, asset.Rule{ID: "rule-wide", Group: g.ID, Direction: asset.Ingress, EtherType: 4, Protocol: "tcp", PortMin: 20000, PortMax: 30000})
+		return []casework.Change{{At: at, Queue: []casework.Ask{ssh}}}
+	case "off":
+		s := *last.Inventory.Snapshot
+		s.Servers = slices.Clone(s.Servers)
+		for i := range s.Servers {
+			s.Servers[i].Status = "SHUTOFF"
+		}
+		s.Began, s.Ended = at+1, at+1
+		return []casework.Change{{At: at, Exposures: []probe.Exposure{seen("192.0.2.10", 6379)}}, {At: at + 1, Inventory: &casework.Inventory{Snapshot: &s, RealAt: at + 1}}}
+	}
+	before := scriptBegan + scriptDay
+	return []casework.Change{{At: at, Exposures: []probe.Exposure{seen("192.0.2.10", 6379), seen("192.0.2.10", 8443), seen("192.0.2.99", 80)}, Standings: []casework.Standing{
+		{Cloud: "lab", Vantage: "outside", Project: "p-astro", At: before, OpenAnswers: 2, OpenSilent: 1, DeniedSilent: 9},
+		{Cloud: "lab", Vantage: "outside", Project: "p-genomics", At: before, OpenAnswers: 3},
+		{Cloud: "lab", Vantage: "outside", Project: "p-genomics", At: at, OpenAnswers: 1, DeniedAnswers: 1, DeniedSilent: 7, ScannerOnly: 1}}}}
 }
 
 const scriptCase = "0196a000-0000-7000-8000-000000abcdef"
