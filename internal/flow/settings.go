@@ -3,7 +3,6 @@ package flow
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -21,10 +20,10 @@ func (l *Line) drift(out map[finding.Key]setting) {
 	for _, d := range profile.Drifted(l.x) {
 		s := setting{key: finding.Key{Cloud: l.Cloud, Project: d.Project, Check: CheckDefault, Locus: d.ID}, project: d.Project, class: "M", severity: "medium", layer: d.Layer, aspect: d.Aspect,
 			title: "The group that machines get by default lets others in", cause: d.Why,
-			evidence: map[string]untrusted.Text{"rule to remove": untrusted.From(ruleText(d.Rule, l.x)), "ports that carry it now": untrusted.From(fmt.Sprint(d.Ports))}}
+			evidence: map[string]untrusted.Text{"rule to remove": untrusted.From(ruleText(d.Rule, l.x)), countKey: untrusted.From(fmt.Sprint(d.Ports))}}
 		if d.Kind == profile.Template {
 			s.key.Check, s.title = CheckTemplate, "The cloud's template lets others in to every new group"
-			delete(s.evidence, "ports that carry it now")
+			delete(s.evidence, countKey)
 		}
 		out[s.key] = s
 	}
@@ -71,12 +70,14 @@ func (l *Line) profiles(ctx context.Context, out map[finding.Key]setting) error 
 		if !ok {
 			continue
 		}
-		q := profile.Question{Index: l.x, Server: s, Choice: choice, Profiles: l.Policy.Profiles, Institution: l.institution(), Seen: seen[s.ID], Listening: listening[s.ID], Asked: asked(looked, seen[s.ID])}
+		q := profile.Question{Index: l.x, Server: s, Choice: choice, Profiles: l.Policy.Profiles, Institution: l.Insiders, Seen: seen[s.ID], Listening: listening[s.ID], Asked: asked(looked, seen[s.ID])}
 		ds, smallest := profile.Judge(q)
 		for _, d := range ds {
 			if len(d.Doubts) == 0 {
 				c := l.deviation(s, choice, d, smallest)
-				out[c.key] = c
+				if _, worse := out[c.key]; !worse { // what is open now comes before what will be when the machine is on
+					out[c.key] = c
+				}
 			}
 		}
 	}
@@ -88,12 +89,14 @@ func (l *Line) openings() map[asset.ServerID][]profile.Seen {
 	out := map[asset.ServerID][]profile.Seen{}
 	for i := range l.Vantages {
 		v := &l.Vantages[i]
+		begun := map[asset.ServerID]bool{}
 		for o := range l.reach(v).All() {
 			if o.Server == "" || !o.Zone {
 				continue
 			}
 			ss := out[o.Server]
-			if n := len(ss); n == 0 || ss[n-1].View.Zone != v.Zone {
+			if !begun[o.Server] { // two vantage points of one zone may stand for different parts of it
+				begun[o.Server] = true
 				ss = append(ss, profile.Seen{View: v.View})
 			}
 			ss[len(ss)-1].Openings = append(ss[len(ss)-1].Openings, o)
@@ -136,17 +139,6 @@ func (l *Line) listening(ctx context.Context) (out map[asset.ServerID][]probe.En
 		looked = looked && swept
 	}
 	return out, looked, nil
-}
-
-// institution is the addresses of the institution, as its vantage points have them.
-func (l *Line) institution() []netip.Prefix {
-	var out []netip.Prefix
-	for i := range l.Vantages {
-		if v := &l.Vantages[i]; v.Zone == probe.Institution {
-			out = append(out, v.View.Prefixes...)
-		}
-	}
-	return out
 }
 
 func (l *Line) deviation(s *asset.Server, choice profile.Choice, d profile.Deviation, smallest []asset.Rule) setting {
