@@ -264,7 +264,7 @@ func (d *draft) look(ds casework.Dossier, f finding.Finding, s sight, verdict fi
 	}
 	d.change.Sightings = append(d.change.Sightings, x)
 	h := about(ds.Case, "looked."+string(verdict))
-	h.Finding, h.Check, h.Detail = f.ID, f.Key.Check, f.Endpoint.String()
+	h.Finding, h.Check, h.Detail = f.ID, f.Key.Check, f.Where()
 	d.say(h)
 	return d.apply(ds, casework.Looked{Sighting: x})
 }

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -18,15 +19,43 @@ import (
 // drift claims what is not secure by default: templates for the whole cloud, and each project's group default.
 func (l *Line) drift(out map[finding.Key]setting) {
 	for _, d := range profile.Drifted(l.x) {
-		s := setting{key: finding.Key{Cloud: l.Cloud, Project: d.Project, Check: CheckDefault, Locus: d.ID}, project: d.Project, class: "M", severity: "medium", layer: d.Layer, aspect: d.Aspect,
+		s := setting{key: finding.Key{Cloud: l.Cloud, Project: d.Project, Check: CheckDefault, Locus: ruleLocus(d.Rule)}, project: d.Project, class: "M", severity: "medium", layer: d.Layer, aspect: d.Aspect,
 			title: "The group that machines get by default lets others in", cause: d.Why,
 			evidence: map[string]untrusted.Text{"rule to remove": untrusted.From(ruleText(d.Rule, l.x)), countKey: untrusted.From(fmt.Sprint(d.Ports))}}
 		if d.Kind == profile.Template {
-			s.key.Check, s.title = CheckTemplate, "The cloud's template lets others in to every new group"
+			s.key.Check, s.key.Locus, s.title = CheckTemplate, templateLocus(l.x, d), "The cloud's template lets others in to every new group"
 			delete(s.evidence, countKey)
 		}
 		out[s.key] = s
 	}
+}
+
+// ruleLocus says what a rule is, whichever row of the cloud it is: a rule that is made again is the same place.
+func ruleLocus(r asset.Rule) string {
+	ports := "*"
+	if r.PortMin != asset.AnyPort {
+		ports = fmt.Sprintf("%d-%d", r.PortMin, r.PortMax)
+	}
+	from := "*"
+	switch {
+	case r.RemotePrefix.IsValid():
+		from = r.RemotePrefix.String()
+	case r.RemoteAddress != "":
+		from = "address group " + string(r.RemoteAddress)
+	case r.RemoteGroup != "":
+		from = "group " + string(r.RemoteGroup)
+	}
+	return fmt.Sprintf("rule IPv%d %s %s from %s", r.EtherType, cmp.Or(r.Protocol, "*"), ports, from)
+}
+
+// templateLocus adds to which groups a template gives its rule.
+func templateLocus(x *asset.Index, d profile.Drift) string {
+	for _, t := range x.Snapshot.DefaultRules {
+		if d.ID == "template "+string(t.ID) {
+			return fmt.Sprintf("%s, default %t, others %t", ruleLocus(t.Rule), t.InDefault, t.InCustom)
+		}
+	}
+	return d.ID
 }
 
 // netblocks claims what is declared and not held, and what is held and not declared: nobody probes the one, and the other is not ours
@@ -144,14 +173,22 @@ func (l *Line) listening(ctx context.Context) (out map[asset.ServerID][]probe.En
 func (l *Line) deviation(s *asset.Server, choice profile.Choice, d profile.Deviation, smallest []asset.Rule) setting {
 	var beyond, rules []string
 	for _, b := range d.Beyond {
-		beyond = append(beyond, fmt.Sprintf("%s from %s", run(reach.Range{Proto: b.Proto, First: b.First, Last: b.Last}), strings.Trim(fmt.Sprint(b.From), "[]")))
+		from := strings.Trim(fmt.Sprint(b.From), "[]")
+		if len(b.From) > mostNamed { // such as the whole internet but what is nobody's there
+			from = d.Remote
+		}
+		beyond = append(beyond, fmt.Sprintf("%s from %s", run(reach.Range{Proto: b.Proto, First: b.First, Last: b.Last}), from))
 	}
 	for _, r := range smallest {
 		rules = append(rules, profile.Words(r))
 	}
-	locus := "rule " + string(d.Rule)
-	if d.Rule == "" {
-		locus = "port security"
+	locus := "port security"
+	if g := l.x.Groups[d.Group]; g != nil {
+		for _, r := range g.Rules {
+			if r.ID == d.Rule {
+				locus = ruleLocus(r) + ", in group " + string(g.ID)
+			}
+		}
 	}
 	c := setting{key: finding.Key{Cloud: l.Cloud, Server: s.ID, Port: d.Port, Check: CheckProfile, Locus: locus, Zone: d.Zone}, project: s.Project, class: "M", severity: "medium",
 		layer: "network-controls", aspect: "configure", title: "The machine is open beyond what it is for",
