@@ -54,7 +54,7 @@ type Key struct {
 	Port    asset.PortID    `json:"port,omitempty"`
 	Project asset.ProjectID `json:"project,omitempty"` // only where there is no server
 	Check   string          `json:"check"`
-	Locus   string          `json:"locus"` // tcp/6379, a rule's UUID, host, …
+	Locus   string          `json:"locus"` // tcp/6379, what a rule says, host, …
 	Zone    probe.Zone      `json:"zone"`  // the class of vantage that sees it
 }
 

@@ -32,6 +32,7 @@ type harvest struct {
 	moved    []sight        // whose address another machine held afterwards
 	touched  []sight        // whose port or floating IP was altered in between: perhaps it moved away and back
 	asked    []casework.Ask // what waited to be probed and now was
+	reached  *reach.Set     // set where everything that it opens was asked
 }
 
 // steadiness is what became of an address between the inventory and the answer.

@@ -153,8 +153,8 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 }
 
 // target re-reads the machine: does it exist, is it in the project, does the address still lead to the port.
-func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (gate.Target, error) {
-	t := gate.Target{BindingAge: gate.Unknown}
+func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (t gate.Target, err error) {
+	t.BindingAge = gate.Unknown
 	s := l.server(ds.Case.Server)
 	if s == nil {
 		return t, nil
@@ -163,6 +163,9 @@ func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (gate
 	t.Protected = l.Protected != nil && l.Protected(*s)
 	holders := l.holds
 	t.SamePort = true
+	if t.Proven, err = l.proven(ctx, ds); err != nil {
+		return t, err
+	}
 	for _, f := range ds.Findings {
 		if !f.State.Live() {
 			continue
@@ -183,6 +186,28 @@ func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (gate
 		t.BindingAge = gate.Age(age)
 	}
 	return t, nil
+}
+
+// proven tells whether the model of what the cloud lets through was held against real packets for the way to every live finding of a
+// case, with the groups that the machine will have: SR-IOV, a trunk, a firewall group and more are told, and never acted on.
+func (l *Line) proven(ctx context.Context, ds casework.Dossier) (bool, error) {
+	for _, f := range ds.Findings {
+		if !f.State.Live() {
+			continue
+		}
+		v := l.vantage(f.Vantage)
+		if v == nil {
+			return false, nil
+		}
+		set, err := l.asSaved(ctx, ds.Case, v)
+		if err != nil {
+			return false, err
+		}
+		if a := set.Lookup(f.Endpoint); !a.Held || len(a.Doubts) > 0 {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // spoofable tells whether another machine could answer for an address: one on the same network, or on the floating IP's, whose

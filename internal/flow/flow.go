@@ -61,6 +61,7 @@ type Config struct {
 	Limits     plan.Limits
 	Quarantine cloud.QuarantineSpec
 	Netblocks  []policy.Netblock       // as the operator declared them
+	Insiders   []netip.Prefix          // the addresses of the institution, as far as they are declared
 	Protected  func(asset.Server) bool // an operator's mark, never a tenant's
 	Remedy     func(x *asset.Index, f finding.Finding, openings []reach.Opening) []string
 	Tell       func(Happening) // told after each commit what happened; may be nil
@@ -83,7 +84,10 @@ type Line struct {
 	marks      string                      // what it was charged by, of the projects
 	last       map[string]*reach.Set       // what each vantage point could reach when what is new was last worked out
 	posturedAt int64                       // real time of the whole reading that findings of the configuration were last held against
+	queuedOf   *asset.Index                // the inventory for which it was worked out
 	unswept    map[string]bool             // vantage points of which that is not known: they sweep at once
+	showing    map[finding.Key]setting     // what the configuration shows
+	showingOf  *asset.Index                // the inventory for which that was worked out
 }
 
 type failure struct {
@@ -114,6 +118,7 @@ type step struct {
 var steps = []step{
 	{"settle", (*Line).settle},
 	{"inventory", (*Line).refreshWhenDue},
+	{"queue", (*Line).queueWhenRead},
 	{"attribute", (*Line).attribute},
 	{"posture", (*Line).posture},
 	{"notify", (*Line).notify},

@@ -19,6 +19,9 @@ import (
 func (l *Line) judge(ctx context.Context, v *Vantage, h harvest) error {
 	d := l.draft("judge")
 	d.change.Coverage, d.change.Asked = []probe.Coverage{h.coverage}, h.asked
+	if h.reached != nil {
+		d.change.Reached = map[string]string{v.Name: h.reached.Digest()}
+	}
 	d.sayDiscarded(h.moved, "changed hands while it was probed")
 	d.sayDiscarded(h.touched, "leads to a port that was altered while it was probed")
 	if err := d.exposures(ctx, v, h); err != nil {
@@ -38,7 +41,16 @@ func (l *Line) judge(ctx context.Context, v *Vantage, h harvest) error {
 	if err := d.silentHosts(ctx, v, h); err != nil {
 		return err
 	}
-	return d.commit(ctx)
+	if err := d.commit(ctx); err != nil {
+		return err
+	}
+	if h.reached != nil {
+		l.last[v.Name] = h.reached
+	}
+	if len(d.change.Exposures) > 0 {
+		l.showingOf = nil // what is open beyond a profile is held against what listens
+	}
+	return nil
 }
 
 // sayDiscarded records, once for each address, that what was seen there counts for nobody.
@@ -252,7 +264,7 @@ func (d *draft) look(ds casework.Dossier, f finding.Finding, s sight, verdict fi
 	}
 	d.change.Sightings = append(d.change.Sightings, x)
 	h := about(ds.Case, "looked."+string(verdict))
-	h.Finding, h.Check, h.Detail = f.ID, f.Key.Check, f.Endpoint.String()
+	h.Finding, h.Check, h.Detail = f.ID, f.Key.Check, f.Where()
 	d.say(h)
 	return d.apply(ds, casework.Looked{Sighting: x})
 }

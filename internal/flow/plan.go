@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"demarc/internal/plan"
+	"demarc/internal/policy"
 	"demarc/internal/probe"
 	"demarc/internal/reach"
 )
@@ -40,7 +41,18 @@ func (l *Line) sweepDue(ctx context.Context, v *Vantage) (int64, error) {
 	if err != nil || !ok || l.unswept[v.Name] {
 		return 0, err
 	}
-	return c.Began + l.Policy.Sweep.Micros(), nil
+	return c.Began + l.every(v).Micros(), nil
+}
+
+// every is the longest time between two sweeps from a vantage point: the policy's, or the shortest of the netblocks that it probes.
+func (l *Line) every(v *Vantage) policy.Duration {
+	out := l.Policy.Sweep
+	for _, b := range l.Netblocks {
+		if b.Every > 0 && b.From(v.Name, string(v.Zone)) {
+			out = min(out, b.Every)
+		}
+	}
+	return out
 }
 
 // sweep plans one round, probes it and draws the conclusions.
@@ -72,7 +84,7 @@ func (l *Line) sweep(ctx context.Context, v *Vantage) error {
 		}
 		h.coverage.Cycle = cycle
 		if part.purpose == probe.Reach {
-			h.asked = asks // all that is open was asked
+			h.asked, h.reached = asks, set // all that is open was asked
 		}
 		if err := l.judge(ctx, v, h); err != nil {
 			return err
@@ -80,6 +92,7 @@ func (l *Line) sweep(ctx context.Context, v *Vantage) error {
 		seen = append(seen, h)
 	}
 	delete(l.unswept, v.Name)
+	l.showingOf = nil
 	return l.count(ctx, v, set, seen)
 }
 

@@ -69,10 +69,11 @@ func (l *Line) posture(ctx context.Context) (bool, error) {
 
 // postures opens what is new and looks at what is gone. What goes wrong with one machine keeps no other waiting.
 func (l *Line) postures(ctx context.Context) (did bool, err error) {
-	wanted, err := l.settings(ctx)
+	shown, err := l.settings(ctx)
 	if err != nil {
 		return false, err
 	}
+	wanted := maps.Clone(shown)
 	known, err := l.Ledger.Findings(ctx, access.Operator(), finding.Filter{States: append(slices.Clone(finding.LiveStates), finding.Fixed)})
 	if err != nil {
 		return false, err
@@ -84,11 +85,11 @@ func (l *Line) postures(ctx context.Context) (did bool, err error) {
 		}
 		s, still := wanted[f.Key]
 		delete(wanted, f.Key)
-		if still == (f.State != finding.Fixed && f.Negatives == 0) || !still && f.State == finding.Fixed {
+		switch asIs := f.State != finding.Fixed && f.Negatives == 0; {
+		case still && asIs && f.Endpoint == s.at && maps.Equal(said(f.Evidence), said(s.evidence)):
 			continue // it is as it was
-		}
-		if !still && f.Negatives > 0 {
-			continue // the case itself asks again
+		case !still && (!asIs || !l.tells(f)):
+			continue // it is gone already, the case itself asks again, or nothing follows from what is not there
 		}
 		done, err := l.lookAtSetting(ctx, f, s, still)
 		did, errs = did || done, append(errs, err)
@@ -101,6 +102,39 @@ func (l *Line) postures(ctx context.Context) (did bool, err error) {
 		}
 	}
 	return did, errors.Join(errs...)
+}
+
+// countKey names evidence that changes without anything being different.
+const countKey = "ports that carry it now"
+
+// said is evidence without its counts.
+func said(evidence map[string]untrusted.Text) map[string]untrusted.Text {
+	out := maps.Clone(evidence)
+	delete(out, countKey)
+	return out
+}
+
+// tells tells whether anything follows when the configuration does not show a finding: of a machine that is off, that is not listed, or
+// whose way the model is not proven for, it shows nothing.
+func (l *Line) tells(f finding.Finding) bool {
+	if f.Key.Server == "" {
+		return true
+	}
+	if !l.running(f) {
+		return false
+	}
+	for i := range l.Vantages {
+		v := &l.Vantages[i]
+		if v.Zone != f.Key.Zone {
+			continue
+		}
+		for addr, h := range l.holds {
+			if h.Port == f.Key.Port && len(l.reach(v).Lookup(probe.Endpoint{Addr: addr, Proto: probe.TCP, Port: f.Endpoint.Port}).Doubts) > 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // lookAtSetting is one look at a finding, by the configuration as it was last read.
@@ -172,9 +206,13 @@ func (d *draft) settingNow(ctx context.Context, ds casework.Dossier, f finding.F
 	if err != nil {
 		return ds, err
 	}
+	acts, err := d.l.inForce(ctx, ds.Case)
+	if err != nil {
+		return ds, err
+	}
 	s, still := now[f.Key]
 	switch {
-	case !ok || !slices.Contains(d.l.Policy.Posture, f.Key.Check) || f.Key.Server != "" && d.l.server(f.Key.Server) == nil:
+	case !ok || len(acts) > 0 || !slices.Contains(d.l.Policy.Posture, f.Key.Check) || !still && !d.l.tells(f):
 		return d.draw(ds, f, sight{}, finding.Inconclusive), nil
 	case still:
 		f.Endpoint = s.at
@@ -183,8 +221,12 @@ func (d *draft) settingNow(ctx context.Context, ds casework.Dossier, f finding.F
 	return d.draw(ds, f, sight{}, finding.NotVulnerable), nil
 }
 
-// settings is everything that the configuration shows now.
+// settings is everything that the configuration shows now. It is worked out once for each reading and each change of what listens, and
+// not to be altered.
 func (l *Line) settings(ctx context.Context) (map[finding.Key]setting, error) {
+	if l.showingOf == l.x {
+		return l.showing, nil
+	}
 	out := map[finding.Key]setting{}
 	for i := range l.Vantages {
 		l.hidden(&l.Vantages[i], out)
@@ -195,6 +237,7 @@ func (l *Line) settings(ctx context.Context) (map[finding.Key]setting, error) {
 		return nil, err
 	}
 	maps.DeleteFunc(out, func(k finding.Key, _ setting) bool { return !slices.Contains(l.Policy.Posture, k.Check) })
+	l.showing, l.showingOf = out, l.x
 	return out, nil
 }
 

@@ -91,8 +91,23 @@ func altered(x *asset.Index, s *asset.Snapshot) bool {
 
 func differs[T any](was *T, v T) bool { return was == nil || !reflect.DeepEqual(*was, v) }
 
+// queueWhenRead works out what is newly open, of an inventory for which that was not done: after a restart, or after a try that failed.
+func (l *Line) queueWhenRead(ctx context.Context) (bool, error) {
+	const key = "queue"
+	if l.queuedOf == l.x || l.waiting(key) {
+		return false, nil
+	}
+	if err := l.queueOpened(ctx); err != nil {
+		l.putOff(key, err)
+		return true, err
+	}
+	l.done(key)
+	return false, nil
+}
+
 // queueOpened holds what vantage points can ask against what they could ask before: what is new waits to be probed, and does so over a
-// restart. Where it is not known what they could ask before, the next sweep is due at once.
+// restart. Where it is not known what they could ask before, they sweep at once, and until that is done nothing says that they did: a
+// process that dies before it sweeps after the next start.
 func (l *Line) queueOpened(ctx context.Context) error {
 	d := l.draft("plan")
 	for i := range l.Vantages {
@@ -107,15 +122,15 @@ func (l *Line) queueOpened(ctx context.Context) error {
 			l.last[v.Name] = set
 			continue
 		}
+		old := l.last[v.Name]
+		if old == nil || old.Digest() != digest {
+			l.unswept[v.Name] = true
+			continue
+		}
 		if d.change.Reached == nil {
 			d.change.Reached = map[string]string{}
 		}
 		d.change.Reached[v.Name] = now
-		old := l.last[v.Name]
-		if old == nil || old.Digest() != digest {
-			l.unswept[v.Name] = l.unswept[v.Name] || digest != ""
-			continue
-		}
 		for _, r := range reach.Opened(old, set) {
 			if r.Proto == probe.TCP { // what else there is, nothing asks yet
 				d.change.Queue = append(d.change.Queue, casework.Ask{Vantage: v.Name, Addr: r.Addr, Proto: r.Proto, First: r.First, Last: r.Last, At: d.now})
@@ -123,6 +138,7 @@ func (l *Line) queueOpened(ctx context.Context) error {
 		}
 	}
 	if len(d.change.Reached) == 0 {
+		l.queuedOf = l.x
 		return nil
 	}
 	if n := len(d.change.Queue); n > 0 {
@@ -132,13 +148,19 @@ func (l *Line) queueOpened(ctx context.Context) error {
 		return err
 	}
 	for i := range l.Vantages {
-		l.last[l.Vantages[i].Name] = l.reach(&l.Vantages[i])
+		if v := &l.Vantages[i]; d.change.Reached[v.Name] != "" {
+			l.last[v.Name] = l.reach(v)
+		}
 	}
+	l.queuedOf = l.x
 	return nil
 }
 
-// atOnce bounds how many runs of ports that were just opened one step probes.
-const atOnce = 256
+// One step probes at most so many runs of ports that were just opened, and no further run once there are so many endpoints.
+const (
+	atOnce      = 256
+	mostTargets = 4096
+)
 
 // probeOpened probes what was just opened, without waiting for the next sweep.
 func (l *Line) probeOpened(ctx context.Context) (bool, error) {
@@ -168,7 +190,11 @@ func (l *Line) probeOpened(ctx context.Context) (bool, error) {
 func (l *Line) askOpened(ctx context.Context, v *Vantage, asks []casework.Ask) error {
 	set := l.reach(v)
 	var targets []probe.Endpoint
-	for _, a := range asks {
+	for i, a := range asks {
+		if len(targets) >= mostTargets {
+			asks = asks[:i]
+			break
+		}
 		rng := rand.New(rand.NewPCG(uint64(a.At), uint64(a.First))) //nolint:gosec // a sample, not a secret
 		for _, e := range plan.Expand(reach.Range{Addr: a.Addr, Proto: a.Proto, First: a.First, Last: a.Last}, l.Limits.Sample, rng) {
 			if set.Lookup(e).Scanner { // it may have been shut again
@@ -178,6 +204,11 @@ func (l *Line) askOpened(ctx context.Context, v *Vantage, asks []casework.Ask) e
 	}
 	slices.SortFunc(targets, probe.Endpoint.Compare)
 	targets = slices.Compact(targets)
+	if len(targets) == 0 {
+		d := l.draft("judge")
+		d.change.Asked = asks
+		return d.commit(ctx)
+	}
 	shard := probe.Shard{ID: fmt.Sprintf("%s-%s-%d", v.Name, probe.Opened, l.Clock.Now()), Vantage: v.Name, Purpose: probe.Opened, Targets: targets}
 	seen, err := l.collect(ctx, v, set, shard)
 	if err != nil {

@@ -1,9 +1,9 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -19,15 +19,43 @@ import (
 // drift claims what is not secure by default: templates for the whole cloud, and each project's group default.
 func (l *Line) drift(out map[finding.Key]setting) {
 	for _, d := range profile.Drifted(l.x) {
-		s := setting{key: finding.Key{Cloud: l.Cloud, Project: d.Project, Check: CheckDefault, Locus: d.ID}, project: d.Project, class: "M", severity: "medium", layer: d.Layer, aspect: d.Aspect,
+		s := setting{key: finding.Key{Cloud: l.Cloud, Project: d.Project, Check: CheckDefault, Locus: ruleLocus(d.Rule)}, project: d.Project, class: "M", severity: "medium", layer: d.Layer, aspect: d.Aspect,
 			title: "The group that machines get by default lets others in", cause: d.Why,
-			evidence: map[string]untrusted.Text{"rule to remove": untrusted.From(ruleText(d.Rule, l.x)), "ports that carry it now": untrusted.From(fmt.Sprint(d.Ports))}}
+			evidence: map[string]untrusted.Text{"rule to remove": untrusted.From(ruleText(d.Rule, l.x)), countKey: untrusted.From(fmt.Sprint(d.Ports))}}
 		if d.Kind == profile.Template {
-			s.key.Check, s.title = CheckTemplate, "The cloud's template lets others in to every new group"
-			delete(s.evidence, "ports that carry it now")
+			s.key.Check, s.key.Locus, s.title = CheckTemplate, templateLocus(l.x, d), "The cloud's template lets others in to every new group"
+			delete(s.evidence, countKey)
 		}
 		out[s.key] = s
 	}
+}
+
+// ruleLocus says what a rule is, whichever row of the cloud it is: a rule that is made again is the same place.
+func ruleLocus(r asset.Rule) string {
+	ports := "*"
+	if r.PortMin != asset.AnyPort {
+		ports = fmt.Sprintf("%d-%d", r.PortMin, r.PortMax)
+	}
+	from := "*"
+	switch {
+	case r.RemotePrefix.IsValid():
+		from = r.RemotePrefix.String()
+	case r.RemoteAddress != "":
+		from = "address group " + string(r.RemoteAddress)
+	case r.RemoteGroup != "":
+		from = "group " + string(r.RemoteGroup)
+	}
+	return fmt.Sprintf("rule IPv%d %s %s from %s", r.EtherType, cmp.Or(r.Protocol, "*"), ports, from)
+}
+
+// templateLocus adds to which groups a template gives its rule.
+func templateLocus(x *asset.Index, d profile.Drift) string {
+	for _, t := range x.Snapshot.DefaultRules {
+		if d.ID == "template "+string(t.ID) {
+			return fmt.Sprintf("%s, default %t, others %t", ruleLocus(t.Rule), t.InDefault, t.InCustom)
+		}
+	}
+	return d.ID
 }
 
 // netblocks claims what is declared and not held, and what is held and not declared: nobody probes the one, and the other is not ours
@@ -71,12 +99,14 @@ func (l *Line) profiles(ctx context.Context, out map[finding.Key]setting) error 
 		if !ok {
 			continue
 		}
-		q := profile.Question{Index: l.x, Server: s, Choice: choice, Profiles: l.Policy.Profiles, Institution: l.institution(), Seen: seen[s.ID], Listening: listening[s.ID], Asked: asked(looked, seen[s.ID])}
+		q := profile.Question{Index: l.x, Server: s, Choice: choice, Profiles: l.Policy.Profiles, Institution: l.Insiders, Seen: seen[s.ID], Listening: listening[s.ID], Asked: asked(looked, seen[s.ID])}
 		ds, smallest := profile.Judge(q)
 		for _, d := range ds {
 			if len(d.Doubts) == 0 {
 				c := l.deviation(s, choice, d, smallest)
-				out[c.key] = c
+				if _, worse := out[c.key]; !worse { // what is open now comes before what will be when the machine is on
+					out[c.key] = c
+				}
 			}
 		}
 	}
@@ -88,12 +118,14 @@ func (l *Line) openings() map[asset.ServerID][]profile.Seen {
 	out := map[asset.ServerID][]profile.Seen{}
 	for i := range l.Vantages {
 		v := &l.Vantages[i]
+		begun := map[asset.ServerID]bool{}
 		for o := range l.reach(v).All() {
 			if o.Server == "" || !o.Zone {
 				continue
 			}
 			ss := out[o.Server]
-			if n := len(ss); n == 0 || ss[n-1].View.Zone != v.Zone {
+			if !begun[o.Server] { // two vantage points of one zone may stand for different parts of it
+				begun[o.Server] = true
 				ss = append(ss, profile.Seen{View: v.View})
 			}
 			ss[len(ss)-1].Openings = append(ss[len(ss)-1].Openings, o)
@@ -138,28 +170,25 @@ func (l *Line) listening(ctx context.Context) (out map[asset.ServerID][]probe.En
 	return out, looked, nil
 }
 
-// institution is the addresses of the institution, as its vantage points have them.
-func (l *Line) institution() []netip.Prefix {
-	var out []netip.Prefix
-	for i := range l.Vantages {
-		if v := &l.Vantages[i]; v.Zone == probe.Institution {
-			out = append(out, v.View.Prefixes...)
-		}
-	}
-	return out
-}
-
 func (l *Line) deviation(s *asset.Server, choice profile.Choice, d profile.Deviation, smallest []asset.Rule) setting {
 	var beyond, rules []string
 	for _, b := range d.Beyond {
-		beyond = append(beyond, fmt.Sprintf("%s from %s", run(reach.Range{Proto: b.Proto, First: b.First, Last: b.Last}), strings.Trim(fmt.Sprint(b.From), "[]")))
+		from := strings.Trim(fmt.Sprint(b.From), "[]")
+		if len(b.From) > mostNamed { // such as the whole internet but what is nobody's there
+			from = d.Remote
+		}
+		beyond = append(beyond, fmt.Sprintf("%s from %s", run(reach.Range{Proto: b.Proto, First: b.First, Last: b.Last}), from))
 	}
 	for _, r := range smallest {
 		rules = append(rules, profile.Words(r))
 	}
-	locus := "rule " + string(d.Rule)
-	if d.Rule == "" {
-		locus = "port security"
+	locus := "port security"
+	if g := l.x.Groups[d.Group]; g != nil {
+		for _, r := range g.Rules {
+			if r.ID == d.Rule {
+				locus = ruleLocus(r) + ", in group " + string(g.ID)
+			}
+		}
 	}
 	c := setting{key: finding.Key{Cloud: l.Cloud, Server: s.ID, Port: d.Port, Check: CheckProfile, Locus: locus, Zone: d.Zone}, project: s.Project, class: "M", severity: "medium",
 		layer: "network-controls", aspect: "configure", title: "The machine is open beyond what it is for",

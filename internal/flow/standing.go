@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"slices"
 
 	"demarc/internal/access"
 	"demarc/internal/asset"
@@ -51,9 +52,7 @@ func (l *Line) standings(v *Vantage, set *reach.Set, open []probe.Exposure, hs [
 		}
 		return out[p]
 	}
-	answers := map[probe.Endpoint]bool{}
 	for _, e := range open {
-		answers[e.Endpoint] = true
 		h, ok := l.holds[e.Endpoint.Addr]
 		if !ok || h.Server == "" || h.Shared {
 			continue
@@ -69,35 +68,36 @@ func (l *Line) standings(v *Vantage, set *reach.Set, open []probe.Exposure, hs [
 			c.Unsure++
 		}
 	}
-	asked := map[probe.Endpoint]bool{}
+	var asked, answered []probe.Endpoint // in order
 	for _, h := range hs {
 		for _, s := range h.sights {
-			asked[s.Endpoint] = s.known() && s.Facts.Outcome != probe.Failed
-			if asked[s.Endpoint] && s.config.Standing(s.Facts.Outcome) == reach.DeniedSilent {
+			if !s.known() || s.Facts.Outcome == probe.Failed {
+				continue
+			}
+			if s.config.Zone {
+				asked = append(asked, s.Endpoint)
+			}
+			if s.config.Standing(s.Facts.Outcome) == reach.DeniedSilent {
 				of(s.holder.Project).DeniedSilent++
 			}
 		}
 	}
+	for _, e := range open {
+		answered = append(answered, e.Endpoint)
+	}
+	slices.SortFunc(asked, probe.Endpoint.Compare)
+	slices.SortFunc(answered, probe.Endpoint.Compare)
 	for r := range set.Ranges() {
-		if s := l.x.Servers[r.Server]; r.Proto == probe.TCP && s != nil && silentRun(set, r, asked, answers) {
-			of(s.Project).OpenSilent++
+		if h := l.holds[r.Addr]; r.Proto == probe.TCP && h.Server == r.Server && r.Server != "" && !h.Shared && within(asked, r) && !within(answered, r) {
+			of(h.Project).OpenSilent++ // it lets the zone in, was asked, and nothing in it answers
 		}
 	}
 	return out
 }
 
-// silentRun tells whether a run of ports lets the zone in, was asked, and nothing in it answered.
-func silentRun(set *reach.Set, r reach.Range, asked, answers map[probe.Endpoint]bool) bool {
-	if !set.Lookup(probe.Endpoint{Addr: r.Addr, Proto: r.Proto, Port: r.First}).Zone {
-		return false
-	}
-	any := false
-	for port := int(r.First); port <= int(r.Last); port++ {
-		e := probe.Endpoint{Addr: r.Addr, Proto: r.Proto, Port: uint16(port)} //nolint:gosec // within First..Last
-		if answers[e] {
-			return false
-		}
-		any = any || asked[e]
-	}
-	return any
+// within tells whether any of some endpoints, which are in order, is of a run of ports.
+func within(es []probe.Endpoint, r reach.Range) bool {
+	first := probe.Endpoint{Addr: r.Addr, Proto: r.Proto, Port: r.First}
+	i, _ := slices.BinarySearchFunc(es, first, probe.Endpoint.Compare)
+	return i < len(es) && es[i].Addr == r.Addr && es[i].Proto == r.Proto && es[i].Port <= r.Last
 }

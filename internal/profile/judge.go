@@ -96,11 +96,7 @@ func (q Question) merge(ds []Deviation, d Deviation) []Deviation {
 // beyond is what of an opening the profile does not allow; nothing is beyond where it allows all of it.
 func (q Question) beyond(v reach.View, o reach.Opening) Deviation {
 	d := Deviation{Port: o.Port, Group: o.Group, Rule: o.Rule, Zone: v.Zone, State: o.State, Remote: o.Remote, Why: o.Why, Doubts: o.Doubts, Used: []uint16{}}
-	for _, m := range q.Index.Members[o.Group] {
-		if m.Server != q.Server.ID {
-			d.Others++
-		}
-	}
+	d.Others = q.others(o.Group)
 	six := o.Addr.Is6()
 	zone := zoneOf(v, six)
 	let := remotes(q.Index, q.rule(o), six)
@@ -120,6 +116,17 @@ func (q Question) beyond(v reach.View, o reach.Opening) Deviation {
 		}
 	}
 	return d
+}
+
+// others counts the ports of other machines that carry a group. The machine has few ports, and the group may have thousands.
+func (q Question) others(g asset.GroupID) int {
+	n := len(q.Index.Members[g])
+	for _, p := range q.Index.PortsOf[q.Server.ID] {
+		if slices.Contains(p.Groups, g) {
+			n--
+		}
+	}
+	return n
 }
 
 // zoneOf are the addresses of a zone, without our scanners.

@@ -75,7 +75,7 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	hands[0].KeepPages(db)
 	fc := flow.Config{
 		Cloud: c.Cloud.Name, Reader: hands[0], Loopback: local, Vantages: c.vantages(o.Clock), Policy: p, Model: c.model, Region: c.Cloud.Region, Checks: checks,
-		Contacts: c.contacts(), PolicyURL: c.PolicyURL, GuideURL: c.GuideURL, Sender: sender, Ledger: db, Clock: o.Clock, Limits: c.limits(), Quarantine: c.quarantine(), Netblocks: c.Netblocks,
+		Contacts: c.contacts(), PolicyURL: c.PolicyURL, GuideURL: c.GuideURL, Sender: sender, Ledger: db, Clock: o.Clock, Limits: c.limits(), Quarantine: c.quarantine(), Netblocks: c.Netblocks, Insiders: c.Institution(),
 		Protected: func(s asset.Server) bool { return slices.Contains(c.Protected, s.ID) }, Remedy: openstack.Remedy, Tell: o.Tell, Log: o.Log,
 	}
 	if c.Cloud.Act {

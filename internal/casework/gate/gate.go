@@ -29,6 +29,7 @@ type Target struct {
 	SamePort     bool // the address of the latest positive look still leads to the finding's port and server
 	Shared       bool // the address is a router's, or forwarded: many machines answer at it
 	Spoofable    bool // another machine on its network may answer for the address
+	Proven       bool // what the cloud's rules say was held against real packets for everything on the way to each live finding
 	Protected    bool // an operator marked it: control plane, scanners, load balancers
 	BindingAge   Age
 }
@@ -105,6 +106,9 @@ var Conditions = []Condition{
 	{"identity", identity},
 	{"spoofing", func(f Facts, _ *policy.Policy) string {
 		return unless(!f.Target.Spoofable, "another machine on its network may answer for the address")
+	}},
+	{"reach-proven", func(f Facts, _ *policy.Policy) string {
+		return unless(f.Target.Proven, "what the cloud's rules say is not proven for the way to the machine")
 	}},
 	{"protected", func(f Facts, _ *policy.Policy) string { return unless(!f.Target.Protected, "the machine is protected") }},
 	{"binding-fresh", func(f Facts, p *policy.Policy) string {

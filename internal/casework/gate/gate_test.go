@@ -36,7 +36,7 @@ func green() Facts {
 			Approvals: []casework.Approval{{By: "olga", At: grace}}},
 		Findings: []Finding{{ID: "f", State: finding.Open, Grade: finding.Proved, Class: "E", Party: duty.Customer, Held: start - 2000, ProbeAge: 1,
 			Looks: []finding.Sighting{{At: start - 1000, Verdict: finding.Vulnerable}, {At: grace + 500, Verdict: finding.Vulnerable}}}},
-		Target:       Target{ServerExists: true, SameProject: true, SamePort: true, BindingAge: 1},
+		Target:       Target{ServerExists: true, SameProject: true, SamePort: true, Proven: true, BindingAge: 1},
 		InventoryAge: 1, Healthy: true, Enabled: true, Clock: true, Loopback: true, OwnerOfAct: true,
 		Usage: Usage{Batch: 1, BatchProject: 1, CloudServers: 10, ProjectServers: 3},
 	}
@@ -92,8 +92,9 @@ var breaks = map[string]map[string]func(*Facts, *policy.Policy){
 		"address moved":   func(f *Facts, _ *policy.Policy) { f.Target.SamePort = false },
 		"shared address":  func(f *Facts, _ *policy.Policy) { f.Target.Shared = true },
 	},
-	"spoofing":  {"a neighbour may answer": func(f *Facts, _ *policy.Policy) { f.Target.Spoofable = true }},
-	"protected": {"protected": func(f *Facts, _ *policy.Policy) { f.Target.Protected = true }},
+	"spoofing":     {"a neighbour may answer": func(f *Facts, _ *policy.Policy) { f.Target.Spoofable = true }},
+	"reach-proven": {"a port that hardware filters": func(f *Facts, _ *policy.Policy) { f.Target.Proven = false }},
+	"protected":    {"protected": func(f *Facts, _ *policy.Policy) { f.Target.Protected = true }},
 	"binding-fresh": {
 		"stale":   func(f *Facts, p *policy.Policy) { f.Target.BindingAge = Age(p.Freshness.Binding.Micros() + 1) },
 		"unknown": func(f *Facts, _ *policy.Policy) { f.Target.BindingAge = Unknown },

@@ -1,0 +1,302 @@
+package serve_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"demarc/internal/access"
+	"demarc/internal/asset"
+	"demarc/internal/casework"
+	"demarc/internal/flow"
+	"demarc/internal/lab"
+	"demarc/internal/probe"
+)
+
+// second is the rule behind which cache-1 has a Redis that wants no password.
+var second = lab.Rule{Proto: "tcp", Min: 6380, Max: 6380, Remote: everywhere}
+
+// hourly is a town with nothing to find, until second is added: the cloud is read whole every forty days, and what changes often every
+// hour.
+func hourly(more ...string) plot {
+	s := town()
+	s.Servers[0].Services = []lab.Service{{Name: "redis", Kind: lab.Redis, Port: 6379, Mode: "requirepass"}, {Name: "second", Kind: lab.Redis, Port: 6380}}
+	return plot{scenario: s, policy: append([]string{"sweep_every: 2d", "sweep_every: 40d", "inventory_every: 2d", "inventory_every: 40d", "recent_every: 50d", "recent_every: 1h"}, more...)}
+}
+
+// rounds counts the whole readings and the sweeps so far.
+func (e *exam) rounds() [2]int {
+	return [2]int{e.count("", "inventory.read"), e.count("", "sweep.planned")}
+}
+
+// addSecond opens the port.
+func (e *exam) addSecond() {
+	e.t.Helper()
+	_, err := e.w.TenantAddRule("astro", "cache", second)
+	e.must(err)
+}
+
+// steps goes on, one due thing after the other, until something holds, also where more is due.
+func (e *exam) steps(what string, holds func() bool) {
+	e.t.Helper()
+	for range 500 {
+		if holds() {
+			return
+		}
+		if !e.step() {
+			due, err := e.d.Line.NextDue(e.t.Context())
+			e.must(err)
+			e.clock.LeapTo(due)
+		}
+	}
+	e.t.Fatalf("not: %s; last\n%s", what, strings.Join(e.last(15), "\n"))
+}
+
+// foundSecond asserts that the weakness behind the port is known.
+func (e *exam) foundSecond() {
+	e.t.Helper()
+	fs := e.findingsOf("cache-1")
+	if len(fs) != 1 || fs[0].Endpoint.Port != 6380 || fs[0].Key.Check != "redis-unauth" {
+		e.t.Fatalf("%d findings: %+v; last\n%s", len(fs), fs, strings.Join(e.last(15), "\n"))
+	}
+}
+
+func (e *exam) queue() []casework.Ask {
+	e.t.Helper()
+	asks, err := e.d.DB.Queue(e.t.Context(), "internet", 99)
+	e.must(err)
+	return asks
+}
+
+// A port that is opened between two whole readings is read, probed and found within the hour, and no other is asked.
+func TestWhatIsOpenedIsProbedAtOnce(t *testing.T) {
+	t.Parallel()
+	e := open(t, hourly())
+	e.untilIdle()
+	before := e.rounds()
+	var asked []probe.Endpoint
+	e.onProbe(func(s probe.Shard, after bool) {
+		if s.Purpose == probe.Opened && !after {
+			asked = append(asked, s.Targets...)
+		}
+	})
+	e.after(3 * hour)
+	if len(asked) != 0 || e.count("", "inventory.recent") != 0 {
+		t.Fatalf("nothing changed, and %v is asked", asked)
+	}
+	e.addSecond()
+	at := e.clock.Now()
+	e.steps("found", func() bool { return len(e.findingsOf("cache-1")) > 0 })
+	if took := e.clock.Now() - at; took > hour || e.rounds() != before {
+		t.Errorf("after %d minutes, with readings and sweeps %v, before %v", took/minute, e.rounds(), before)
+	}
+	e.foundSecond()
+	if want := e.w.At(place("127.77.1.10")); len(asked) != 1 || asked[0].Addr != want || asked[0].Port != 6380 || len(e.queue()) != 0 {
+		t.Errorf("asked %v, and %v waits", asked, e.queue())
+	}
+	e.noErrors()
+}
+
+// What waits to be probed waits over a restart.
+func TestTheQueueSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	e := open(t, hourly())
+	e.untilIdle()
+	e.addSecond()
+	e.steps("queued", func() bool { return e.count("", "endpoints.opened") > 0 })
+	if n := len(e.findingsOf("cache-1")); n != 0 || len(e.queue()) != 1 {
+		t.Fatalf("%d findings, %v waits", n, e.queue())
+	}
+	before := e.rounds()
+	e.restart()
+	e.steps("found", func() bool { return len(e.findingsOf("cache-1")) > 0 })
+	e.foundSecond()
+	if e.rounds() != before || len(e.queue()) != 0 {
+		t.Errorf("readings and sweeps %v, before %v; %v waits", e.rounds(), before, e.queue())
+	}
+	e.noErrors()
+}
+
+// What was shut again before its turn came is not asked, and waits no more.
+func TestWhatIsShutAgainIsNotAsked(t *testing.T) {
+	t.Parallel()
+	e := open(t, hourly())
+	e.untilIdle()
+	e.addSecond()
+	e.steps("queued", func() bool { return e.count("", "endpoints.opened") > 0 })
+	e.must(e.w.TenantRemoveRule("astro", "cache", second))
+	probed := false
+	e.onProbe(func(s probe.Shard, _ bool) { probed = probed || s.Purpose == probe.Opened })
+	e.clock.LeapTo(e.clock.Now() + 2*hour) // what changes often is read first
+	e.untilIdle()
+	if probed || len(e.queue()) != 0 || len(e.findingsOf("cache-1")) != 0 {
+		t.Errorf("probed %t, waiting %v, findings %v", probed, e.queue(), e.findingsOf("cache-1"))
+	}
+	e.noErrors()
+}
+
+// A process that starts anew goes on from what it knew: what was opened meanwhile is probed within the hour, and where nothing was,
+// nothing is swept.
+func TestARestartKnowsWhatWasOpen(t *testing.T) {
+	t.Parallel()
+	e := open(t, hourly())
+	e.untilIdle()
+	before := e.rounds()
+	e.restart()
+	e.after(2 * hour)
+	if e.rounds() != before || e.count("", "endpoints.opened") != 0 {
+		t.Fatalf("nothing changed, and after the restart %v, before %v", e.rounds(), before)
+	}
+	at, err := e.d.DB.Clock(t.Context())
+	e.must(err)
+	e.stop()
+	e.addSecond()
+	e.clock = flow.NewLeaping(at)
+	e.start()
+	e.steps("found", func() bool { return len(e.findingsOf("cache-1")) > 0 })
+	e.foundSecond()
+	if e.rounds() != before {
+		t.Errorf("readings and sweeps %v, before %v", e.rounds(), before)
+	}
+	e.noErrors()
+}
+
+// cutLedger refuses to write down what waits to be probed, or what was probed, while it is told to.
+type cutLedger struct {
+	flow.Ledger
+	queue, coverage *atomic.Bool
+}
+
+func (l cutLedger) Commit(ctx context.Context, c casework.Change) error {
+	if len(c.Queue) > 0 && l.queue.Load() || len(c.Coverage) > 0 && l.coverage.Load() {
+		return errors.New("the disk is full")
+	}
+	return l.Ledger.Commit(ctx, c)
+}
+
+// Between the reading and what it opens the process may die, or the database may not write: nothing of it is lost. Where nobody knows
+// any more what could be asked before, all is swept, and at once; a process that dies in that sweep does so after the next start.
+func TestWhatWasReadAndNotQueuedIsNotLost(t *testing.T) {
+	t.Parallel()
+	for name, restarts := range map[string]int{"it goes on": 0, "it dies": 1, "it dies twice": 2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			queue, coverage := &atomic.Bool{}, &atomic.Bool{}
+			p := hourly()
+			p.wrap = func(_ *exam, c *flow.Config) { c.Ledger = cutLedger{c.Ledger, queue, coverage} }
+			e := open(t, p)
+			e.untilIdle()
+			queue.Store(true)
+			e.addSecond()
+			e.steps("the queue fails", func() bool { return len(e.errs) == 1 })
+			if restarts == 2 {
+				coverage.Store(true)
+				e.restart()
+				e.steps("the sweep fails", func() bool { return len(e.errs) == 2 })
+				coverage.Store(false)
+			}
+			if restarts > 0 {
+				e.restart()
+			}
+			queue.Store(false)
+			at, swept := e.clock.Now(), e.rounds()[1]
+			e.steps("found", func() bool { return len(e.findingsOf("cache-1")) > 0 })
+			e.foundSecond()
+			if took, n := e.clock.Now()-at, e.rounds()[1]-swept; took > 2*minute || n != min(restarts, 1) {
+				t.Errorf("found after %d minutes and %d sweeps", took/minute, n)
+			}
+			e.untilIdle()
+			swept = e.rounds()[1]
+			e.restart()
+			e.after(2 * hour)
+			if n := e.rounds()[1] - swept; n != 0 {
+				t.Errorf("%d sweeps after one more restart", n)
+			}
+		})
+	}
+}
+
+// A reading of what changes often removes nothing: a machine that was deleted is shown to be off, and neither a whole reading nor a fix
+// follows from it.
+func TestARecentReadingRemovesNothing(t *testing.T) {
+	t.Parallel()
+	e := open(t, hourly())
+	e.untilIdle()
+	before, err := e.d.DB.Snapshot(t.Context(), "lab", 0)
+	e.must(err)
+	full, _, err := e.d.DB.LastCoverage(t.Context(), "inventory", "lab", "", "")
+	e.must(err)
+	gate := asset.ServerID(e.w.ServerID("gate-1"))
+	e.must(e.w.DeleteServer("gate-1"))
+	e.after(3 * hour)
+	now, err := e.d.DB.Snapshot(t.Context(), "lab", 0)
+	e.must(err)
+	if len(now.Servers) != len(before.Servers) || len(now.Ports) != len(before.Ports) || len(now.FloatingIPs) != len(before.FloatingIPs) {
+		t.Errorf("%d servers, %d ports, %d floating IPs; before %d, %d, %d", len(now.Servers), len(now.Ports), len(now.FloatingIPs), len(before.Servers), len(before.Ports), len(before.FloatingIPs))
+	}
+	if s := asset.NewIndex(now).Servers[gate]; s == nil || s.Status != "DELETED" || s.Active() {
+		t.Errorf("the deleted machine is %+v", s)
+	}
+	if c, _, err := e.d.DB.LastCoverage(t.Context(), "inventory", "lab", "", ""); err != nil || c.RealAt != full.RealAt {
+		t.Errorf("it counts as a whole reading: %+v, %v", c, err)
+	}
+	e.noErrors()
+}
+
+// The counts of a project get a row when they change, and only then; each says how what answers stands to the rules.
+func TestStandings(t *testing.T) {
+	t.Parallel()
+	s := town()
+	s.Servers[0].Services = []lab.Service{{Name: "redis", Kind: lab.Redis, Port: 6379, Mode: "requirepass"}}
+	s.Groups = slices.Clone(s.Groups)
+	for i := range s.Groups {
+		if g := &s.Groups[i]; g.Name == "cache" && g.Project == "astro" {
+			g.Rules = append(slices.Clone(g.Rules), lab.Rule{Proto: "tcp", Min: 8080, Max: 8090, Remote: everywhere})
+		}
+	}
+	hidden := machine("hidden", "genomics", "bea", "scan-me", "127.77.1.55", lab.Service{Kind: lab.Redis, Port: 6379})
+	hidden.NICs[0].Addr = place("10.0.0.90")
+	leaky := machine("leaky", "teaching", "carol", "closed", "127.77.1.50", lab.Service{Kind: lab.Postgres, Port: 5432, Mode: "trust", Leak: true})
+	leaky.NICs[0].Addr = place("10.0.0.91")
+	s.Servers = append(s.Servers, hidden, leaky)
+	e := open(t, plot{scenario: s, config: []string{"sample: {control: 6}", "sample: {control: 400}"}, policy: []string{"sweep_every: 2d", "sweep_every: 1d"}})
+	e.untilIdle()
+	rows := func(project string, since int64) []casework.Standing {
+		ss, err := e.d.DB.Standings(t.Context(), access.Operator(), "lab", asset.ProjectID(e.w.ProjectID(project)), since)
+		e.must(err)
+		return ss
+	}
+	for project, want := range map[string]casework.Standing{
+		"astro": {OpenAnswers: 1, OpenSilent: 1}, "genomics": {OpenAnswers: 1, ScannerOnly: 1}, "teaching": {DeniedAnswers: 1},
+	} {
+		ss := rows(project, 0)
+		if len(ss) != 1 {
+			t.Fatalf("%s has %d rows: %+v; last\n%s", project, len(ss), ss, strings.Join(e.last(20), "\n"))
+		}
+		want.Cloud, want.Vantage, want.Project, want.At = ss[0].Cloud, "internet", ss[0].Project, ss[0].At
+		if !ss[0].Same(want) {
+			t.Errorf("%s: %+v", project, ss[0])
+		}
+		if project == "teaching" && ss[0].DeniedSilent == 0 {
+			t.Error("of what is denied nothing was asked")
+		}
+	}
+	for _, f := range e.findingsOf("hidden") {
+		t.Errorf("what answers the scanner alone is a finding: %+v", f)
+	}
+	e.after(3 * day)
+	for _, p := range []string{"astro", "genomics", "teaching"} {
+		if ss := rows(p, 0); len(ss) != 1 {
+			t.Errorf("nothing changed, and %s has %d rows: %+v", p, len(ss), ss)
+		}
+	}
+	e.must(e.w.TenantRemoveRule("astro", "cache", lab.Rule{Proto: "tcp", Min: 8080, Max: 8090, Remote: everywhere}))
+	e.after(day)
+	if ss := rows("astro", 0); len(ss) != 2 || ss[1].OpenSilent != 0 || ss[1].OpenAnswers != 1 || len(rows("genomics", 0)) != 1 {
+		t.Errorf("after a rule is gone: %+v", ss)
+	}
+	e.untouched()
+}
