@@ -266,7 +266,11 @@ func (l *Line) hidden(v *Vantage, out map[finding.Key]setting) {
 				rules = append(rules, ruleText(r, l.x))
 			}
 		}
-		out[k] = setting{key: k, project: first.Project, class: "B", severity: "medium", layer: "assurance", aspect: "configure",
+		class, severity := "L", "low"
+		if l.reach(v).MostOf(hs) { // not a limited range, but everybody except us
+			class, severity = "B", "medium"
+		}
+		out[k] = setting{key: k, project: first.Project, class: class, severity: severity, layer: "assurance", aspect: "configure",
 			title:    "The security groups let others in and keep our probes out",
 			cause:    "what " + string(v.Zone) + " reaches there cannot be looked at",
 			at:       probe.Endpoint{Addr: first.Addr, Proto: first.Proto, Port: first.First},

@@ -89,17 +89,17 @@ func (l *Line) profiles(ctx context.Context, out map[finding.Key]setting) error 
 	if err != nil {
 		return err
 	}
-	seen := l.openings()
 	for i := range l.x.Snapshot.Servers {
 		s := &l.x.Snapshot.Servers[i]
-		if len(seen[s.ID]) == 0 {
+		seen := l.openings(s.ID)
+		if len(seen) == 0 {
 			continue
 		}
 		choice, ok := profile.Choose(l.x, s, l.Policy, listening[s.ID])
 		if !ok {
 			continue
 		}
-		q := profile.Question{Index: l.x, Server: s, Choice: choice, Profiles: l.Policy.Profiles, Institution: l.Insiders, Seen: seen[s.ID], Listening: listening[s.ID], Asked: asked(looked, seen[s.ID])}
+		q := profile.Question{Index: l.x, Server: s, Choice: choice, Profiles: l.Policy.Profiles, Institution: l.Insiders, Seen: seen, Listening: listening[s.ID], Asked: asked(looked, seen)}
 		ds, smallest := profile.Judge(q)
 		for _, d := range ds {
 			if len(d.Doubts) == 0 {
@@ -113,23 +113,14 @@ func (l *Line) profiles(ctx context.Context, out map[finding.Key]setting) error 
 	return nil
 }
 
-// openings gathers what is open, by machine and vantage point.
-func (l *Line) openings() map[asset.ServerID][]profile.Seen {
-	out := map[asset.ServerID][]profile.Seen{}
+// openings gathers what is open to somebody of a zone at a machine, by vantage point: two of one zone may stand for different parts of it.
+func (l *Line) openings(id asset.ServerID) []profile.Seen {
+	var out []profile.Seen
 	for i := range l.Vantages {
 		v := &l.Vantages[i]
-		begun := map[asset.ServerID]bool{}
-		for o := range l.reach(v).All() {
-			if o.Server == "" || !o.Zone {
-				continue
-			}
-			ss := out[o.Server]
-			if !begun[o.Server] { // two vantage points of one zone may stand for different parts of it
-				begun[o.Server] = true
-				ss = append(ss, profile.Seen{View: v.View})
-			}
-			ss[len(ss)-1].Openings = append(ss[len(ss)-1].Openings, o)
-			out[o.Server] = ss
+		open := slices.DeleteFunc(l.reach(v).Of(id), func(o reach.Opening) bool { return !o.Zone })
+		if len(open) > 0 {
+			out = append(out, profile.Seen{View: v.View, Openings: open})
 		}
 	}
 	return out
