@@ -101,6 +101,7 @@ func TestDocsListWhatThereIs(t *testing.T) {
 		ids = append(ids, checks[i].ID)
 	}
 	same(t, "docs/checks.md", tableWords(t, p["docs/checks.md"], "# Checks"), ids)
+	same(t, "docs/checks.md, the configuration", tableWords(t, p["docs/checks.md"], "## What the configuration alone shows"), flow.Settings())
 	for _, id := range []string{flow.CheckLeak, flow.CheckBlocked} {
 		if !bytes.Contains(p["docs/checks.md"], []byte("`"+id+"`")) {
 			t.Errorf("docs/checks.md does not name %s", id)
