@@ -74,7 +74,10 @@ func (l *Line) prepare(ctx context.Context, id string) (attempt, error) {
 		return attempt{}, err
 	}
 	if err := l.recheck(ctx, id); err != nil {
-		return attempt{}, err
+		if ok, _, bad := l.healthy(ctx); ok || bad != nil || ctx.Err() != nil {
+			return attempt{}, errors.Join(err, bad)
+		}
+		l.Log.Warn("no look before an act", "case", id, "err", err) // the gate refuses by the inventory, and says so
 	}
 	if err := l.refresh(ctx); err != nil { // who may answer for the address is asked after the answer too
 		return attempt{}, err
@@ -121,7 +124,7 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 	if err != nil {
 		return f, err
 	}
-	f.Healthy, f.InventoryAge = ok, gate.Age(age)
+	f.Healthy, f.InventoryAge = ok && !l.justNow(l.partialAt), gate.Age(age)
 	for _, x := range ds.Findings {
 		looks, err := l.Ledger.Sightings(ctx, x.ID)
 		if err != nil {
@@ -143,13 +146,22 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 		f.Findings = append(f.Findings, g)
 	}
 	if f.Target, err = l.target(ctx, ds, age); err != nil {
-		return f, err
+		if ok || ctx.Err() != nil {
+			return f, err
+		}
+		f.Target.SamePort, f.Target.BindingAge = false, gate.Unknown // what can not be read refuses
 	}
 	if f.OwnerOfAct, err = l.ownsActs(ctx, c); err != nil {
 		return f, err
 	}
 	f.Usage, err = l.usage(ctx, c)
 	return f, err
+}
+
+// justNow tells whether something was so short a time ago that nothing which followed makes up for it: readings that follow one another
+// at once share a cache. 0 is never.
+func (l *Line) justNow(at int64) bool {
+	return at != 0 && l.Clock.Now()-at < l.Policy.Proof.ConfirmGap.Micros()
 }
 
 // target re-reads the machine: does it exist, is it in the project, does the address still lead to the port.

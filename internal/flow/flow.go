@@ -79,7 +79,8 @@ type Line struct {
 	xAt        int64                       // real time of it
 	holds      map[netip.Addr]asset.Holder // who holds which address, by x
 	sets       map[string]*reach.Set       // what each vantage point can reach, by x
-	lacked     asset.Missing               // what the last complete reading lacked of what is known
+	lacked     map[string]map[string]int64 // since when complete readings lack what is known, by kind and identifier
+	partialAt  int64                       // policy time of the last whole reading that was not complete
 	chargeAt   int64                       // when what is open must be charged anew; 0: now
 	marks      string                      // what it was charged by, of the projects
 	last       map[string]*reach.Set       // what each vantage point could reach when what is new was last worked out

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,8 +60,15 @@ func (l *Line) refresh(ctx context.Context) error {
 		return err
 	}
 	l.xAt = l.Clock.Real()
+	c, _, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "") // the store may find rows that are older than what is known
+	if err != nil {
+		return err
+	}
+	if !c.Complete {
+		l.partialAt = l.Clock.Now()
+	}
 	l.mention("inventory", "inventory.read", "%d servers, %d ports, %d floating IPs, %d groups", len(s.Servers), len(s.Ports), len(s.FloatingIPs), len(s.Groups))
-	if s.Complete() {
+	if c.Complete {
 		if err := l.buryGone(ctx); err != nil {
 			return err
 		}
@@ -71,8 +79,9 @@ func (l *Line) refresh(ctx context.Context) error {
 	return l.watchActs(ctx) // on a partial reading too: it asks for each machine that seems free, and nobody may shut its eyes
 }
 
-// holdShrunk makes a complete reading that suddenly lacks much of what is known a partial one, until the next says the same. A
-// restart forgets what the last one lacked, and asks once more.
+// holdShrunk makes a complete reading that suddenly lacks much of what is known a partial one, until another says the same that is
+// later by as much as a finding's two looks: readings that follow at once share a cache. A restart forgets what the last one lacked, and
+// asks once more.
 func (l *Line) holdShrunk(ctx context.Context, s *asset.Snapshot) error {
 	if !s.Complete() {
 		return nil
@@ -81,7 +90,23 @@ func (l *Line) holdShrunk(ctx context.Context, s *asset.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	l.lacked, s.Gaps = asset.Lacking(known, s, l.lacked)
+	now, before := l.Clock.Now(), asset.Missing{}
+	for kind, ids := range l.lacked {
+		before[kind] = map[string]bool{}
+		for id, since := range ids {
+			before[kind][id] = now-since >= l.Policy.Proof.ConfirmGap.Micros()
+		}
+	}
+	lacks, gaps := asset.Lacking(known, s, before)
+	s.Gaps = gaps
+	was := l.lacked
+	l.lacked = map[string]map[string]int64{}
+	for kind, ids := range lacks {
+		l.lacked[kind] = map[string]int64{}
+		for id := range ids {
+			l.lacked[kind][id] = cmp.Or(was[kind][id], now)
+		}
+	}
 	return nil
 }
 
