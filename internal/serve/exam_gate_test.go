@@ -1,6 +1,7 @@
 package serve_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
+	"demarc/internal/cloud"
 	"demarc/internal/fault"
 	"demarc/internal/flow"
 	"demarc/internal/lab"
@@ -88,6 +90,15 @@ func TestTheGateRefusesOnTheLine(t *testing.T) {
 				c.Protected = func(s asset.Server) bool { return old(s) || string(s.ID) == e.w.ServerID("cache-1") }
 			}},
 			says: "protected: the machine is protected",
+		},
+		"the reading was cut and went on": {
+			plot: plot{wrap: func(e *exam, c *flow.Config) { c.Reader = resumed{c.Reader, e} }},
+			after: func(e *exam) {
+				e.mu.Lock()
+				defer e.mu.Unlock()
+				e.cut = 16 * minute
+			},
+			says: "inventory: the inventory is 16m",
 		},
 		"no budget": {plot: plot{policy: []string{"cloud_per_day: 20", "cloud_per_day: 0"}}, says: "budget:"},
 	} {
@@ -218,4 +229,20 @@ func TestNoDryRunIsLeftForACloudElsewhere(t *testing.T) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
+}
+
+// resumed is a reader whose walks were cut, and went on behind the pages that were kept.
+type resumed struct {
+	cloud.Reader
+	e *exam
+}
+
+func (r resumed) Snapshot(ctx context.Context, now func() int64) (*asset.Snapshot, error) {
+	s, err := r.Reader.Snapshot(ctx, now)
+	if err == nil {
+		r.e.mu.Lock()
+		s.Began -= r.e.cut
+		r.e.mu.Unlock()
+	}
+	return s, err
 }

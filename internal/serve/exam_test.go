@@ -120,6 +120,7 @@ type exam struct {
 	news  []flow.Happening
 	probe func(probe.Shard, bool) // before and after each shard
 	idle  func()                  // at each idle moment
+	cut   int64                   // how long before it ended (µs) the first page of a reading was read; see resumed
 }
 
 // open builds the world, writes the files and starts Demarc on them.

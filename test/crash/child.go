@@ -163,6 +163,11 @@ func (r *reader) Snapshot(ctx context.Context, now func() int64) (*asset.Snapsho
 	return r.Reader.Snapshot(ctx, now)
 }
 
+func (r *reader) Recent(ctx context.Context, since int64, now func() int64) (*asset.Snapshot, error) {
+	r.p.here()
+	return r.Reader.Recent(ctx, since, now)
+}
+
 func (r *reader) Holder(ctx context.Context, a netip.Addr, scope string) (cloud.Holding, error) {
 	r.p.here()
 	return r.Reader.Holder(ctx, a, scope)
