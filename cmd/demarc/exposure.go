@@ -119,7 +119,7 @@ func listExposures(c *cobra.Command, r *reading, db *store.DB, f exposureFlags) 
 		rows = append(rows, slices.DeleteFunc(seen, func(e exposed) bool { return !keep(e) })...)
 	}
 	if r.output == "table" && slices.ContainsFunc(views, func(v serve.Viewpoint) bool { return len(v.View.Scanners) == 0 }) {
-		_, _ = fmt.Fprintln(c.ErrOrStderr(), "Where our probes come from is unknown: no rule is called idle, and what is open to them alone is taken as denied. Name it with --source, or give --config.")
+		_, _ = fmt.Fprintln(c.ErrOrStderr(), "Where our probes come from is unknown: no rule is called idle, and what is open to them alone is taken as open to the zone. Name it with --source, or give --config.")
 	}
 	return list(c, r, "Nothing answers "+strings.Join(viewNames(views), ", ")+" that was asked for, and no rule is known to be idle.", rows, exposedColumns(r)...)
 }
@@ -251,7 +251,7 @@ func (l *looker) answering(e probe.Exposure) (exposed, bool) {
 	}
 	row := exposed{Addr: at.Addr, Proto: at.Proto, First: at.Port, Last: at.Port, Standing: a.Standing(probe.Open), Configured: configured(a), Observed: "answers", Since: moment(e.OpenedAt), Doubts: a.Doubts}
 	row.Server, row.Project = l.holder(at)
-	for _, o := range l.set.Why(at) {
+	for _, o := range l.set.Why(at, "") {
 		row.Rules = appendRule(row.Rules, o.Rule)
 	}
 	switch row.Standing {
@@ -287,7 +287,7 @@ func configured(a reach.Answer) string {
 
 // holder is who answers at an endpoint: whom the opening leads to, else who alone holds the address.
 func (l *looker) holder(at probe.Endpoint) (asset.ServerID, asset.ProjectID) {
-	for _, o := range l.set.Why(at) {
+	for _, o := range l.set.Why(at, "") {
 		return o.Server, o.Project
 	}
 	if hs := l.holders[at.Addr]; len(hs) == 1 && !hs[0].Shared {

@@ -273,14 +273,19 @@ func denied(deny []noPort, rows []reached, xs []*asset.Index) error {
 	if len(deny) == 0 {
 		return nil
 	}
-	open := 0
+	open, first := 0, ""
 	for _, o := range rows {
+		if o.Server == "" && o.Group == "" && o.Rule == "" && o.Remote == "any" {
+			continue // a port of the network service, such as a router's: nobody's rule opens it, and none can shut it
+		}
 		if o.Zone && slices.ContainsFunc(deny, func(n noPort) bool { return n.proto == o.Proto && n.first <= o.Last && o.First <= n.last }) {
-			open++
+			if open++; first == "" {
+				first = fmt.Sprintf("%s %s %s by %s", o.Addr, o.Proto, ports(o.Opening), strings.Join(o.Why, ", "))
+			}
 		}
 	}
 	if open > 0 {
-		return fault.New(fault.Violation, "%d of these open ports that must not be", open).Hinted("the column rule names what opens them")
+		return fault.New(fault.Violation, "%d of these open ports that must not be, the first %s", open, untrusted.From(first).Terminal()).Hinted("the column rule names what opens them")
 	}
 	for _, x := range xs {
 		if !x.Snapshot.Complete() {

@@ -80,6 +80,7 @@ func NewIndex(s *Snapshot) *Index {
 		Members:     map[GroupID][]*Port{},
 		Parents:     map[PortID]*Trunk{},
 	}
+	x.plugged()
 	x.subports()
 	for i := range s.Ports {
 		p := &s.Ports[i]
@@ -100,6 +101,17 @@ func NewIndex(s *Snapshot) *Index {
 		}
 	}
 	return x
+}
+
+// plugged gives a port to the machine that it names, whatever its owner calls it: Neutron lets the owner of a network call a port one
+// of the network service, to which no group applies, and the machine behind it is a machine all the same.
+func (x *Index) plugged() {
+	for i := range x.Snapshot.Ports {
+		p := &x.Snapshot.Ports[i]
+		if v := x.Servers[ServerID(p.Device)]; p.Server == "" && v != nil && v.Project == p.Project {
+			p.Server = v.ID
+		}
+	}
 }
 
 // subports gives the ports of a trunk to the machine whose port carries it.

@@ -61,7 +61,7 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 	asked := map[netip.Addr]steadiness{}
 	for _, o := range got {
 		o.RealAt = l.Clock.Real()
-		s := sight{Observation: o, holder: before[o.Endpoint.Addr], config: set.Lookup(o.Endpoint)}
+		s := sight{Observation: o, holder: before[o.Endpoint.Addr], config: set.LookupAt(o.Endpoint, before[o.Endpoint.Addr].Port)}
 		if !s.known() || !o.Facts.Outcome.Answered() {
 			h.sights = append(h.sights, s)
 			continue

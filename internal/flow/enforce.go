@@ -215,7 +215,7 @@ func (l *Line) proven(ctx context.Context, ds casework.Dossier) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if a := set.Lookup(f.Endpoint); !a.Held || len(a.Doubts) > 0 {
+		if a := set.LookupAt(f.Endpoint, f.Key.Port); !a.Held || len(a.Doubts) > 0 {
 			return false, nil
 		}
 	}

@@ -169,7 +169,7 @@ func (l *Line) item(f finding.Finding) notice.Item {
 	}
 	v := l.vantage(f.Vantage)
 	if l.Remedy != nil && v != nil {
-		it.Remedy = l.Remedy(l.x, f, l.reach(v).Why(f.Endpoint))
+		it.Remedy = l.Remedy(l.x, f, l.reach(v).Why(f.Endpoint, f.Key.Port))
 	}
 	return it
 }

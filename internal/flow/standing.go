@@ -57,7 +57,7 @@ func (l *Line) standings(v *Vantage, set *reach.Set, open []probe.Exposure, hs [
 		if !ok || h.Server == "" || h.Shared {
 			continue
 		}
-		switch c := of(h.Project); set.Lookup(e.Endpoint).Standing(probe.Open) {
+		switch c := of(h.Project); set.LookupAt(e.Endpoint, h.Port).Standing(probe.Open) {
 		case reach.OpenAnswers:
 			c.OpenAnswers++
 		case reach.DeniedAnswers:

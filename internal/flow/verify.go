@@ -106,6 +106,8 @@ func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Fi
 			return ds, err
 		case (ds.Case.Act != "" || len(ours) > 0) && (!g.held || g.moved): // unplugging it, or plugging its port in elsewhere, proves nothing of a machine that we took off the network
 			return d.draw(ds, f, sight{}, finding.Inconclusive), nil
+		case !g.held && g.shared: // others claim its addresses: that says nothing of the weakness
+			return d.draw(ds, f, sight{}, finding.Inconclusive), nil
 		case !g.held:
 			return d.notHeld(ds, f), nil
 		case g.moved:
@@ -125,6 +127,7 @@ func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Fi
 type glance struct {
 	at             probe.Endpoint
 	held           bool // the machine has an address at which it can be seen
+	shared         bool // it has none of its own, and one that other machines answer at too
 	moved, touched bool // see steadiness
 	sight          sight
 	verdict        finding.Verdict // "" when it says nothing
@@ -140,7 +143,7 @@ func (l *Line) glance(ctx context.Context, c casework.Case, f finding.Finding) (
 		return glance{}, err
 	}
 	var g glance
-	if g.at, g.held = l.whereNow(f); !g.held {
+	if g.at, g.held, g.shared = l.whereNow(f); !g.held {
 		return g, nil
 	}
 	control, hasControl, err := l.control(ctx, v, f)
@@ -166,7 +169,7 @@ func (l *Line) glance(ctx context.Context, c casework.Case, f finding.Finding) (
 	}
 	for _, s := range host {
 		if s.Endpoint == g.at && !g.touched {
-			g.sight, g.verdict = s, l.verdict(f, s, host, set.Lookup(g.at), alive)
+			g.sight, g.verdict = s, l.verdict(f, s, host, set.LookupAt(g.at, f.Key.Port), alive)
 		}
 	}
 	return g, nil
@@ -228,24 +231,36 @@ func (d *draft) discard(ds casework.Dossier, f finding.Finding, why string) case
 	return d.apply(ds, casework.Discarded{Finding: f.ID, Why: why})
 }
 
+// shares tells whether an address outside leads to a port of which others say the same, or that is forwarded.
+func (l *Line) shares(p asset.PortID) bool {
+	port := l.x.Ports[p]
+	if port == nil {
+		return false
+	}
+	if len(l.x.FloatingOf[p]) > 0 {
+		return true
+	}
+	return slices.ContainsFunc(port.FixedIPs, func(a asset.FixedIP) bool { return l.holds[a.Addr].Shared })
+}
+
 // whereNow finds the address at which a finding's port can be asked: the one it was seen at, if the port still holds it,
 // else another of the port's.
-func (l *Line) whereNow(f finding.Finding) (probe.Endpoint, bool) {
+func (l *Line) whereNow(f finding.Finding) (at probe.Endpoint, ok, shared bool) {
 	var other netip.Addr
 	for addr, h := range l.holds {
 		if h.Port != f.Key.Port || h.Server != f.Key.Server || h.Shared {
 			continue
 		}
 		if addr == f.Endpoint.Addr {
-			return f.Endpoint, true
+			return f.Endpoint, true, false
 		}
 		if addr.Is4() == f.Endpoint.Addr.Is4() && (!other.IsValid() || addr.Less(other)) {
 			other = addr
 		}
 	}
-	at := f.Endpoint
+	at = f.Endpoint
 	at.Addr = other
-	return at, other.IsValid()
+	return at, other.IsValid(), !other.IsValid() && l.shares(f.Key.Port)
 }
 
 // control picks an endpoint of another machine that is known to be open to the vantage point: if it answers, the path works.

@@ -350,7 +350,7 @@ func disagreement(s *asset.Snapshot, set *Set, e probe.Endpoint) string {
 		return fmt.Sprintf("%s: computed scanner %v zone %v, packets say %v %v", e, got.Scanner, got.Zone, us, zone)
 	}
 	byUs, byZone := false, false
-	for _, o := range set.Why(e) {
+	for _, o := range set.Why(e, "") {
 		byUs, byZone = byUs || o.Scanner, byZone || o.Zone
 	}
 	if byUs != us || byZone != zone {

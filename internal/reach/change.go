@@ -112,9 +112,9 @@ func (s *Set) MostOf(hs []Hidden) bool {
 	for _, family := range []int{4, 6} {
 		var in ipset.Set
 		for _, h := range hs {
-			in = append(in, h.others.And(ipset.Every(family))...)
+			in = append(in, h.others.And(unicast(family))...)
 		}
-		if all := s.eyes.zone.And(ipset.Every(family)).Size(); all > 0 && in.Normal().Size() > all/2 {
+		if all := s.eyes.zone.And(unicast(family)).Size(); all > 0 && in.Normal().Size() > all/2 {
 			return true
 		}
 	}
@@ -155,6 +155,14 @@ func (s *Set) Hidden() []Hidden {
 		joined = append(joined, h)
 	}
 	return joined
+}
+
+// unicast is what of a family's addresses is given to anybody: of IPv6, 2000::/3 (RFC 4291, 2.4; IANA's registry of global unicast).
+func unicast(family int) ipset.Set {
+	if family == 6 {
+		return ipset.Of(netip.MustParsePrefix("2000::/3"))
+	}
+	return ipset.Every(4)
 }
 
 // within is the part of a port's own run that shows at the site.

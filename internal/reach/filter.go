@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 
 	"demarc/internal/asset"
 	"demarc/internal/ipset"
@@ -58,8 +59,26 @@ type memberKey struct {
 	family int
 }
 
-// members gathers the addresses of a group's members.
+// members gathers the addresses of a group's members, once for each family.
 func (c *compiler) members(g asset.GroupID, family int) sources {
+	c.shared.mu.Lock()
+	defer c.shared.mu.Unlock()
+	k := memberKey{g, family}
+	if s, ok := c.shared.members[k]; ok {
+		return s
+	}
+	s := c.gather(g, family)
+	c.shared.members[k] = s
+	return s
+}
+
+// gathered is what compilers of one inventory know together, and readers of their Sets add to.
+type gathered struct {
+	mu      sync.Mutex
+	members map[memberKey]sources
+}
+
+func (c *compiler) gather(g asset.GroupID, family int) sources {
 	s := sources{name: "members of group " + string(g)}
 	for _, m := range c.x.Members[g] {
 		for _, f := range m.FixedIPs {
@@ -146,10 +165,11 @@ type compiler struct {
 	any4, any6 seenBy
 	done       map[filterKey]*filter
 	gathered   map[memberKey]seenBy
+	shared     *gathered
 }
 
 func newCompiler(x *asset.Index, e eyes) *compiler {
-	c := &compiler{x: x, eyes: e, done: make(map[filterKey]*filter, 2*len(x.Groups)), gathered: map[memberKey]seenBy{}}
+	c := &compiler{x: x, eyes: e, done: make(map[filterKey]*filter, 2*len(x.Groups)), gathered: map[memberKey]seenBy{}, shared: &gathered{members: map[memberKey]sources{}}}
 	c.any4 = seenBy{scanner: e.scanners.Meets(ipset.Every(4)), zone: e.zone.Meets(ipset.Every(4))}
 	c.any6 = seenBy{scanner: e.scanners.Meets(ipset.Every(6)), zone: e.zone.Meets(ipset.Every(6))}
 	return c
@@ -202,6 +222,9 @@ func ports(r *asset.Rule) (open [3]span, n int, doubts doubt) {
 		case t == icmp && !echo(r):
 			return open, 0, 0
 		case t != icmp && r.PortMin != asset.AnyPort:
+			if r.PortMax < max(r.PortMin, 1) { // port 0 is nobody's
+				return open, 0, 0
+			}
 			s.first, s.last = uint16(max(r.PortMin, 1)), uint16(r.PortMax) //nolint:gosec // whoever reads a rule keeps its ports within 0..65535
 		}
 		return [3]span{s}, 1, 0
@@ -236,6 +259,10 @@ func (c *compiler) stateless(p *asset.Port, r *asset.Rule) (scanner, zone spans,
 	in := c.remote(r)
 	open, n, doubts := ports(r)
 	doubts |= in.doubts
+	ours, theirs := in.all.And(c.eyes.scanners), in.outside.And(c.eyes.zone)
+	if len(ours) == 0 && len(theirs) == 0 {
+		return nil, nil, 0
+	}
 	for _, asked := range open[:n] {
 		us, others := false, false
 		for e := range c.egress(p, r.EtherType) {
@@ -244,8 +271,8 @@ func (c *compiler) stateless(p *asset.Port, r *asset.Rule) (scanner, zone spans,
 				continue
 			}
 			out := c.remote(e).all
-			us = us || mine && in.all.And(out).Meets(c.eyes.scanners)
-			others = others || in.outside.And(out).Meets(c.eyes.zone)
+			us = us || mine && ours.Meets(out)
+			others = others || theirs.Meets(out)
 			doubts |= zero
 		}
 		if us {

@@ -72,10 +72,10 @@ func (s *Set) At(a netip.Addr) []Opening {
 	return sorted(out)
 }
 
-// Why lists what opens one endpoint now.
-func (s *Set) Why(e probe.Endpoint) []Opening {
+// Why lists what opens one endpoint now, of one port, or of any where none is named.
+func (s *Set) Why(e probe.Endpoint, p asset.PortID) []Opening {
 	return slices.DeleteFunc(s.At(e.Addr), func(o Opening) bool {
-		return o.State != Now || o.Proto != e.Proto || e.Port < o.First || e.Port > o.Last
+		return p != "" && o.Port != p || o.State != Now || o.Proto != e.Proto || e.Port < o.First || e.Port > o.Last
 	})
 }
 

@@ -214,12 +214,20 @@ func (s *Set) anything(family int) *admitted {
 	return out
 }
 
-// Lookup answers for one endpoint.
-func (s *Set) Lookup(e probe.Endpoint) Answer {
+// Lookup answers for one endpoint, whoever answers there.
+func (s *Set) Lookup(e probe.Endpoint) Answer { return s.lookup(e, "") }
+
+// LookupAt answers for one endpoint of one port: what another port claims of the same address counts for nothing.
+func (s *Set) LookupAt(e probe.Endpoint, p asset.PortID) Answer { return s.lookup(e, p) }
+
+func (s *Set) lookup(e probe.Endpoint, of asset.PortID) Answer {
 	t, ok := transportOf(e.Proto)
 	var a Answer
 	var doubts doubt
 	for i := range s.at(e.Addr) {
+		if of != "" && i.port.ID != of {
+			continue
+		}
 		doubts |= s.state[i.i].doubts
 		if i.off {
 			continue

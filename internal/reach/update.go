@@ -62,6 +62,14 @@ func (s *Set) differs(g *asset.Group, family int) bool {
 	if old == nil || old.Stateless || g.Stateless {
 		return true
 	}
+	if !slices.Equal(outgoing(old), outgoing(g)) { // a stateless group beside it may answer by it
+		return true
+	}
 	was, is := s.comp.filter(old, family), s.comp.filter(g, family)
 	return was.doubts != is.doubts || !slices.Equal(was.scanner, is.scanner) || !slices.Equal(was.zone, is.zone)
+}
+
+// outgoing lists a group's egress rules.
+func outgoing(g *asset.Group) []asset.Rule {
+	return slices.DeleteFunc(slices.Clone(g.Rules), func(r asset.Rule) bool { return r.Direction != asset.Egress })
 }

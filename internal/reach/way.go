@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"demarc/internal/asset"
+	"demarc/internal/ipset"
 )
 
 // via is how an address leads to a port.
@@ -49,6 +50,9 @@ type finder struct {
 	x        *asset.Index
 	v        View
 	gateways map[asset.SubnetID]*asset.Router // of subnets behind a router with an external gateway, up or not
+	floats   map[netip.Addr]bool              // the addresses of floating IPs
+	bgp      ipset.Set                        // what speakers announce
+	outside  []netip.Prefix                   // the subnets of external networks: what a tenant's own network says of them is not routed there
 	pairs    map[asset.NetworkID][]*asset.Port
 	holders  map[netKey]*asset.Port
 	out      []site
@@ -60,7 +64,15 @@ type netKey struct {
 }
 
 func newFinder(x *asset.Index, v View) *finder {
-	f := &finder{x: x, v: v, gateways: gateways(x), pairs: map[asset.NetworkID][]*asset.Port{}, holders: map[netKey]*asset.Port{}}
+	f := &finder{x: x, v: v, bgp: announced(x), gateways: gateways(x), floats: make(map[netip.Addr]bool, len(x.Snapshot.FloatingIPs)), pairs: map[asset.NetworkID][]*asset.Port{}, holders: map[netKey]*asset.Port{}}
+	for i := range x.Snapshot.FloatingIPs {
+		f.floats[x.Snapshot.FloatingIPs[i].Addr] = true
+	}
+	for i := range x.Snapshot.Subnets {
+		if n := &x.Snapshot.Subnets[i]; x.Networks[n.Network] != nil && x.Networks[n.Network].External {
+			f.outside = append(f.outside, n.CIDR)
+		}
+	}
 	for i := range x.Snapshot.Ports {
 		if p := &x.Snapshot.Ports[i]; len(p.Pairs) > 0 {
 			f.pairs[p.Network] = append(f.pairs[p.Network], p)
@@ -213,6 +225,9 @@ func (f *finder) reached(p *asset.Port, at netip.Prefix, subnet asset.SubnetID, 
 		return
 	}
 	r := f.gateways[subnet]
+	if overlaps(f.outside, at) || f.floats[s.addr] {
+		return
+	}
 	if r == nil || n == nil && f.x.Subnets[subnet] == nil && !s.addr.Is6() {
 		return
 	}
@@ -242,16 +257,18 @@ func (f *finder) routed(a netip.Addr, inside, outside *asset.Network) (bool, dou
 		return true, d
 	}
 	declared := len(f.v.Blocks) > 0 && within(f.v.Blocks, a)
-	return declared || in != "" && in == out || f.announced(a), d | doubtRouted
+	return declared || in != "" && in == out || f.bgp.Has(a), d | doubtRouted
 }
 
-func (f *finder) announced(a netip.Addr) bool {
-	for i := range f.x.Snapshot.Links {
-		if l := &f.x.Snapshot.Links[i]; l.Kind == asset.LinkBGP && l.AdminUp && within(l.Remote, a) {
-			return true
+// announced gathers what BGP speakers announce.
+func announced(x *asset.Index) ipset.Set {
+	var out []netip.Prefix
+	for i := range x.Snapshot.Links {
+		if l := &x.Snapshot.Links[i]; l.Kind == asset.LinkBGP && l.AdminUp {
+			out = append(out, l.Remote...)
 		}
 	}
-	return false
+	return ipset.Of(out...)
 }
 
 // pair lists the sites of what a port may answer for besides its own. Floating IPs of an unbound port lead to whoever may answer for

@@ -95,6 +95,9 @@ func newWorld(ctx context.Context, a *account.Account, testbed string) (*world, 
 		}
 	}
 	w.floating = floating.FloatingIPs
+	if err := w.untouched(ctx); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(w.ports, func(x, y wirePort) int {
 		return slices.Compare([]string{w.servers[x.Device], x.Network}, []string{w.servers[y.Device], y.Network})
 	})
@@ -103,6 +106,20 @@ func newWorld(ctx context.Context, a *account.Account, testbed string) (*world, 
 		return nil, fmt.Errorf("%d ports and %d floating IPs: is it the scenario campus?", len(w.ports), len(w.floating))
 	}
 	return w, nil
+}
+
+// untouched refuses a cloud that an exam left redrawn: what is found is what is brought back.
+func (w *world) untouched(ctx context.Context) error {
+	var groups struct {
+		Groups []struct{ ID string } `json:"security_groups"`
+	}
+	if _, err := w.api.Do(ctx, "GET", w.api.Network+"/security-groups?name="+groupName, nil, &groups); err != nil {
+		return err
+	}
+	if n := len(groups.Groups); n > 0 {
+		return fmt.Errorf("an exam that was cut left %d groups called %s: make cloud-down, and begin with a new cloud", n, groupName)
+	}
+	return nil
 }
 
 // names gives each server once.

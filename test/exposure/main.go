@@ -14,8 +14,10 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"os/signal"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"demarc/internal/asset"
@@ -44,7 +46,9 @@ func main() {
 		}
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // the cloud is brought back to where it stood
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
 	t, err := run(ctx, *clouds, *testbed, *seed, *redraws)
 	b, _ := json.Marshal(t)
@@ -151,6 +155,7 @@ func run(ctx context.Context, clouds, testbed string, seed uint64, redraws int) 
 			return e.t, fmt.Errorf("drawing %d: %w", n, err)
 		}
 		e.t.Redraws++
+		fmt.Fprintf(os.Stderr, "drawing %d of %d: %d questions, %d wrong\n", n+1, redraws, e.t.Questions, e.t.Wrong)
 	}
 	if e.t.Leaks, err = e.addressGroup(ctx); err != nil {
 		return e.t, fmt.Errorf("address group: %w", err)

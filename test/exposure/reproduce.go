@@ -99,7 +99,7 @@ func (e *exam) without(ctx context.Context, r asset.Rule, q asked) (*asset.Index
 		}
 	}
 	again := map[string]any{}
-	for _, k := range []string{"security_group_id", "direction", "ethertype", "protocol", "port_range_min", "port_range_max", "remote_ip_prefix", "remote_group_id"} {
+	for _, k := range []string{"security_group_id", "direction", "ethertype", "protocol", "port_range_min", "port_range_max", "remote_ip_prefix", "remote_group_id", "remote_address_group_id"} {
 		if body.Rule[k] != nil {
 			again[k] = body.Rule[k]
 		}

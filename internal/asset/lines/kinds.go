@@ -2,10 +2,12 @@ package lines
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"demarc/internal/asset"
@@ -155,6 +157,25 @@ var rules = kind{"rule",
 
 func ruleKey(v *asset.Rule) string { return string(v.Group) + " " + string(v.ID) }
 
+// protocolNames are the names that Neutron knows. Source: neutron_lib.constants.IP_PROTOCOL_MAP.
+var protocolNames = []string{"", "any", "ah", "dccp", "egp", "esp", "gre", "hopopt", "icmp", "igmp", "ip", "ipip", "ipv6-encap", "ipv6-frag", "ipv6-icmp", "icmpv6", "ipv6-nonxt", "ipv6-opts",
+	"ipv6-route", "ospf", "pgm", "rsvp", "sctp", "tcp", "udp", "udplite", "vrrp"}
+
+func knownProtocol(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 8)
+	return slices.Contains(protocolNames, s) || err == nil && strconv.FormatUint(n, 10) == s
+}
+
+// portsFit tells whether a rule's ports mean what they say: of ICMP a type and perhaps a code, of others both ends of a run or none.
+func portsFit(v *asset.Rule) bool {
+	lo, hi := v.PortMin, v.PortMax
+	switch v.Protocol {
+	case "icmp", "1", "icmpv6", "ipv6-icmp", "58":
+		return lo >= asset.AnyPort && lo <= 255 && hi >= asset.AnyPort && hi <= 255 && (lo != asset.AnyPort || hi == asset.AnyPort)
+	}
+	return lo == asset.AnyPort && hi == asset.AnyPort || lo >= 1 && lo <= hi && hi <= 65535
+}
+
 // checkRule refuses what Neutron does not keep, and what we would read in another way than it was meant.
 func checkRule(v *asset.Rule) error {
 	remotes := 0
@@ -168,8 +189,10 @@ func checkRule(v *asset.Rule) error {
 		return fmt.Errorf("direction is %q, not ingress or egress", v.Direction)
 	case v.EtherType != 4 && v.EtherType != 6:
 		return fmt.Errorf("ether_type is %d, not 4 or 6", v.EtherType)
-	case v.PortMin < asset.AnyPort || v.PortMin > 65535 || v.PortMax < asset.AnyPort || v.PortMax > 65535:
-		return fmt.Errorf("ports %d to %d are none: -1 is any", v.PortMin, v.PortMax)
+	case !knownProtocol(v.Protocol):
+		return fmt.Errorf("protocol is %q, not tcp, udp, icmp, ipv6-icmp, another name of Neutron's, a number to 255, or empty for any", v.Protocol)
+	case !portsFit(v):
+		return fmt.Errorf("ports %d to %d are none of %s: -1 and -1 is any", v.PortMin, v.PortMax, cmp.Or(v.Protocol, "any protocol"))
 	case remotes > 1:
 		return fmt.Errorf("a rule has one remote at most")
 	case v.RemotePrefix.IsValid():
