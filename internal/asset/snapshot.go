@@ -1,6 +1,9 @@
 package asset
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Gap says which part of a cloud was not read, or not to the end.
 type Gap struct {
@@ -112,6 +115,27 @@ func (x *Index) plugged() {
 			p.Server = v.ID
 		}
 	}
+}
+
+// WithGroups is the index after some groups have other rules, or are new; all else is shared with the one it comes from, which stays as
+// it was.
+func (x *Index) WithGroups(groups []Group) *Index {
+	out, s := *x, *x.Snapshot
+	s.Groups = slices.Clone(s.Groups)
+	at := make(map[GroupID]int, len(s.Groups))
+	for i := range s.Groups {
+		at[s.Groups[i].ID] = i
+	}
+	for _, g := range groups {
+		if i, known := at[g.ID]; known {
+			s.Groups[i] = g
+		} else {
+			at[g.ID] = len(s.Groups)
+			s.Groups = append(s.Groups, g)
+		}
+	}
+	out.Snapshot, out.Groups = &s, byID(s.Groups, func(v *Group) GroupID { return v.ID })
+	return &out
 }
 
 // subports gives the ports of a trunk to the machine whose port carries it.

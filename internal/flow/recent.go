@@ -66,27 +66,53 @@ func (l *Line) recent(ctx context.Context) error {
 		return err
 	}
 	l.done(key)
-	if !altered(l.x, s) {
+	groups, more := altered(l.x, s)
+	switch {
+	case more:
+		l.xAt = 0
+		if err := l.loadInventory(ctx, l.Clock.Real()); err != nil {
+			return err
+		}
+	case len(groups) > 0:
+		l.regroup(groups)
+	default:
 		return nil
-	}
-	l.xAt = 0
-	if err := l.loadInventory(ctx, l.Clock.Real()); err != nil {
-		return err
 	}
 	l.mention("inventory", "inventory.recent", "%d servers changed; %d groups, %d floating IPs", len(s.Servers), len(s.Groups), len(s.FloatingIPs))
 	return l.queueOpened(ctx)
 }
 
-// altered tells whether a reading says anything else than what is known.
-func altered(x *asset.Index, s *asset.Snapshot) bool {
+// regroup takes in groups with other rules, without reading or computing anything else anew.
+func (l *Line) regroup(groups []asset.Group) {
+	ids := make([]asset.GroupID, len(groups))
+	for i := range groups {
+		ids[i] = groups[i].ID
+	}
+	l.x = l.x.WithGroups(groups)
+	for name, set := range l.sets {
+		l.sets[name] = set.With(l.x, ids)
+	}
+}
+
+// altered lists the groups of which a reading says something else than is known, and tells whether it does of anything more. What is older
+// than what is known says nothing: the ledger keeps what it has.
+func altered(x *asset.Index, s *asset.Snapshot) (groups []asset.Group, more bool) {
 	known := map[asset.FloatingIPID]*asset.FloatingIP{}
 	for i := range x.Snapshot.FloatingIPs {
 		known[x.Snapshot.FloatingIPs[i].ID] = &x.Snapshot.FloatingIPs[i]
 	}
-	return slices.ContainsFunc(s.Servers, func(v asset.Server) bool { return differs(x.Servers[v.ID], v) }) ||
-		slices.ContainsFunc(s.Groups, func(v asset.Group) bool { return differs(x.Groups[v.ID], v) }) ||
+	for _, g := range s.Groups {
+		if was := x.Groups[g.ID]; differs(was, g) && (was == nil || g.Revision >= was.Revision) {
+			groups = append(groups, g)
+		}
+	}
+	more = slices.ContainsFunc(s.Servers, func(v asset.Server) bool { return differs(x.Servers[v.ID], v) }) ||
 		slices.ContainsFunc(s.AddressSets, func(v asset.AddressSet) bool { return differs(x.AddressSets[v.ID], v) }) ||
-		slices.ContainsFunc(s.FloatingIPs, func(v asset.FloatingIP) bool { return differs(known[v.ID], v) })
+		slices.ContainsFunc(s.FloatingIPs, func(v asset.FloatingIP) bool {
+			was := known[v.ID]
+			return differs(was, v) && (was == nil || v.Revision >= was.Revision)
+		})
+	return groups, more
 }
 
 func differs[T any](was *T, v T) bool { return was == nil || !reflect.DeepEqual(*was, v) }

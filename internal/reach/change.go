@@ -3,9 +3,10 @@ package reach
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
+	"sync"
 
 	"demarc/internal/asset"
 	"demarc/internal/ipset"
@@ -87,11 +88,25 @@ func (s *site) asks() bool { return !s.off && (s.port.Server != "" || s.lb != ni
 
 // Digest names what our probe can ask, so that it can be told from what it could ask another time.
 func (s *Set) Digest() string {
-	h := sha256.New()
-	for r := range s.Ranges() {
-		fmt.Fprintf(h, "%s %s %s %d-%d\n", r.Addr, r.Port, r.Proto, r.First, r.Last)
-	}
-	return hex.EncodeToString(h.Sum(nil))
+	s.digest.once.Do(func() {
+		h := sha256.New()
+		var line []byte
+		for r := range s.Ranges() {
+			line = r.Addr.AppendTo(line[:0])
+			line = append(append(append(line, ' '), r.Port...), ' ')
+			line = append(append(line, r.Proto...), ' ')
+			line = strconv.AppendUint(append(strconv.AppendUint(line, uint64(r.First), 10), '-'), uint64(r.Last), 10)
+			h.Write(append(line, '\n'))
+		}
+		s.digest.sum = hex.EncodeToString(h.Sum(nil))
+	})
+	return s.digest.sum
+}
+
+// digest is made when it is first asked for.
+type digest struct {
+	once sync.Once
+	sum  string
 }
 
 // Hidden is a run of ports that others of the zone reach at one port of a machine and our probe does not: what answers there cannot be

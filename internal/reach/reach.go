@@ -35,20 +35,21 @@ var NotInternet = []netip.Prefix{
 
 // Set is everything that is open to one view. It does not change, and may be read from many goroutines.
 type Set struct {
-	View  View
-	x     *asset.Index
-	eyes  eyes
-	comp  *compiler
-	walls map[asset.PortID][]*asset.Firewall
-	sites []site // by address
-	wide  []site // whose address pair covers more than one address
-	owned *owned
-	state []state
-	made  *byte   // names the set
-	from  *byte   // names the set that this one came from by With
-	again []int32 // and the sites whose state is another than there
-	links []Connected
-	arena spans // where runs of ports lie while a Set is made
+	View   View
+	x      *asset.Index
+	eyes   eyes
+	comp   *compiler
+	walls  map[asset.PortID][]*asset.Firewall
+	sites  []site // by address
+	wide   []site // whose address pair covers more than one address
+	owned  *owned
+	digest *digest
+	state  []state
+	made   *byte   // names the set
+	from   *byte   // names the set that this one came from by With
+	again  []int32 // and the sites whose state is another than there
+	links  []Connected
+	arena  spans // where runs of ports lie while a Set is made
 
 	of     *asset.Port // while a Set is made: the port at hand, its groups, and what is odd about them
 	groups []*asset.Group
@@ -84,7 +85,7 @@ func (a Answer) Denied() bool { return a.Held && !a.Scanner && !a.Zone && len(a.
 
 // Compute works out what a view can reach of a cloud.
 func Compute(x *asset.Index, v View) *Set {
-	s := &Set{View: v, x: x, eyes: eyesOf(v), walls: firewalls(x), links: links(x, v), owned: &owned{}}
+	s := &Set{View: v, x: x, eyes: eyesOf(v), walls: firewalls(x), links: links(x, v), owned: &owned{}, digest: &digest{}}
 	s.comp = newCompiler(x, s.eyes)
 	found := newFinder(x, v).find()
 	s.state, s.made = make([]state, len(found)), new(byte)

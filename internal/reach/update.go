@@ -1,24 +1,21 @@
 package reach
 
 import (
-	"maps"
 	"slices"
 
 	"demarc/internal/asset"
 )
 
-// With is the set after some groups have new rules, all else being equal. It does only the work that these groups ask for, and leaves
+// With is the set after some groups have new rules, all else being equal: asset.Index.WithGroups gives the index. It does only the work that these groups ask for, and leaves
 // the set that it came from as it was. Who is a member of a group must not have changed: then Compute is to be asked. Sets that come from one another are made by one
 // goroutine.
-func (s *Set) With(groups []asset.Group) *Set {
-	x, snap := *s.x, *s.x.Snapshot
-	x.Snapshot, x.Groups = &snap, maps.Clone(s.x.Groups)
+func (s *Set) With(x *asset.Index, groups []asset.GroupID) *Set {
 	out := *s
-	out.x, out.comp, out.of, out.groups, out.arena = &x, s.comp.with(&x), nil, nil, nil
+	out.x, out.comp, out.of, out.groups, out.arena = x, s.comp.with(x), nil, nil, nil
+	out.digest = &digest{}
 	touched := map[*asset.Port]*again{}
-	for i := range groups {
-		g := &groups[i]
-		x.Groups[g.ID] = g
+	for _, id := range groups {
+		g := x.Groups[id]
 		other := [2]bool{s.differs(g, 4), s.differs(g, 6)}
 		for _, p := range x.Members[g.ID] {
 			if other[0] || other[1] {
@@ -47,7 +44,16 @@ func (s *Set) With(groups []asset.Group) *Set {
 			}
 		}
 	}
+	s.comp.forget(s.x, groups)
 	return &out
+}
+
+// forget drops what is known of groups as they were, which nobody asks for any more.
+func (c *compiler) forget(old *asset.Index, groups []asset.GroupID) {
+	for _, id := range groups {
+		delete(c.done, filterKey{old.Groups[id], 4})
+		delete(c.done, filterKey{old.Groups[id], 6})
+	}
 }
 
 // again is a port whose groups let in something else than before, by family.

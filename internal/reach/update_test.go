@@ -17,6 +17,7 @@ func TestASetBroughtUpToDateIsTheSetMadeAnew(t *testing.T) {
 		before := drawn(rng)
 		after := copied(before)
 		var changed []asset.Group
+		var ids []asset.GroupID
 		for i := range after.Groups {
 			if g := &after.Groups[i]; rng.IntN(2) == 0 {
 				if rng.IntN(3) == 0 && len(g.Rules) > 0 {
@@ -24,11 +25,12 @@ func TestASetBroughtUpToDateIsTheSetMadeAnew(t *testing.T) {
 				} else {
 					g.Rules = append(g.Rules, drawRule(rng, "new", []string{"0.0.0.0/0", "198.51.100.2/32", "198.51.100.0/29"}, []string{"::/0", "2001:db8:f::2/128"}))
 				}
-				changed = append(changed, *g)
+				changed, ids = append(changed, *g), append(ids, g.ID)
 			}
 		}
-		old, want := Compute(asset.NewIndex(before), bruteView), Compute(asset.NewIndex(after), bruteView)
-		got := old.With(changed)
+		x := asset.NewIndex(before)
+		old, want := Compute(x, bruteView), Compute(asset.NewIndex(after), bruteView)
+		got := old.With(x.WithGroups(changed), ids)
 		if g, w := slices.Collect(got.All()), slices.Collect(want.All()); !slices.EqualFunc(g, w, sameOpening) {
 			t.Fatalf("drawing %d: brought up to date\n%+v\nmade anew\n%+v", n, g, w)
 		}

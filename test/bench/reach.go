@@ -93,9 +93,10 @@ func oneRule(x *asset.Index, sets []*reach.Set) (ms float64, opened int) {
 		g := *x.Groups["big"]
 		g.Rules = append(slices.Clone(g.Rules), asset.Rule{ID: "new", Group: "big", Direction: asset.Ingress, EtherType: 4, Protocol: "tcp", PortMin: 50_000 + try, PortMax: 50_000 + try})
 		began := used()
+		with := x.WithGroups([]asset.Group{g})
 		opened = 0
 		for _, s := range sets {
-			opened += len(reach.Opened(s, s.With([]asset.Group{g})))
+			opened += len(reach.Opened(s, s.With(with, []asset.GroupID{g.ID})))
 		}
 		best = min(best, time.Duration((used()-began)*float64(time.Second)))
 	}
