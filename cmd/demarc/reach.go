@@ -275,8 +275,8 @@ func denied(deny []noPort, rows []reached, xs []*asset.Index) error {
 	}
 	open, first := 0, ""
 	for _, o := range rows {
-		if o.Server == "" && o.Group == "" && o.Rule == "" && o.Remote == "any" {
-			continue // a port of the network service, such as a router's: nobody's rule opens it, and none can shut it
+		if o.Service {
+			continue // nobody's rule opens it, and none can shut it
 		}
 		if o.Zone && slices.ContainsFunc(deny, func(n noPort) bool { return n.proto == o.Proto && n.first <= o.Last && o.First <= n.last }) {
 			if open++; first == "" {

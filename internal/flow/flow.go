@@ -83,6 +83,7 @@ type Line struct {
 	partialAt  int64                       // policy time of the last whole reading that was not complete
 	chargeAt   int64                       // when what is open must be charged anew; 0: now
 	marks      string                      // what it was charged by, of the projects
+	askedNew   bool                        // the last step of its kind asked what was just opened
 	last       map[string]*reach.Set       // what each vantage point could reach when what is new was last worked out
 	posturedAt int64                       // real time of the whole reading that findings of the configuration were last held against
 	queuedOf   *asset.Index                // the inventory for which it was worked out

@@ -189,11 +189,20 @@ const (
 )
 
 // probeOpened probes what was just opened, without waiting for the next sweep.
+//
+// A sweep that is due comes first after each such step: who opens and shuts without end keeps nobody from being looked at.
 func (l *Line) probeOpened(ctx context.Context) (bool, error) {
 	for i := range l.Vantages {
 		v := &l.Vantages[i]
 		key := "opened " + v.Name
 		if l.waiting(key) {
+			continue
+		}
+		if due, err := l.sweepDue(ctx, v); err != nil || l.askedNew && due <= l.Clock.Now() && !l.waiting("sweep "+v.Name) {
+			l.askedNew = false
+			if err != nil {
+				return false, err
+			}
 			continue
 		}
 		asks, err := l.Ledger.Queue(ctx, v.Name, atOnce)
@@ -208,6 +217,7 @@ func (l *Line) probeOpened(ctx context.Context) (bool, error) {
 			return true, err
 		}
 		l.done(key)
+		l.askedNew = true
 		return true, nil
 	}
 	return false, nil

@@ -37,6 +37,7 @@ type Opening struct {
 	Zone       bool               `json:"zone"`    // somebody else of the zone gets in
 	Group      asset.GroupID      `json:"group,omitempty"`
 	Rule       asset.RuleID       `json:"rule,omitempty"`
+	Service    bool               `json:"service,omitempty"` // at a port of the network service, such as a router's: no rule opens it
 	Remote     string             `json:"remote"`
 	Why        []string           `json:"why"`              // the chain of objects, outermost first
 	Doubts     []string           `json:"doubts,omitempty"` // why the model is not proven here
@@ -159,6 +160,7 @@ func (s *site) opening(r span, h hole, us, others bool, chain []string, doubts d
 	if s.off {
 		o.State = WhenOn
 	}
+	o.Service = s.lb == nil && s.port.Server == "" && trusted(s.port)
 	if s.lb != nil {
 		o.Project = s.lb.Project
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"demarc/internal/asset"
 	"demarc/internal/cloud"
@@ -55,9 +56,23 @@ type kept[T any] struct {
 
 // of names a listing, and the shape in which its rows are kept: a build that takes more of a row asks for the rows anew.
 func of[T any](l listing) string {
-	var none T
-	sum := sha256.Sum256(fmt.Appendf(nil, "%#v", none))
+	sum := sha256.Sum256(shape(nil, reflect.TypeFor[T]()))
 	return l.path + " " + hex.EncodeToString(sum[:4])
+}
+
+// shape writes a type down to its last field.
+func shape(b []byte, t reflect.Type) []byte {
+	switch t.Kind() { //nolint:exhaustive // what else is a leaf, or known by its name
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		return shape(append(fmt.Appendf(b, "%s of ", t.Kind()), ' '), t.Elem())
+	case reflect.Struct:
+		b = append(b, '{')
+		for f := range t.Fields() {
+			b = append(shape(fmt.Appendf(b, "%s %q ", f.Name, f.Tag), f.Type), ';')
+		}
+		return append(b, '}')
+	}
+	return append(b, t.String()...)
 }
 
 // replay takes the rows of the pages that were kept, and tells how many there are and whether the last of the listing is among them.

@@ -67,11 +67,18 @@ func (s *strict) addrOrNone(field string, text *string) netip.Addr {
 // prefix takes a prefix or a bare address.
 func (s *strict) prefix(field, text string) netip.Prefix {
 	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		a = a.Unmap()
 		return netip.PrefixFrom(a, a.BitLen())
 	}
 	p, err := netip.ParsePrefix(text)
-	if err != nil {
+	switch {
+	case err != nil:
 		s.odd(field, text)
+	case p.Addr().Is4In6() && p.Bits() >= 96: // the same range, written in IPv6
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	case p.Addr().Is4In6():
+		s.odd(field, text)
+		return netip.Prefix{}
 	}
 	return p
 }
