@@ -212,6 +212,9 @@ another holds. A server that runs goes on with the netblocks that it was started
 					return fault.New(fault.Usage, "--every %q is not a length of time", every).Hinted("write 7d, 36h or 30m")
 				}
 			}
+			if p != p.Masked() {
+				return fault.New(fault.Usage, "the netblock %s has bits beyond its length", p).Hinted("write %s", p.Masked())
+			}
 			b.CIDR = p
 			path, err := serve.AddNetblock(r.config, b)
 			if err != nil {

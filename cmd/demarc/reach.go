@@ -150,10 +150,15 @@ func showReach(c *cobra.Command, r *reading, f reachFlags, xs []*asset.Index, ar
 	}
 	empty := "The cloud's rules open nothing of it to " + strings.Join(viewNames(views), ", ") + "."
 	if s == nil {
-		empty = strings.Replace(empty, "nothing of it", "nothing", 1)
+		empty = "The cloud's rules open nothing to " + strings.Join(viewNames(views), ", ") + "."
 	}
 	if err := list(c, r, empty, rows, reachColumns(s == nil)...); err != nil {
 		return err
+	}
+	for _, x := range xs {
+		if !x.Snapshot.Complete() && len(deny) == 0 {
+			_, _ = fmt.Fprintf(c.ErrOrStderr(), "The inventory of %s is not whole: what is not in it may be open all the same.\n", x.Snapshot.Cloud)
+		}
 	}
 	return denied(deny, rows, xs)
 }

@@ -186,6 +186,7 @@ func (l *Line) claims(v *Vantage, h harvest) []claim {
 			judged = append(judged, s.Observation)
 		}
 	}
+	out = append(out, l.joined(v, h)...)
 	for _, host := range detect.ByAddress(judged) {
 		for _, j := range detect.HostVerdicts(host, l.Checks, l.Clock.Now()) {
 			if j.Answer != detect.Vulnerable {
@@ -273,6 +274,9 @@ func (d *draft) look(ds casework.Dossier, f finding.Finding, s sight, verdict fi
 // address. Alive tells whether the path from
 // the vantage point is known to work: without it, silence behind a rule that was removed proves nothing.
 func (l *Line) verdict(f finding.Finding, s sight, host []sight, config reach.Answer, alive bool) finding.Verdict {
+	if f.Key.Server == "" {
+		return l.joinedVerdict(f, s, host, config)
+	}
 	answered := s.Facts.Outcome.Answered()
 	if s.Facts.Outcome != probe.Open && !l.running(f) {
 		return "" // a machine that is off shows nothing, whoever resets in its place: it is asked again when it runs

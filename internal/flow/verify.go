@@ -246,6 +246,11 @@ func (l *Line) shares(p asset.PortID) bool {
 // whereNow finds the address at which a finding's port can be asked: the one it was seen at, if the port still holds it,
 // else another of the port's.
 func (l *Line) whereNow(f finding.Finding) (at probe.Endpoint, ok, shared bool) {
+	if f.Key.Server == "" {
+		v := l.vantage(f.Vantage)
+		c := l.reach(v).Lookup(f.Endpoint).Connected
+		return f.Endpoint, c != nil && c.Project == f.Project, false
+	}
 	var other netip.Addr
 	for addr, h := range l.holds {
 		if h.Port != f.Key.Port || h.Server != f.Key.Server || h.Shared {

@@ -50,9 +50,64 @@ func Next(set *reach.Set, l Limits, cycle uint64) Sweep {
 			}
 		}
 	}
+	for _, e := range joined(set, cycle) {
+		take(e)
+	}
 	slices.SortFunc(s.Reach, probe.Endpoint.Compare)
 	s.Control = control(set, l.Control, cycle, rng)
 	return s
+}
+
+// atOnce is how many addresses of one prefix that a tenant has joined to the cloud are asked in one cycle.
+const atOnce = 16
+
+// joined lists what is asked of addresses that no port of the cloud holds, and that a tenant has joined to it: the known ports of some, and
+// of the next ones in the next cycle. Only what the operator declared is asked: anything else is not ours to ask.
+func joined(set *reach.Set, cycle uint64) []probe.Endpoint {
+	var out []probe.Endpoint
+	for _, c := range set.Connections() {
+		for _, block := range set.View.Blocks {
+			if !block.Overlaps(c.Prefix) {
+				continue
+			}
+			p := c.Prefix.Masked()
+			if block.Bits() > p.Bits() {
+				p = block.Masked()
+			}
+			for _, a := range stretch(p, cycle) {
+				if got := set.Lookup(probe.Endpoint{Addr: a, Proto: probe.TCP, Port: Known[0]}); got.Held || got.Connected == nil {
+					continue
+				}
+				for _, port := range Known {
+					out = append(out, probe.Endpoint{Addr: a, Proto: probe.TCP, Port: port})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// stretch is the next addresses of a prefix; of a wide one, of its first 65,536.
+func stretch(p netip.Prefix, cycle uint64) []netip.Addr {
+	size := uint64(1) << min(16, p.Addr().BitLen()-p.Bits())
+	n := min(size, atOnce)
+	out := make([]netip.Addr, 0, n)
+	for i := range n {
+		out = append(out, plus(p.Addr(), (cycle*n+i)%size))
+	}
+	return out
+}
+
+// plus is an address so many further on.
+func plus(a netip.Addr, n uint64) netip.Addr {
+	b := a.AsSlice()
+	for i := len(b) - 1; i >= 0 && n > 0; i-- {
+		n += uint64(b[i])
+		b[i] = byte(n)
+		n >>= 8
+	}
+	out, _ := netip.AddrFromSlice(b)
+	return out
 }
 
 // Expand lists what is asked of a run of ports: all of it, or, of a wide one, the known ports and a sample.

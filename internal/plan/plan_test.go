@@ -69,3 +69,33 @@ func TestTheControlSampleComesRoundToEveryKnownPort(t *testing.T) {
 		}
 	}
 }
+
+// What a tenant has joined to the cloud is asked where the operator declared it, some addresses at a time, and all in turn.
+func TestWhatIsJoinedIsAskedInTurn(t *testing.T) {
+	router := asset.Router{ID: "r", Project: "p", AdminUp: true, External: "pub", Routes: []asset.Route{{Destination: netip.MustParsePrefix("198.51.100.0/26")}, {Destination: netip.MustParsePrefix("192.0.2.0/24")}}}
+	s := &asset.Snapshot{Networks: []asset.Network{{ID: "pub", External: true}}, Routers: []asset.Router{router}}
+	view := reach.View{Zone: probe.Internet, Prefixes: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, Scanners: []netip.Addr{netip.MustParseAddr("203.0.113.1")}}
+	if got := Next(reach.Compute(asset.NewIndex(s), view), Limits{}, 1).Reach; len(got) != 0 {
+		t.Errorf("nothing is declared, and %d are asked", len(got))
+	}
+	view.Blocks = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/25")}
+	joined := reach.Compute(asset.NewIndex(s), view)
+	seen := map[netip.Addr]int{}
+	for cycle := range uint64(4) {
+		got := Next(joined, Limits{}, cycle).Reach
+		if len(got) != atOnce*len(Known) {
+			t.Fatalf("cycle %d asks %d endpoints", cycle, len(got))
+		}
+		for _, e := range got {
+			seen[e.Addr]++
+		}
+	}
+	if len(seen) != 64 {
+		t.Errorf("in four cycles %d of 64 addresses were asked", len(seen))
+	}
+	for a, n := range seen {
+		if !router.Routes[0].Destination.Contains(a) || n != len(Known) {
+			t.Errorf("%s was asked %d times", a, n)
+		}
+	}
+}
