@@ -83,6 +83,23 @@ func (w *World) TenantClaims(project, like, server string) {
 	})
 }
 
+// TenantWrites makes a port of a project, on a network of its own, whose owner wrote a text where a machine's id belongs.
+func (w *World) TenantWrites(project, device string) {
+	w.trick(func() {
+		id := w.projectID(project)
+		for _, p := range w.ports {
+			if p.ProjectID != id || p.DeviceOwner != "compute:nova" {
+				continue
+			}
+			stray := *p
+			stray.ID = w.uuidFor("port", w.next())
+			stray.DeviceID, stray.FixedIPs, stray.Pairs, stray.stamp = device, []fixedRow{}, []pairRow{}, w.born()
+			w.ports = append(w.ports, &stray)
+			return
+		}
+	})
+}
+
 // TenantTouch alters a port in nothing that matters.
 func (w *World) TenantTouch(port string) { w.trick(func() { w.port(port).touch() }) }
 

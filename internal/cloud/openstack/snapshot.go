@@ -29,6 +29,7 @@ type reading struct {
 	oddities map[string]int                       // rows that were not understood, by kind
 	unread   map[string]bool                      // listings that were not read to their end, by path
 	leftOut  map[string]bool                      // those rows, by path: they are there
+	causedBy map[asset.ProjectID]int              // targeted reads that one project's objects caused
 	relisted map[string]bool                      // servers that a second, late listing has
 	reserved map[string]bool                      // floating IPs whose address Neutron holds by a port of its own
 }
