@@ -27,6 +27,7 @@ type Routed struct {
 	ID      string          `json:"id"`   // of the subnet, or of the announcement
 	Project asset.ProjectID `json:"project"`
 	Why     string          `json:"why"`
+	Claimed bool            `json:"claimed,omitempty"` // a tenant chose it, and nothing of the provider's says that it is the cloud's
 }
 
 // Mismatch is one difference between the netblocks that are declared and those that a cloud holds.
@@ -53,8 +54,8 @@ func Reconcile(x *asset.Index, declared []policy.Netblock) []Mismatch {
 	var out []Mismatch
 	seen := map[netip.Prefix]bool{}
 	for _, r := range held {
-		if seen[r.Prefix] {
-			continue
+		if seen[r.Prefix] || r.Claimed {
+			continue // nobody is asked to declare, and so to probe, what a tenant made up
 		}
 		seen[r.Prefix] = true
 		if m, differs := compared(r.Prefix, blocks, Undeclared, PartlyDeclared); differs {
@@ -111,7 +112,7 @@ func RoutedPrefixes(x *asset.Index) []Routed {
 	for i := range x.Snapshot.Subnets {
 		s := &x.Snapshot.Subnets[i]
 		if why := routedSubnet(x, s, gateways[s.ID]); s.CIDR.IsValid() && why != "" {
-			out = append(out, Routed{s.CIDR.Masked(), "subnet", string(s.ID), s.Project, why})
+			out = append(out, Routed{s.CIDR.Masked(), "subnet", string(s.ID), s.Project, why, claimed(x, s, gateways[s.ID])})
 		}
 	}
 	for i := range x.Snapshot.Links {
@@ -120,7 +121,7 @@ func RoutedPrefixes(x *asset.Index) []Routed {
 			continue
 		}
 		for _, p := range l.Remote {
-			out = append(out, Routed{p.Masked(), "bgp", l.ID, l.Project, "announced by BGP"})
+			out = append(out, Routed{p.Masked(), "bgp", l.ID, l.Project, "announced by BGP", false})
 		}
 	}
 	slices.SortFunc(out, func(a, b Routed) int {
@@ -130,6 +131,22 @@ func RoutedPrefixes(x *asset.Index) []Routed {
 }
 
 // routedSubnet says why a subnet can be reached from outside; "" where it can not.
+// claimed tells whether a subnet is a tenant's word alone: it is on no external network, and shares the address scope of none.
+func claimed(x *asset.Index, s *asset.Subnet, r *asset.Router) bool {
+	n := x.Networks[s.Network]
+	if n == nil || n.External || r == nil {
+		return n == nil
+	}
+	outside := x.Networks[r.External]
+	if outside == nil || n.Project == outside.Project {
+		return outside == nil
+	}
+	if s.CIDR.Addr().Is6() {
+		return n.Scope6 == "" || n.Scope6 != outside.Scope6
+	}
+	return n.Scope4 == "" || n.Scope4 != outside.Scope4
+}
+
 func routedSubnet(x *asset.Index, s *asset.Subnet, r *asset.Router) string {
 	n := x.Networks[s.Network]
 	switch {
