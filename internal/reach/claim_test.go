@@ -63,3 +63,24 @@ func TestAMachineDoesNotHideBehindADeviceOwner(t *testing.T) {
 		t.Error("the machine has no openings")
 	}
 }
+
+// A router that another project plugs into a network decides nothing about the addresses of others.
+func TestAnothersRouterServesNobody(t *testing.T) {
+	s := bed()
+	routed6(s)
+	s.Subnets = append(s.Subnets, asset.Subnet{ID: "sub6", Network: "priv", Project: "p1", CIDR: netip.MustParsePrefix("2001:db8:a::/64")})
+	s.Routers[0].Project = "p1"
+	evil := s.Routers[0]
+	evil.ID, evil.Project = "evil", "p2"
+	leg := s.Ports[len(s.Ports)-1]
+	leg.ID, leg.Project, leg.Device = "evil-leg", "p2", "evil"
+	s.Routers, s.Ports = append(s.Routers, evil), append(s.Ports, leg)
+	at := tcpAt("2001:db8:a::5", 80)
+	if got := Compute(asset.NewIndex(s), view).Lookup(at); !got.Zone {
+		t.Errorf("behind my own router: %+v", got)
+	}
+	s.Routers[0].AdminUp = false
+	if got := Compute(asset.NewIndex(s), view).Lookup(at); got.Held {
+		t.Errorf("my router is down, and another's is up: %+v", got)
+	}
+}

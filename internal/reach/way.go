@@ -111,6 +111,9 @@ func gateways(x *asset.Index) map[asset.SubnetID]*asset.Router {
 		}
 		if r := x.Routers[asset.RouterID(p.Device)]; r != nil && r.External != "" {
 			for _, a := range p.FixedIPs {
+				if !mayServe(x, r, a.Subnet) {
+					continue
+				}
 				if known := out[a.Subnet]; known == nil || r.AdminUp && !known.AdminUp {
 					out[a.Subnet] = r
 				}
@@ -118,6 +121,13 @@ func gateways(x *asset.Index) map[asset.SubnetID]*asset.Router {
 		}
 	}
 	return out
+}
+
+// mayServe tells whether a router's word counts for a subnet: it is its owner's, or the provider's. On a shared network anybody can plug
+// in a router of his own; nothing is routed to the others by that.
+func mayServe(x *asset.Index, r *asset.Router, id asset.SubnetID) bool {
+	s, outside := x.Subnets[id], x.Networks[r.External]
+	return s == nil || r.Project == s.Project || outside != nil && r.Project == outside.Project
 }
 
 // trusted tells whether a port belongs to the network service itself, so that no group holds there.
