@@ -433,57 +433,6 @@ func auditVerifies(t *testing.T, e Engine) {
 	}
 }
 
-// What was just opened waits until it was asked, each run once, oldest first.
-func queue(t *testing.T, e Engine) {
-	x, ctx := begin(t, e), t.Context()
-	a := full().Queue[0]
-	b := a
-	b.Addr, b.At = netip.MustParseAddr("2001:db8::1"), 5
-	x.commit(casework.Change{At: 10, Queue: []casework.Ask{a, b}, Reached: map[string]string{"outside": "one"}})
-	again := a
-	again.At = 11
-	x.commit(casework.Change{At: 11, Queue: []casework.Ask{again}, Reached: map[string]string{"outside": "two", "inside": "three"}})
-	if q := got[[]casework.Ask](x)(x.Queue(ctx, "outside", 9)); !slices.Equal(q, []casework.Ask{b, a}) {
-		t.Errorf("%+v", q)
-	}
-	if q := got[[]casework.Ask](x)(x.Queue(ctx, "outside", 1)); !slices.Equal(q, []casework.Ask{b}) {
-		t.Errorf("%+v", q)
-	}
-	x.commit(casework.Change{At: 12, Asked: []casework.Ask{b}})
-	if q := got[[]casework.Ask](x)(x.Queue(ctx, "outside", 9)); !slices.Equal(q, []casework.Ask{a}) {
-		t.Errorf("%+v", q)
-	}
-	if q := got[[]casework.Ask](x)(x.Queue(ctx, "inside", 9)); len(q) != 0 {
-		t.Errorf("%+v", q)
-	}
-	for vantage, want := range map[string]string{"outside": "two", "inside": "three", "nowhere": ""} {
-		if d := got[string](x)(x.Reached(ctx, vantage)); d != want {
-			t.Errorf("%s: %q", vantage, d)
-		}
-	}
-}
-
-// Counts of a project stand until the next ones.
-func standings(t *testing.T, e Engine) {
-	x, ctx := begin(t, e), t.Context()
-	var all []casework.Standing
-	for at := range int64(4) {
-		s := casework.Standing{Cloud: "cloud", Vantage: "outside", Project: "p1", At: 10 * (at + 1), OpenAnswers: int(at)}
-		o := s
-		o.Project, o.At = "p2", 10
-		x.commit(casework.Change{At: s.At, Standings: []casework.Standing{s, o}})
-		all = append(all, s)
-	}
-	for since, want := range map[int64][]casework.Standing{0: all, 10: all, 11: all, 20: all[0:], 25: all[1:], 40: all[2:], 99: all[3:]} {
-		if s := got[[]casework.Standing](x)(x.Standings(ctx, operator, "cloud", "p1", since)); !slices.Equal(s, want) {
-			t.Errorf("since %d: %+v", since, s)
-		}
-	}
-	if s := got[[]casework.Standing](x)(x.Standings(ctx, operator, "", "", 99)); len(s) != 2 {
-		t.Errorf("%+v", s)
-	}
-}
-
 // An exposure is an interval: open once at a time, closed once, facts kept by content.
 func exposures(t *testing.T, e Engine) {
 	x, ctx := begin(t, e), t.Context()
