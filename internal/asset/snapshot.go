@@ -1,6 +1,7 @@
 package asset
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -121,20 +122,21 @@ func (x *Index) plugged() {
 // it was.
 func (x *Index) WithGroups(groups []Group) *Index {
 	out, s := *x, *x.Snapshot
+	groups = slices.Clone(groups)
+	given := byID(groups, func(v *Group) GroupID { return v.ID })
 	s.Groups = slices.Clone(s.Groups)
-	at := make(map[GroupID]int, len(s.Groups))
 	for i := range s.Groups {
-		at[s.Groups[i].ID] = i
-	}
-	for _, g := range groups {
-		if i, known := at[g.ID]; known {
-			s.Groups[i] = g
-		} else {
-			at[g.ID] = len(s.Groups)
-			s.Groups = append(s.Groups, g)
+		if g := given[s.Groups[i].ID]; g != nil {
+			s.Groups[i] = *g
 		}
 	}
-	out.Snapshot, out.Groups = &s, byID(s.Groups, func(v *Group) GroupID { return v.ID })
+	out.Snapshot, out.Groups = &s, maps.Clone(x.Groups) // groups that stay stay the same objects: what is known of them still holds
+	for i := range groups {
+		if out.Groups[groups[i].ID] == nil {
+			s.Groups = append(s.Groups, groups[i])
+		}
+		out.Groups[groups[i].ID] = &groups[i]
+	}
 	return &out
 }
 

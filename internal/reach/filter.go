@@ -166,6 +166,7 @@ type compiler struct {
 	done       map[filterKey]*filter
 	gathered   map[memberKey]seenBy
 	shared     *gathered
+	us, others spans // where a filter is put together
 }
 
 func newCompiler(x *asset.Index, e eyes) *compiler {
@@ -188,7 +189,7 @@ func (c *compiler) filter(g *asset.Group, family int) *filter {
 	if f := c.done[k]; f != nil {
 		return f
 	}
-	f := &filter{}
+	us, others, doubts := c.us[:0], c.others[:0], doubt(0)
 	for i := range g.Rules {
 		r := &g.Rules[i]
 		if r.Direction != asset.Ingress || r.EtherType != family {
@@ -199,15 +200,16 @@ func (c *compiler) filter(g *asset.Group, family int) *filter {
 			continue
 		}
 		open, n, zero := ports(r)
-		f.doubts |= s.doubts | zero
+		doubts |= s.doubts | zero
 		if s.scanner {
-			f.scanner = append(f.scanner, open[:n]...)
+			us = append(us, open[:n]...)
 		}
 		if s.zone {
-			f.zone = append(f.zone, open[:n]...)
+			others = append(others, open[:n]...)
 		}
 	}
-	f.scanner, f.zone = f.scanner.normal(), f.zone.normal()
+	c.us, c.others = us, others
+	f := &filter{scanner: slices.Clone(us.normal()), zone: slices.Clone(others.normal()), doubts: doubts}
 	c.done[k] = f
 	return f
 }

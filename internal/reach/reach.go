@@ -102,7 +102,11 @@ func Compute(x *asset.Index, v View) *Set {
 		t.i = int32(i) //nolint:gosec // there are less than two thousand millions
 		s.fill(t, *mine)
 	}
-	s.wide = slices.DeleteFunc(slices.Clone(found), func(t site) bool { return !t.wide.IsValid() })
+	for i := range found {
+		if found[i].wide.IsValid() {
+			s.wide = append(s.wide, found[i])
+		}
+	}
 	s.sites = slices.DeleteFunc(found, func(t site) bool { return t.wide.IsValid() })
 	for _, sites := range [][]site{s.sites, s.wide} {
 		slices.SortFunc(sites, func(a, b site) int {
