@@ -53,6 +53,11 @@ type world struct {
 	forwards []string          // floating IP and forwarding
 	claims   []claimed
 	touched  map[string]bool
+
+	echoes     *echoes
+	routers    []string // by id
+	stopped    string   // the server that is stopped for this drawing, and the router that is down
+	routerDown string
 }
 
 type claimed struct {
@@ -73,11 +78,12 @@ func newWorld(ctx context.Context, a *account.Account, testbed string) (*world, 
 		}
 	}
 	var networks struct{ Networks []struct{ ID, Name string } }
+	var routers struct{ Routers []struct{ ID, Name string } }
 	var floating struct{ FloatingIPs []wireFloating }
 	for _, g := range []struct {
 		url  string
 		into any
-	}{{a.Compute + "/servers?all_tenants=true", &servers}, {a.Network + "/ports", &ports}, {a.Network + "/networks", &networks}, {a.Network + "/floatingips", &floating}} {
+	}{{a.Compute + "/servers?all_tenants=true", &servers}, {a.Network + "/ports", &ports}, {a.Network + "/networks", &networks}, {a.Network + "/floatingips", &floating}, {a.Network + "/routers", &routers}} {
 		if _, err := a.Do(ctx, "GET", g.url, nil, g.into); err != nil {
 			return nil, err
 		}
@@ -85,6 +91,10 @@ func newWorld(ctx context.Context, a *account.Account, testbed string) (*world, 
 	for _, s := range servers.Servers {
 		w.servers[s.ID] = s.Name
 	}
+	for _, r := range routers.Routers {
+		w.routers = append(w.routers, r.ID)
+	}
+	slices.Sort(w.routers)
 	for _, n := range networks.Networks {
 		w.networks[n.ID] = n.Name
 	}
@@ -102,8 +112,8 @@ func newWorld(ctx context.Context, a *account.Account, testbed string) (*world, 
 		return slices.Compare([]string{w.servers[x.Device], x.Network}, []string{w.servers[y.Device], y.Network})
 	})
 	slices.SortFunc(w.floating, func(x, y wireFloating) int { return slices.Compare([]string{x.Addr}, []string{y.Addr}) })
-	if len(w.ports) < 10 || len(w.floating) < 6 {
-		return nil, fmt.Errorf("%d ports and %d floating IPs: is it the scenario campus?", len(w.ports), len(w.floating))
+	if len(w.ports) < 10 || len(w.floating) < 6 || len(w.routers) == 0 {
+		return nil, fmt.Errorf("%d ports, %d floating IPs and %d routers: is it the scenario campus?", len(w.ports), len(w.floating), len(w.routers))
 	}
 	return w, nil
 }
@@ -120,6 +130,16 @@ func (w *world) untouched(ctx context.Context) error {
 		return fmt.Errorf("an exam that was cut left %d groups called %s: make cloud-down, and begin with a new cloud", n, groupName)
 	}
 	return nil
+}
+
+// network finds a network's id.
+func (w *world) network(name string) string {
+	for id, n := range w.networks {
+		if n == name {
+			return id
+		}
+	}
+	return ""
 }
 
 // names gives each server once.
@@ -140,6 +160,9 @@ func (w *world) redraw(ctx context.Context, rng *rand.Rand) error {
 	if err := w.undoLoose(ctx); err != nil {
 		return err
 	}
+	if err := w.turnOn(ctx); err != nil {
+		return err
+	}
 	for _, i := range rng.Perm(len(w.ports))[:3] {
 		if err := w.redrawPort(ctx, rng, w.ports[i]); err != nil {
 			return err
@@ -154,6 +177,9 @@ func (w *world) redraw(ctx context.Context, rng *rand.Rand) error {
 		if err := w.forward(ctx, rng); err != nil {
 			return err
 		}
+	}
+	if err := w.turnOff(ctx, rng); err != nil {
+		return err
 	}
 	return w.deleteUnused(ctx)
 }
@@ -319,6 +345,9 @@ func (w *world) lead(ctx context.Context, ip string, port *string) error {
 	return err
 }
 
+// forwarded is the outer port of each forwarding.
+const forwarded = 8080
+
 // forward turns one floating IP into a forwarding to the port that it led to.
 func (w *world) forward(ctx context.Context, rng *rand.Rand) error {
 	f := w.floating[rng.IntN(len(w.floating))]
@@ -333,7 +362,7 @@ func (w *world) forward(ctx context.Context, rng *rand.Rand) error {
 		return err
 	}
 	w.forwards = append(w.forwards, f.ID)
-	body := map[string]any{"protocol": "tcp", "external_port": 8080, "internal_port": []int{22, 80, 6379}[rng.IntN(3)], "internal_port_id": *f.Port, "internal_ip_address": w.ports[i].Fixed[0].Addr.String()}
+	body := map[string]any{"protocol": "tcp", "external_port": forwarded, "internal_port": []int{22, 80, 6379}[rng.IntN(3)], "internal_port_id": *f.Port, "internal_ip_address": w.ports[i].Fixed[0].Addr.String()}
 	if rng.IntN(2) == 0 {
 		body["protocol"], body["internal_port"] = "udp", 5300
 	}
@@ -393,7 +422,7 @@ func (w *world) deleteUnused(ctx context.Context) error {
 
 // restore brings the cloud back to where it stood.
 func (w *world) restore(ctx context.Context, first []wireFloating) error {
-	errs := []error{w.undoLoose(ctx)}
+	errs := []error{w.undoLoose(ctx), w.turnOn(ctx)}
 	for _, p := range w.ports {
 		if !w.touched[p.ID] {
 			continue

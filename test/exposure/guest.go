@@ -87,59 +87,84 @@ func leaveFrom(oob []byte) []byte {
 	return nil
 }
 
-// guests starts an echo in each server's namespace, and gives back what ends them.
-func guests(ctx context.Context, testbed string, servers []string) (stop func(), err error) {
+// echoes are the echoes that run, one in each server's namespace.
+type echoes struct{ ends map[string]func() }
+
+// start starts the echo of a server, in place of the one it had.
+func (e *echoes) start(ctx context.Context, testbed, server string) error {
+	if end := e.ends[server]; end != nil {
+		end()
+	}
+	end, err := background(ctx, testbed, server, "-guest")
+	if err != nil {
+		return fmt.Errorf("the echo in %s does not start: %w", server, err)
+	}
+	e.ends[server] = end
+	return nil
+}
+
+// background starts this program in a server's namespace, waits until it is ready, and gives back what ends it.
+func background(ctx context.Context, testbed, server string, args ...string) (stop func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	var ends []func()
-	stop = func() {
-		for _, end := range ends {
-			end()
-		}
+	cmd := exec.CommandContext(ctx, testbed, append([]string{"exec", "h-" + server, self}, args...)...) //nolint:gosec // the testbed and ourselves
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
 	}
-	for _, s := range servers {
-		cmd := exec.CommandContext(ctx, testbed, "exec", "h-"+s, self, "-guest") //nolint:gosec // the testbed and ourselves
-		cmd.Stderr = os.Stderr
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			return stop, err
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			return stop, err
-		}
-		if err := cmd.Start(); err != nil {
-			return stop, err
-		}
-		ends = append(ends, func() { _ = in.Close(); _ = cmd.Wait() })
-		if _, err := out.Read(make([]byte, 8)); err != nil {
-			return stop, fmt.Errorf("the echo in %s does not start: %w", s, err)
-		}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	stop = func() { _ = in.Close(); _ = cmd.Wait() }
+	if _, err := out.Read(make([]byte, 8)); err != nil {
+		stop()
+		return nil, err
 	}
 	return stop, nil
 }
 
+// stop ends them all.
+func (e *echoes) stop() {
+	for _, end := range e.ends {
+		end()
+	}
+}
+
 // claim puts further addresses on a server's NIC, as its owner would for an address pair, or takes them away.
 func claim(ctx context.Context, testbed, server, mac string, a netip.Addr, add bool) error {
-	out, err := exec.CommandContext(ctx, testbed, "exec", "h-"+server, "ip", "-o", "link").Output() //nolint:gosec // the testbed
+	nic, err := nicOf(ctx, testbed, server, mac)
 	if err != nil {
 		return err
+	}
+	verb := map[bool]string{true: "add", false: "del"}[add]
+	args := []string{"exec", "h-" + server, "ip", "addr", verb, netip.PrefixFrom(a, a.BitLen()).String(), "dev", nic}
+	if a.Is6() && add {
+		args = append(args, "nodad")
+	}
+	if b, err := exec.CommandContext(ctx, testbed, args...).CombinedOutput(); err != nil { //nolint:gosec // the testbed
+		return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, b)
+	}
+	return nil
+}
+
+// nicOf finds the name of a server's NIC.
+func nicOf(ctx context.Context, testbed, server, mac string) (string, error) {
+	out, err := exec.CommandContext(ctx, testbed, "exec", "h-"+server, "ip", "-o", "link").Output() //nolint:gosec // the testbed
+	if err != nil {
+		return "", err
 	}
 	for _, l := range strings.Split(string(out), "\n") {
 		if f := strings.Fields(l); len(f) > 1 && strings.Contains(l, mac) {
 			nic, _, _ := strings.Cut(strings.TrimSuffix(f[1], ":"), "@")
-			verb := map[bool]string{true: "add", false: "del"}[add]
-			args := []string{"exec", "h-" + server, "ip", "addr", verb, netip.PrefixFrom(a, a.BitLen()).String(), "dev", nic}
-			if a.Is6() && add {
-				args = append(args, "nodad")
-			}
-			if b, err := exec.CommandContext(ctx, testbed, args...).CombinedOutput(); err != nil { //nolint:gosec // the testbed
-				return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, b)
-			}
-			return nil
+			return nic, nil
 		}
 	}
-	return fmt.Errorf("%s has no NIC %s", server, mac)
+	return "", fmt.Errorf("%s has no NIC %s", server, mac)
 }

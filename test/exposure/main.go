@@ -34,11 +34,15 @@ func main() {
 	redraws := flag.Int("redraws", 32, "how often the cloud is redrawn")
 	asAsker := flag.Bool("asker", false, "answer questions on standard input: for our own use, in a vantage point's namespace")
 	asGuest := flag.Bool("guest", false, "echo datagrams: for our own use, in a server's namespace")
+	asSubport := flag.String("subport", "", "answer at a subport of a NIC: for our own use, in a server's namespace")
 	flag.Parse()
-	if *asAsker || *asGuest {
+	if *asAsker || *asGuest || *asSubport != "" {
 		do := asker
-		if *asGuest {
+		switch {
+		case *asGuest:
 			do = guest
+		case *asSubport != "":
+			do = func() error { return answerTagged(*asSubport) }
 		}
 		if err := do(); err != nil {
 			fmt.Fprintln(os.Stderr, "exposure:", err)
@@ -69,6 +73,7 @@ type tally struct {
 	Redraws   int            `json:"redraws"`
 	Questions int            `json:"questions"`
 	Open      int            `json:"open"`
+	Off       int            `json:"off"`      // asked where a machine, port or router is off
 	Doubtful  int            `json:"doubtful"` // asked where the model says itself that it is not proven: not counted
 	By        map[string]int `json:"by"`       // family and protocol
 	Sources   int            `json:"sources"`
@@ -137,12 +142,12 @@ func run(ctx context.Context, clouds, testbed string, seed uint64, redraws int) 
 	if err != nil {
 		return t, err
 	}
-	stop, err := guests(ctx, testbed, w.names())
-	if stop != nil {
-		defer stop()
-	}
-	if err != nil {
-		return t, err
+	w.echoes = &echoes{ends: map[string]func(){}}
+	defer w.echoes.stop()
+	for _, server := range w.names() {
+		if err := w.echoes.start(ctx, testbed, server); err != nil {
+			return t, err
+		}
 	}
 	first := slices.Clone(w.floating)
 	defer func() { err = errors.Join(err, w.restore(context.WithoutCancel(ctx), first)) }()
@@ -157,11 +162,23 @@ func run(ctx context.Context, clouds, testbed string, seed uint64, redraws int) 
 		e.t.Redraws++
 		fmt.Fprintf(os.Stderr, "drawing %d of %d: %d questions, %d wrong\n", n+1, redraws, e.t.Questions, e.t.Wrong)
 	}
+	if err := w.turnOn(ctx); err != nil {
+		return e.t, err
+	}
+	if err := e.memberGroup(ctx); err != nil {
+		return e.t, fmt.Errorf("remote group: %w", err)
+	}
+	if err := e.sharedGroup(ctx); err != nil {
+		return e.t, fmt.Errorf("shared group: %w", err)
+	}
+	if err := e.trunk(ctx); err != nil {
+		return e.t, fmt.Errorf("trunk: %w", err)
+	}
 	if e.t.Leaks, err = e.addressGroup(ctx); err != nil {
 		return e.t, fmt.Errorf("address group: %w", err)
 	}
 	e.t.Seconds = time.Since(began).Round(100 * time.Millisecond).Seconds()
-	e.t.Held = e.t.Wrong == 0 && e.t.Redraws >= min(redraws, 30) && e.t.Questions >= min(300, 10*redraws) && e.t.Open*10 >= e.t.Questions && len(e.t.By) == 6
+	e.t.Held = e.t.Wrong == 0 && e.t.Redraws >= min(redraws, 30) && e.t.Questions >= min(300, 10*redraws) && e.t.Open*10 >= e.t.Questions && len(e.t.By) == 6 && (e.t.Off > 0 || redraws < 30)
 	return e.t, nil
 }
 
@@ -213,8 +230,11 @@ func (e *exam) count(q asked) {
 		return
 	}
 	e.t.Questions++
-	if q.answer.Scanner {
+	switch {
+	case q.answer.Scanner:
 		e.t.Open++
+	case !q.answer.Held:
+		e.t.Off++
 	}
 	family := "v4"
 	if q.At.Addr.Is6() {
@@ -247,6 +267,14 @@ func (e *exam) questions(x *asset.Index, s source) []asked {
 	take := func(q probe.Endpoint) {
 		out = append(out, asked{question{s.addr, q}, s, set.Lookup(q)})
 	}
+	if off := offAt(set); len(off) > 0 { // nothing answers there, whatever its groups let in
+		for _, i := range e.rng.Perm(len(off))[:min(len(off), 2)] {
+			if a := off[i]; a.Is6() == s.addr.Is6() && !e.hides(x, set, a) {
+				take(probe.Endpoint{Addr: a, Proto: probe.ICMP})
+				take(probe.Endpoint{Addr: a, Proto: probe.TCP, Port: uint16(tcpPorts[e.rng.IntN(len(tcpPorts))])}) //nolint:gosec // a port
+			}
+		}
+	}
 	var open []reach.Range
 	for r := range set.Ranges() {
 		if slices.Contains(at, r.Addr) {
@@ -259,6 +287,8 @@ func (e *exam) questions(x *asset.Index, s source) []asked {
 		switch {
 		case r.Proto == probe.ICMP:
 			port = 0
+		case r.Proto == probe.UDP && r.First == forwarded && r.Last == forwarded:
+			port = forwarded
 		case r.Proto == probe.UDP:
 			port = uint16(udpPorts[e.rng.IntN(len(udpPorts))]) //nolint:gosec // a port
 		case port == 0:
