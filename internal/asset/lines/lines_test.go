@@ -32,7 +32,7 @@ func full() *asset.Snapshot {
 		Projects: []asset.Project{{ID: "p1", Name: t("one\x1b[31m\u202e <&>\"\\"), Domain: "default", Enabled: true, Tags: []string{"a"}}},
 		Users:    []asset.User{{ID: "u1", Name: t("alice"), Mail: "alice@astro.example", Enabled: true}},
 		Grants:   []asset.Grant{{User: "u1", Project: "p1", Role: "member"}},
-		Images:   []asset.Image{{ID: "i1", Name: t("Debian"), OSDistro: "debian", OSVersion: "13", Profile: t("web")}},
+		Images:   []asset.Image{{ID: "i1", Project: "p1", Name: t("Debian"), OSDistro: "debian", OSVersion: "13", Profile: t("web")}},
 		Servers: []asset.Server{{ID: "s1", Project: "p1", Creator: "u1", Name: t("web\r\n\xff"), Status: "ACTIVE", Image: "i1", Created: 5, Locked: true, LockedReason: t("case 42"),
 			Metadata: map[string]untrusted.Text{"demarc:profile": t("web"), "Owner": t("alice"), "owner": t("bob")}, Tags: []untrusted.Text{t("demarc-profile=web")}}},
 		Networks:      []asset.Network{{ID: "n1", Project: "p1", Name: t("net"), External: true, Shared: true, Unfiltered: true, Scope4: "sc4", Scope6: "sc6"}},
