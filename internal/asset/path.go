@@ -58,6 +58,7 @@ type FirewallRule struct {
 	Destination netip.Prefix `json:"destination,omitzero"`
 	PortMin     int          `json:"port_min"` // of the destination; AnyPort is any
 	PortMax     int          `json:"port_max"`
+	Unclear     bool         `json:"unclear,omitempty"` // it also asks what is not modelled, such as the firewall group of a sender
 }
 
 // Firewall is a firewall group with the rules of its ingress policy, in their order. What fits no rule is dropped. Ports are those

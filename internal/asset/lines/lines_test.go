@@ -44,7 +44,7 @@ func full() *asset.Snapshot {
 		AddressSets:   []asset.AddressSet{{ID: "set1", Project: "p1", Prefixes: []netip.Prefix{cidr("192.0.2.0/25")}}},
 		Trunks:        []asset.Trunk{{ID: "t1", Project: "p1", Port: "po1", AdminUp: true, SubPorts: []asset.PortID{"po2"}}},
 		LoadBalancers: []asset.LoadBalancer{{ID: "lb1", Project: "p1", Name: t("lb"), Provider: "ovn", AdminUp: true, VIP: ip("10.0.0.8"), VIPPort: "po3", Listeners: []asset.Listener{{ID: "l1", Protocol: "TCP", Port: 443, AdminUp: true, Allowed: []netip.Prefix{cidr("192.0.2.0/24")}}}}},
-		Firewalls:     []asset.Firewall{{ID: "fw1", Project: "p1", Name: t("fw"), AdminUp: true, Ports: []asset.PortID{"po1"}, Ingress: []asset.FirewallRule{{ID: "x", Enabled: true, Action: "allow", Protocol: "tcp", EtherType: 4, Source: cidr("192.0.2.0/24"), Destination: cidr("10.0.0.0/24"), PortMin: 1, PortMax: 2}}}},
+		Firewalls:     []asset.Firewall{{ID: "fw1", Project: "p1", Name: t("fw"), AdminUp: true, Ports: []asset.PortID{"po1"}, Ingress: []asset.FirewallRule{{ID: "x", Enabled: true, Action: "allow", Protocol: "tcp", EtherType: 4, Source: cidr("192.0.2.0/24"), Destination: cidr("10.0.0.0/24"), PortMin: 1, PortMax: 2, Unclear: true}}}},
 		Links:         []asset.Link{{ID: "v1", Kind: asset.LinkVPN, Project: "p1", Router: "ro1", NextHop: ip("10.0.0.1"), Remote: []netip.Prefix{cidr("10.8.0.0/16")}, AdminUp: true}},
 		RBAC:          []asset.RBAC{{ID: "rb1", Project: "p1", Type: "network", Object: "n1", Action: "access_as_shared", Target: "*"}},
 		DefaultRules:  []asset.DefaultRule{{Rule: rule("d1", ""), InDefault: true, InCustom: true}},
