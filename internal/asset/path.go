@@ -16,7 +16,7 @@ type (
 )
 
 // Trunk carries further ports of a machine over one of its ports, told apart by VLAN. Each subport has addresses and groups of
-// its own. Source: Neutron API reference, trunk networking.
+// its own. One that is set down refuses changes of its subports; that their traffic stops is not said. Source: Neutron API reference, trunk networking.
 type Trunk struct {
 	ID       TrunkID   `json:"id"`
 	Project  ProjectID `json:"project"`

@@ -367,7 +367,8 @@ func TestTrunkSubports(t *testing.T) {
 	holdItems(t, map[string]item{
 		"the parent's machine has it":       {trunk(plain), at, open, doubtTrunk, "port sub → trunk t1 on port port1 → group"},
 		"its own groups decide":             {trunk(func(s *asset.Snapshot) { s.Ports[1].Groups = nil }), at, shut, doubtTrunk, ""},
-		"a trunk that is down":              {trunk(func(s *asset.Snapshot) { s.Trunks[0].AdminUp = false }), at, later, doubtTrunk, ""},
+		"a trunk that is down":              {trunk(func(s *asset.Snapshot) { s.Trunks[0].AdminUp = false }), at, open, doubtTrunk, "trunk t1, which is set down, on port port1"},
+		"nothing opens under a trunk down":  {trunk(func(s *asset.Snapshot) { s.Trunks[0].AdminUp, s.Ports[1].Groups = false, nil }), at, shut, doubtTrunk, ""},
 		"a parent that is down":             {trunk(func(s *asset.Snapshot) { s.Ports[0].AdminUp = false }), at, later, doubtTrunk, ""},
 		"a machine that is off":             {trunk(func(s *asset.Snapshot) { s.Servers[0].Status = "SHUTOFF" }), at, later, doubtTrunk, "server is SHUTOFF"},
 		"a subport of another project":      {trunk(func(s *asset.Snapshot) { s.Ports[1].Project = "p2" }), at, unheld, 0, ""},
