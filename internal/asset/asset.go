@@ -56,6 +56,7 @@ type Grant struct {
 // Image is what a server was built from.
 type Image struct {
 	ID        ImageID        `json:"id"`
+	Project   ProjectID      `json:"project,omitempty"` // Glance's owner; "" where it names none
 	Name      untrusted.Text `json:"name"`
 	OSDistro  string         `json:"os_distro,omitempty"`  // Glance property os_distro
 	OSVersion string         `json:"os_version,omitempty"` // Glance property os_version

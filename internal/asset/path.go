@@ -16,7 +16,7 @@ type (
 )
 
 // Trunk carries further ports of a machine over one of its ports, told apart by VLAN. Each subport has addresses and groups of
-// its own. Source: Neutron API reference, trunk networking.
+// its own. One that is set down refuses changes of its subports; that their traffic stops is not said. Source: Neutron API reference, trunk networking.
 type Trunk struct {
 	ID       TrunkID   `json:"id"`
 	Project  ProjectID `json:"project"`
@@ -58,6 +58,7 @@ type FirewallRule struct {
 	Destination netip.Prefix `json:"destination,omitzero"`
 	PortMin     int          `json:"port_min"` // of the destination; AnyPort is any
 	PortMax     int          `json:"port_max"`
+	Unclear     bool         `json:"unclear,omitempty"` // it also asks what is not modelled, such as the firewall group of a sender
 }
 
 // Firewall is a firewall group with the rules of its ingress policy, in their order. What fits no rule is dropped. Ports are those

@@ -18,38 +18,89 @@ const (
 var mayEmpty = map[string]bool{"address_sets": true, "floating_ips": true, "routers": true, "images": true,
 	"trunks": true, "load_balancers": true, "firewalls": true, "links": true, "rbac": true, "default_rules": true}
 
-// Missing is what a reading lacked of what was known, by kind and identity.
-type Missing map[string]map[string]bool
+// A project whose loss was held, and borne out by a later reading, holds no other for a day: what it removes is its own affair, and one
+// tenant who makes and deletes would else keep a whole cloud partial. Each time only a few projects are taken at their word, for a
+// fault of the service hits many.
+const (
+	takenAtItsWord = int64(24 * 60 * 60 * 1_000_000) // µs
+	fewProjects    = 3                               // or a tenth of them, if that is more
+)
 
-// Lacking holds a reading against what is known. The gaps are the listings that lost too much since the last reading: what that
-// one lacked already counts as said twice; a listing with no row at all is never believed, but for kinds that may be empty. Rows that
-// went back to an earlier revision are a gap too.
-func Lacking(known, now *Snapshot, last Missing) (Missing, []Gap) {
-	out := Missing{}
-	var gaps []Gap
+// Losses remember what readings lacked of what was known, and whose losses were borne out. The zero value knows of none.
+type Losses struct {
+	since map[string]map[string]int64 // by kind and identity: when it was lacking first
+	borne map[ProjectID]int64         // when a loss that was held proved true
+}
+
+// Hold holds a reading against what is known. The gaps are the listings that lost too much since the last reading: what was lacking
+// at least apart (µs) ago already counts as said twice; a listing with no row at all is never believed, but for kinds that may be
+// empty. Rows that went back to an earlier revision are a gap too.
+func (l *Losses) Hold(known, now *Snapshot, at, apart int64) []Gap {
 	had, has := rows(known), rows(now)
-	for _, kind := range listings {
-		lost := 0
-		for id := range had[kind] {
-			if has[kind][id] {
+	lacks, said := map[string]map[string]int64{}, map[string]bool{}
+	for kind, ids := range had {
+		for id := range ids {
+			if _, listed := has[kind][id]; listed {
 				continue
 			}
-			if out[kind] == nil {
-				out[kind] = map[string]bool{}
+			since, before := l.since[kind][id]
+			if !before {
+				since = at
 			}
-			out[kind][id] = true
-			if !last[kind][id] {
+			if lacks[kind] == nil {
+				lacks[kind] = map[string]int64{}
+			}
+			lacks[kind][id] = since
+			said[kind+" "+id] = before && at-since >= apart
+		}
+	}
+	l.since = lacks
+	l.believe(had, said, len(known.Projects), at)
+	var gaps []Gap
+	for _, kind := range listings {
+		n, lost := 0, 0
+		for id, project := range had[kind] {
+			if _, ok := l.borne[project]; ok {
+				continue
+			}
+			n++
+			if _, gone := lacks[kind][id]; gone && !said[kind+" "+id] {
 				lost++
 			}
 		}
-		switch n := len(had[kind]); {
-		case n >= shrinkLeast && len(has[kind]) == 0 && (!mayEmpty[kind] || lost > 0 || len(has["ports"]) == 0): // however often: an account that may not see is answered the same
-			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("0 rows, and %d are known: that is never read as gone", n)})
+		switch all := len(had[kind]); {
+		case all >= shrinkLeast && len(has[kind]) == 0 && (!mayEmpty[kind] || lost > 0 || len(has["ports"]) == 0): // however often: an account that may not see is answered the same
+			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("0 rows, and %d are known: that is never read as gone", all)})
 		case lost >= shrinkLeast && lost*shrinkShare > n:
 			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("shrank in one reading: %d of %d known ones are not listed; the next reading decides", lost, n)})
 		}
 	}
-	return out, append(gaps, older(known, now)...)
+	return append(gaps, older(known, now)...)
+}
+
+// believe notes whose losses a second reading bore out, where they are few: the same page lost twice takes from many.
+func (l *Losses) believe(had map[string]map[string]ProjectID, said map[string]bool, projects int, at int64) {
+	maps.DeleteFunc(l.borne, func(_ ProjectID, since int64) bool { return at-since >= takenAtItsWord })
+	few := max(fewProjects, projects/shrinkShare)
+	for _, kind := range listings {
+		whose := map[ProjectID]bool{}
+		for id, project := range had[kind] {
+			if project != "" && said[kind+" "+id] {
+				whose[project] = true
+			}
+		}
+		if len(whose) > few {
+			continue
+		}
+		for project := range whose {
+			if l.borne == nil {
+				l.borne = map[ProjectID]int64{}
+			}
+			if _, ok := l.borne[project]; !ok {
+				l.borne[project] = at
+			}
+		}
+	}
 }
 
 // older finds rows whose revision went back. Neutron only ever counts it up, so that is an answer from a cache, or a database that
@@ -87,35 +138,38 @@ func revisions[T any](vs []T, of func(T) (string, int)) map[string]int {
 // listings are the kinds of gaps, in the order in which a cloud is read.
 var listings = []string{"projects", "users", "grants", "servers", "images", "networks", "subnets", "routers", "groups", "address_sets", "ports", "floating_ips", "trunks", "load_balancers", "firewalls", "links", "rbac", "default_rules"}
 
-// rows are the identities that a snapshot holds, by kind.
-func rows(s *Snapshot) map[string]map[string]bool {
-	return map[string]map[string]bool{
-		"projects":     ids(s.Projects, func(v Project) string { return string(v.ID) }),
-		"users":        ids(s.Users, func(v User) string { return string(v.ID) }),
-		"grants":       ids(s.Grants, func(v Grant) string { return string(v.User) + " " + string(v.Project) + " " + v.Role }),
-		"servers":      ids(s.Servers, func(v Server) string { return string(v.ID) }),
-		"images":       ids(s.Images, func(v Image) string { return string(v.ID) }),
-		"networks":     ids(s.Networks, func(v Network) string { return string(v.ID) }),
-		"subnets":      ids(s.Subnets, func(v Subnet) string { return string(v.ID) }),
-		"routers":      ids(s.Routers, func(v Router) string { return string(v.ID) }),
-		"groups":       ids(s.Groups, func(v Group) string { return string(v.ID) }),
-		"address_sets": ids(s.AddressSets, func(v AddressSet) string { return string(v.ID) }),
-		"ports":        ids(s.Ports, func(v Port) string { return string(v.ID) }),
-		"floating_ips": ids(s.FloatingIPs, func(v FloatingIP) string { return string(v.ID) }),
-
-		"trunks":         ids(s.Trunks, func(v Trunk) string { return string(v.ID) }),
-		"load_balancers": ids(s.LoadBalancers, func(v LoadBalancer) string { return string(v.ID) }),
-		"firewalls":      ids(s.Firewalls, func(v Firewall) string { return string(v.ID) }),
-		"links":          ids(s.Links, func(v Link) string { return v.ID }),
-		"rbac":           ids(s.RBAC, func(v RBAC) string { return string(v.ID) }),
-		"default_rules":  ids(s.DefaultRules, func(v DefaultRule) string { return string(v.ID) }),
+// rows are the identities that a snapshot holds, by kind, and whose each is; "" is nobody's whom it would do to delete it.
+func rows(s *Snapshot) map[string]map[string]ProjectID {
+	nobody := ProjectID("")
+	return map[string]map[string]ProjectID{
+		"projects": owners(s.Projects, func(v *Project) (string, ProjectID) { return string(v.ID), nobody }),
+		"users":    owners(s.Users, func(v *User) (string, ProjectID) { return string(v.ID), nobody }),
+		"grants": owners(s.Grants, func(v *Grant) (string, ProjectID) {
+			return string(v.User) + " " + string(v.Project) + " " + v.Role, v.Project
+		}),
+		"servers":        owners(s.Servers, func(v *Server) (string, ProjectID) { return string(v.ID), v.Project }),
+		"images":         owners(s.Images, func(v *Image) (string, ProjectID) { return string(v.ID), v.Project }),
+		"networks":       owners(s.Networks, func(v *Network) (string, ProjectID) { return string(v.ID), v.Project }),
+		"subnets":        owners(s.Subnets, func(v *Subnet) (string, ProjectID) { return string(v.ID), v.Project }),
+		"routers":        owners(s.Routers, func(v *Router) (string, ProjectID) { return string(v.ID), v.Project }),
+		"groups":         owners(s.Groups, func(v *Group) (string, ProjectID) { return string(v.ID), v.Project }),
+		"address_sets":   owners(s.AddressSets, func(v *AddressSet) (string, ProjectID) { return string(v.ID), v.Project }),
+		"ports":          owners(s.Ports, func(v *Port) (string, ProjectID) { return string(v.ID), v.Project }),
+		"floating_ips":   owners(s.FloatingIPs, func(v *FloatingIP) (string, ProjectID) { return string(v.ID), v.Project }),
+		"trunks":         owners(s.Trunks, func(v *Trunk) (string, ProjectID) { return string(v.ID), v.Project }),
+		"load_balancers": owners(s.LoadBalancers, func(v *LoadBalancer) (string, ProjectID) { return string(v.ID), v.Project }),
+		"firewalls":      owners(s.Firewalls, func(v *Firewall) (string, ProjectID) { return string(v.ID), v.Project }),
+		"links":          owners(s.Links, func(v *Link) (string, ProjectID) { return string(v.ID), v.Project }),
+		"rbac":           owners(s.RBAC, func(v *RBAC) (string, ProjectID) { return string(v.ID), v.Project }),
+		"default_rules":  owners(s.DefaultRules, func(v *DefaultRule) (string, ProjectID) { return string(v.ID), nobody }),
 	}
 }
 
-func ids[T any](vs []T, id func(T) string) map[string]bool {
-	out := make(map[string]bool, len(vs))
-	for _, v := range vs {
-		out[id(v)] = true
+func owners[T any](vs []T, of func(*T) (id string, owner ProjectID)) map[string]ProjectID {
+	out := make(map[string]ProjectID, len(vs))
+	for i := range vs {
+		id, owner := of(&vs[i])
+		out[id] = owner
 	}
 	return out
 }

@@ -29,15 +29,16 @@ func TestALossOfManyIsHeldOnce(t *testing.T) {
 		}
 		now = append(now, rapid.SliceOfNDistinct(rapid.IntRange(100, 199), 0, 1, rapid.ID).Draw(t, "new")...)
 		known, reading := serversOf(had), serversOf(now)
-		missing, gaps := Lacking(known, reading, nil)
+		var l Losses
+		gaps := l.Hold(known, reading, 1, 1)
 		lost := 0
 		for _, id := range had {
 			here := false
 			for _, n := range now {
 				here = here || n == id
 			}
-			if here == missing["servers"][fmt.Sprint(id)] {
-				t.Fatalf("%d: listed %v, missing %v", id, here, missing["servers"][fmt.Sprint(id)])
+			if _, lacks := l.since["servers"][fmt.Sprint(id)]; here == lacks {
+				t.Fatalf("%d: listed %v, lacking %v", id, here, lacks)
 			}
 			if !here {
 				lost++
@@ -47,7 +48,10 @@ func TestALossOfManyIsHeldOnce(t *testing.T) {
 		if want := none || lost >= 3 && lost*10 > len(had); want != (len(gaps) == 1) {
 			t.Fatalf("lost %d of %d, gaps %v", lost, len(had), gaps)
 		}
-		if again, gaps := Lacking(known, reading, missing); none != (len(gaps) > 0) || len(again["servers"]) != lost {
+		if again := l.Hold(known, reading, 1, 1); len(again) != len(gaps) {
+			t.Fatalf("the second reading follows too soon and is believed: %v", again)
+		}
+		if gaps := l.Hold(known, reading, 2, 1); none != (len(gaps) > 0) || len(l.since["servers"]) != lost {
 			t.Fatalf("the second reading says the same and is held: %v, nothing is left: %v", gaps, none)
 		}
 	})
@@ -68,7 +72,7 @@ func TestEveryListingIsHeldAgainstTheLast(t *testing.T) {
 		full.RBAC, full.DefaultRules = append(full.RBAC, RBAC{ID: RBACID(id)}), append(full.DefaultRules, DefaultRule{Rule: Rule{ID: RuleID(id)}})
 		full.Ports, full.FloatingIPs = append(full.Ports, Port{ID: PortID(id)}), append(full.FloatingIPs, FloatingIP{ID: FloatingIPID(id)})
 	}
-	_, gaps := Lacking(full, &Snapshot{}, nil)
+	gaps := new(Losses).Hold(full, &Snapshot{}, 1, 1)
 	if len(gaps) != len(listings) {
 		t.Fatalf("%v", gaps)
 	}
@@ -77,7 +81,7 @@ func TestEveryListingIsHeldAgainstTheLast(t *testing.T) {
 			t.Errorf("%d: %v", i, g)
 		}
 	}
-	if _, gaps := Lacking(full, full, nil); len(gaps) > 0 {
+	if gaps := new(Losses).Hold(full, full, 1, 1); len(gaps) > 0 {
 		t.Errorf("nothing is lost: %v", gaps)
 	}
 }
@@ -92,9 +96,87 @@ func TestARowThatWentBackIsAGap(t *testing.T) {
 		now  *Snapshot
 		kind string
 	}{{at(5, 5, 5), ""}, {at(6, 7, 8), ""}, {at(4, 5, 5), "groups"}, {at(5, 0, 5), "ports"}, {at(5, 5, 4), "floating_ips"}} {
-		_, gaps := Lacking(known, tc.now, nil)
+		gaps := new(Losses).Hold(known, tc.now, 1, 1)
 		if tc.kind == "" && len(gaps) > 0 || tc.kind != "" && (len(gaps) != 1 || gaps[0].Kind != tc.kind) {
 			t.Errorf("%s: %v", tc.kind, gaps)
+		}
+	}
+}
+
+// trunksOf are trunks by name, each of the project that its first letter names.
+func trunksOf(names ...string) *Snapshot {
+	s := &Snapshot{Ports: []Port{{ID: "p"}}}
+	for _, n := range names {
+		s.Trunks = append(s.Trunks, Trunk{ID: TrunkID(n), Project: ProjectID(n[:1])})
+	}
+	return s
+}
+
+func names(project string, from, to int) []string {
+	var out []string
+	for i := from; i < to; i++ {
+		out = append(out, fmt.Sprint(project, i))
+	}
+	return out
+}
+
+// A tenant who removes all that he has of a rare kind, or makes it anew, before each reading holds one reading a day, and not the cloud;
+// what others lose meanwhile is held as ever.
+func TestNoTenantKeepsReadingsPartial(t *testing.T) {
+	const hour = int64(60 * 60 * 1_000_000)
+	for _, tc := range []struct {
+		name string
+		now  func(n int) []string // what is listed at the nth reading
+	}{
+		{"made anew each time", func(n int) []string { return append(names("x", 10*n, 10*n+10), names("a", 0, 5)...) }},
+		{"made anew each time, and nobody else has any", func(n int) []string { return names("x", 10*n, 10*n+10) }},
+		{"there every other time", func(n int) []string { return names("x", 10*n, 10*n+10*(n%2)) }},
+	} {
+		var l Losses
+		known, partial := trunksOf(tc.now(0)...), 0
+		for n := 1; n <= 48; n++ {
+			now := trunksOf(tc.now(n)...)
+			if gaps := l.Hold(known, now, int64(n)*hour, hour); len(gaps) == 0 {
+				known = now
+				continue
+			}
+			partial++ // it adds and does not remove
+			known.Trunks = append(known.Trunks, now.Trunks...)
+		}
+		if partial == 0 || partial > 3 {
+			t.Errorf("%s: %d of 48 readings are partial", tc.name, partial)
+		}
+	}
+}
+
+// What many projects lose is held each time anew, however often it happened, and so is what another loses than the one who was
+// taken at his word.
+func TestAFaultOfTheServiceIsNobodysDoing(t *testing.T) {
+	all := trunksOf()
+	for p := 'a'; p <= 'j'; p++ {
+		all.Trunks = append(all.Trunks, trunksOf(names(string(p), 0, 4)...).Trunks...)
+	}
+	without := func(lost func(Trunk) bool) *Snapshot {
+		now := trunksOf()
+		for _, v := range all.Trunks {
+			if !lost(v) {
+				now.Trunks = append(now.Trunks, v)
+			}
+		}
+		return now
+	}
+	var l Losses
+	for n := range 3 { // a page, twice; then another too
+		gaps := l.Hold(all, without(func(v Trunk) bool { return v.ID[1:] == "0" || n == 2 && v.ID[1:] == "1" }), int64(n), 1)
+		if held := n != 1; held != (len(gaps) == 1) {
+			t.Errorf("reading %d: %v", n, gaps)
+		}
+	}
+	l = Losses{}
+	for n := range 3 { // a's own, twice; then b's and c's too
+		gaps := l.Hold(all, without(func(v Trunk) bool { return v.Project == "a" || n == 2 && v.Project <= "c" }), int64(n), 1)
+		if n == 1 && len(gaps) > 0 || n == 2 && len(gaps) == 0 {
+			t.Errorf("reading %d: %v", n, gaps)
 		}
 	}
 }

@@ -79,7 +79,7 @@ type Line struct {
 	xAt        int64                       // real time of it
 	holds      map[netip.Addr]asset.Holder // who holds which address, by x
 	sets       map[string]*reach.Set       // what each vantage point can reach, by x
-	lacked     map[string]map[string]int64 // since when complete readings lack what is known, by kind and identifier
+	lacked     asset.Losses                // what complete readings lacked of what is known
 	partialAt  int64                       // policy time of the last whole reading that was not complete
 	chargeAt   int64                       // when what is open must be charged anew; 0: now
 	marks      string                      // what it was charged by, of the projects

@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,23 +89,7 @@ func (l *Line) holdShrunk(ctx context.Context, s *asset.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	now, before := l.Clock.Now(), asset.Missing{}
-	for kind, ids := range l.lacked {
-		before[kind] = map[string]bool{}
-		for id, since := range ids {
-			before[kind][id] = now-since >= l.Policy.Proof.ConfirmGap.Micros()
-		}
-	}
-	lacks, gaps := asset.Lacking(known, s, before)
-	s.Gaps = gaps
-	was := l.lacked
-	l.lacked = map[string]map[string]int64{}
-	for kind, ids := range lacks {
-		l.lacked[kind] = map[string]int64{}
-		for id := range ids {
-			l.lacked[kind][id] = cmp.Or(was[kind][id], now)
-		}
-	}
+	s.Gaps = l.lacked.Hold(known, s, l.Clock.Now(), l.Policy.Proof.ConfirmGap.Micros())
 	return nil
 }
 

@@ -21,6 +21,7 @@ const (
 	doubtUnread                     // an object that the inventory does not hold
 	doubtTrunk                      // the parent decides whether a subport lives
 	doubtSpread                     // an address pair that is wider than one address
+	doubtNamed                      // a firewall rule that asks more than is modelled
 )
 
 var doubtWords = []struct {
@@ -41,6 +42,7 @@ var doubtWords = []struct {
 	{doubtUnread, "the inventory lacks an object on the path"},
 	{doubtTrunk, "a subport lives only while its trunk does"},
 	{doubtSpread, "an address pair covers more than one address"},
+	{doubtNamed, "a firewall rule names a firewall group: what it lets in is read without that, and what it denies is not read"},
 }
 
 // words lists the reasons.

@@ -74,12 +74,16 @@ func passes(f *asset.Firewall, from ipset.Set, to netip.Addr) spans {
 	return out.normal()
 }
 
-// allowed are those of some sources that a firewall group lets send to an address, within a run of ports that no rule divides.
+// allowed are those of some sources that a firewall group lets send to an address, within a run of ports that no rule divides. Of a rule
+// that is unclear the widest is taken: what may be let in is asked.
 func allowed(f *asset.Firewall, s span, from ipset.Set, to netip.Addr) ipset.Set {
 	var out ipset.Set
 	left := from
 	for i := range f.Ingress {
 		r := &f.Ingress[i]
+		if r.Unclear && r.Action != "allow" { // whom it denies is not known, so it takes nothing away
+			continue
+		}
 		if !fits(r, s.proto, s) || r.Destination.IsValid() && !r.Destination.Contains(to) || r.EtherType == 6 != to.Is6() {
 			continue
 		}
@@ -99,8 +103,30 @@ func allowed(f *asset.Firewall, s span, from ipset.Set, to netip.Addr) ipset.Set
 
 // fits tells whether an enabled rule is about a run of ports.
 func fits(r *asset.FirewallRule, t transport, s span) bool {
-	return r.Enabled && (r.Protocol == "" || r.Protocol == string(transports[t])) &&
+	return r.Enabled && carries(r.Protocol, t) &&
 		(t == icmp || r.PortMin == asset.AnyPort || r.PortMin <= int(s.first) && int(s.last) <= r.PortMax)
+}
+
+// carries tells whether a rule's protocol is a transport. FWaaS takes names and numbers.
+func carries(protocol string, t transport) bool {
+	switch protocol {
+	case "":
+		return true
+	case "tcp", "6":
+		return t == tcp
+	case "udp", "17":
+		return t == udp
+	case "icmp", "1", "icmpv6", "ipv6-icmp", "58":
+		return t == icmp
+	}
+	return false
+}
+
+// unclear tells whether one of some firewall groups has a rule that asks more than is modelled.
+func unclear(fs []*asset.Firewall) bool {
+	return slices.ContainsFunc(fs, func(f *asset.Firewall) bool {
+		return slices.ContainsFunc(f.Ingress, func(r asset.FirewallRule) bool { return r.Enabled && r.Unclear })
+	})
 }
 
 // cuts divides a transport's ports so that every rule fits a part whole or not at all.

@@ -367,7 +367,8 @@ func TestTrunkSubports(t *testing.T) {
 	holdItems(t, map[string]item{
 		"the parent's machine has it":       {trunk(plain), at, open, doubtTrunk, "port sub → trunk t1 on port port1 → group"},
 		"its own groups decide":             {trunk(func(s *asset.Snapshot) { s.Ports[1].Groups = nil }), at, shut, doubtTrunk, ""},
-		"a trunk that is down":              {trunk(func(s *asset.Snapshot) { s.Trunks[0].AdminUp = false }), at, later, doubtTrunk, ""},
+		"a trunk that is down":              {trunk(func(s *asset.Snapshot) { s.Trunks[0].AdminUp = false }), at, open, doubtTrunk, "trunk t1, which is set down, on port port1"},
+		"nothing opens under a trunk down":  {trunk(func(s *asset.Snapshot) { s.Trunks[0].AdminUp, s.Ports[1].Groups = false, nil }), at, shut, doubtTrunk, ""},
 		"a parent that is down":             {trunk(func(s *asset.Snapshot) { s.Ports[0].AdminUp = false }), at, later, doubtTrunk, ""},
 		"a machine that is off":             {trunk(func(s *asset.Snapshot) { s.Servers[0].Status = "SHUTOFF" }), at, later, doubtTrunk, "server is SHUTOFF"},
 		"a subport of another project":      {trunk(func(s *asset.Snapshot) { s.Ports[1].Project = "p2" }), at, unheld, 0, ""},
@@ -422,6 +423,10 @@ func TestFirewallGroups(t *testing.T) {
 	elsewhere.Destination = prefix("10.0.0.6/32")
 	six := deny
 	six.EtherType = 6
+	members, strangers, asleep := allow, deny, deny
+	members.Unclear, members.Source, strangers.Unclear = true, prefix("198.51.100.10/32"), true
+	asleep.Unclear, asleep.Enabled = true, false
+	named := doubtFirewall | doubtNamed
 	behind := func(rules ...asset.FirewallRule) func(*asset.Snapshot) {
 		return func(s *asset.Snapshot) {
 			wall(rules...)(s)
@@ -444,6 +449,12 @@ func TestFirewallGroups(t *testing.T) {
 		"a firewall group that is down":   {func(s *asset.Snapshot) { wall(allow)(s); s.Firewalls[0].AdminUp = false }, ssh, shut, doubtFirewall, ""},
 		"on the router's leg":             {behind(deny, allow), ssh, shut, doubtFirewall, ""},
 		"on the router's leg, allowed":    {behind(allow), ssh, open, doubtFirewall, "firewall group edge"},
+		"a group that is named is let in": {wall(members), ssh, ours, named, ""},
+		"a group that is named is denied": {wall(strangers, allow), ssh, open, named, ""},
+		"a named group, and nothing else": {wall(strangers), ssh, shut, named, ""},
+		"a named group in a rule off":     {wall(asleep, allow), ssh, open, doubtFirewall, ""},
+		"allowed by number":               {wall(fwRule("allow", "6", 22, 22, "")), ssh, open, doubtFirewall, ""},
+		"denied by number":                {wall(fwRule("deny", "17", -1, -1, ""), fwRule("deny", "6", -1, -1, ""), allow), ssh, shut, doubtFirewall, ""},
 		"on another port":                 {func(s *asset.Snapshot) { wall()(s); s.Firewalls[0].Ports = []asset.PortID{"other"} }, ssh, open, 0, "rule r"},
 	})
 }

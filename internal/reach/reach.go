@@ -125,6 +125,9 @@ func (s *Set) fill(at *site, open *admitted) {
 	*now = state{open, at.way | open.doubts}
 	if fs := s.walls[at.port.ID]; len(fs) > 0 {
 		*now = state{narrowed(open, fs, s.eyes, at.to()), now.doubts | doubtFirewall}
+		if unclear(fs) {
+			now.doubts |= doubtNamed
+		}
 	}
 }
 

@@ -179,8 +179,7 @@ func portDoubts(x *asset.Index, p *asset.Port) doubt {
 // machine lists the sites of a machine's port.
 func (f *finder) machine(p *asset.Port, s site) {
 	if t := f.x.Parents[p.ID]; len(f.x.Parents) > 0 && t != nil && t.Port != p.ID {
-		parent := f.x.Ports[t.Port]
-		s.off = s.off || !t.AdminUp || !parent.AdminUp
+		s.off = s.off || !f.x.Ports[t.Port].AdminUp // a trunk that is set down only refuses changes of its subports: they may carry on
 	}
 	f.floating(p, s)
 	f.fixed(p, s)
@@ -384,7 +383,11 @@ func (s *site) chain(x *asset.Index) []string {
 		out = append(out, fmt.Sprintf("port %s", s.port.ID))
 	}
 	if t := x.Parents[s.port.ID]; t != nil && t.Port != s.port.ID {
-		out = append(out, fmt.Sprintf("trunk %s on port %s", t.ID, t.Port))
+		down := ""
+		if !t.AdminUp {
+			down = ", which is set down,"
+		}
+		out = append(out, fmt.Sprintf("trunk %s%s on port %s", t.ID, down, t.Port))
 	}
 	return append(out, s.closed(x)...)
 }

@@ -41,7 +41,7 @@ var kinds = []kind{
 	groups,
 	rules,
 	of("address_set", func(s *asset.Snapshot) *[]asset.AddressSet { return &s.AddressSets }, func(v *asset.AddressSet) string { return string(v.ID) }, func(v *asset.AddressSet) error { return prefixes(v.Prefixes...) }),
-	of("trunk", func(s *asset.Snapshot) *[]asset.Trunk { return &s.Trunks }, func(v *asset.Trunk) string { return string(v.ID) }, nil),
+	of("trunk", func(s *asset.Snapshot) *[]asset.Trunk { return &s.Trunks }, func(v *asset.Trunk) string { return string(v.ID) }, checkTrunk),
 	of("load_balancer", func(s *asset.Snapshot) *[]asset.LoadBalancer { return &s.LoadBalancers }, func(v *asset.LoadBalancer) string { return string(v.ID) }, checkLoadBalancer),
 	of("firewall", func(s *asset.Snapshot) *[]asset.Firewall { return &s.Firewalls }, func(v *asset.Firewall) string { return string(v.ID) }, checkFirewall),
 	of("link", func(s *asset.Snapshot) *[]asset.Link { return &s.Links }, func(v *asset.Link) string { return v.ID }, func(v *asset.Link) error { return prefixes(v.Remote...) }),
@@ -166,11 +166,13 @@ func knownProtocol(s string) bool {
 	return slices.Contains(protocolNames, s) || err == nil && strconv.FormatUint(n, 10) == s
 }
 
+// withTypes have a type and a code, and no ports.
+var withTypes = []string{"icmp", "1", "icmpv6", "ipv6-icmp", "58"}
+
 // portsFit tells whether a rule's ports mean what they say: of ICMP a type and perhaps a code, of others both ends of a run or none.
 func portsFit(v *asset.Rule) bool {
 	lo, hi := v.PortMin, v.PortMax
-	switch v.Protocol {
-	case "icmp", "1", "icmpv6", "ipv6-icmp", "58":
+	if slices.Contains(withTypes, v.Protocol) {
 		return lo >= asset.AnyPort && lo <= 255 && hi >= asset.AnyPort && hi <= 255 && (lo != asset.AnyPort || hi == asset.AnyPort)
 	}
 	return lo == asset.AnyPort && hi == asset.AnyPort || lo >= 1 && lo <= hi && hi <= 65535
@@ -248,15 +250,51 @@ func checkPort(v *asset.Port) error {
 }
 
 func checkFloatingIP(v *asset.FloatingIP) error {
-	for _, w := range v.Forwardings {
-		if w.Port == "" || w.External == 0 || w.Internal == 0 {
-			return fmt.Errorf("a forwarding needs a port, and an external and an internal port number")
+	if err := addrs(v.Addr); err != nil {
+		return fmt.Errorf("addr: %w", err)
+	}
+	if v.Fixed.IsValid() {
+		if err := addrs(v.Fixed); err != nil {
+			return fmt.Errorf("fixed: %w", err)
 		}
-		if err := addrs(w.InternalAddr); err != nil {
-			return err
+		if v.Fixed.Is6() != v.Addr.Is6() {
+			return fmt.Errorf("fixed: %s is of another family than addr %s", v.Fixed, v.Addr)
 		}
 	}
-	return addrs(v.Addr)
+	for i := range v.Forwardings {
+		if err := checkForwarding(&v.Forwardings[i], v.Addr); err != nil {
+			return fmt.Errorf("forwardings[%d].%w", i, err)
+		}
+	}
+	return nil
+}
+
+// checkForwarding refuses what Neutron does not keep; its errors begin with the field.
+func checkForwarding(w *asset.Forwarding, outside netip.Addr) error {
+	_, number := strconv.Atoi(w.Protocol)
+	switch {
+	case w.Protocol == "" || w.Protocol == "any" || number == nil || !knownProtocol(w.Protocol):
+		return fmt.Errorf("protocol is %q, not tcp, udp or another name of Neutron's", w.Protocol)
+	case w.Port == "":
+		return fmt.Errorf("port is missing")
+	case w.External == 0:
+		return fmt.Errorf("external is missing")
+	case w.Internal == 0:
+		return fmt.Errorf("internal is missing")
+	case w.ExternalLast != 0 && w.ExternalLast < w.External:
+		return fmt.Errorf("external_last is %d, before external %d", w.ExternalLast, w.External)
+	case w.InternalLast != 0 && w.InternalLast < w.Internal:
+		return fmt.Errorf("internal_last is %d, before internal %d", w.InternalLast, w.Internal)
+	case w.InternalLast > w.Internal && w.InternalLast-w.Internal != max(w.ExternalLast, w.External)-w.External:
+		return fmt.Errorf("internal_last: %d to %d is no run as long as %d to %d", w.Internal, w.InternalLast, w.External, max(w.ExternalLast, w.External))
+	}
+	if err := addrs(w.InternalAddr); err != nil {
+		return fmt.Errorf("internal_addr: %w", err)
+	}
+	if w.InternalAddr.Is6() != outside.Is6() {
+		return fmt.Errorf("internal_addr: %s is of another family than addr %s", w.InternalAddr, outside)
+	}
+	return nil
 }
 
 func checkLoadBalancer(v *asset.LoadBalancer) error {
@@ -269,16 +307,70 @@ func checkLoadBalancer(v *asset.LoadBalancer) error {
 }
 
 func checkFirewall(v *asset.Firewall) error {
-	for _, r := range v.Ingress {
-		for _, p := range []netip.Prefix{r.Source, r.Destination} {
-			if p.IsValid() {
-				if err := prefixes(p); err != nil {
-					return err
-				}
-			}
+	for i := range v.Ingress {
+		if err := checkFirewallRule(&v.Ingress[i]); err != nil {
+			return fmt.Errorf("ingress[%d].%w", i, err)
 		}
 	}
 	return nil
+}
+
+// checkFirewallRule refuses what FWaaS does not keep, and what would be read in another way than it was meant; its errors begin with the
+// field. Ports that were left out are 0, and not any.
+func checkFirewallRule(r *asset.FirewallRule) error {
+	every := r.PortMin == asset.AnyPort && r.PortMax == asset.AnyPort
+	switch {
+	case r.Action != "allow" && r.Action != "deny" && r.Action != "reject":
+		return fmt.Errorf("action is %q, not allow, deny or reject", r.Action)
+	case r.EtherType != 4 && r.EtherType != 6:
+		return fmt.Errorf("ether_type is %d, not 4 or 6", r.EtherType)
+	case !knownProtocol(r.Protocol) || r.Protocol == "any":
+		return fmt.Errorf("protocol is %q, not tcp, udp, icmp, a number to 255, or empty for any", r.Protocol)
+	case !every && (r.PortMin < 1 || r.PortMin > 65535):
+		return fmt.Errorf("port_min is %d, not 1 to 65535; -1 and -1 is any", r.PortMin)
+	case !every && (r.PortMax < r.PortMin || r.PortMax > 65535):
+		return fmt.Errorf("port_max is %d, not %d to 65535; -1 and -1 is any", r.PortMax, r.PortMin)
+	case !every && slices.Contains(withTypes, r.Protocol):
+		return fmt.Errorf("port_min is %d, and %s has no ports", r.PortMin, r.Protocol)
+	}
+	for _, p := range []struct {
+		field string
+		netip.Prefix
+	}{{"source", r.Source}, {"destination", r.Destination}} {
+		if !p.IsValid() {
+			continue
+		}
+		if err := prefixes(p.Prefix); err != nil {
+			return fmt.Errorf("%s: %w", p.field, err)
+		}
+		if p.Addr().Is6() != (r.EtherType == 6) {
+			return fmt.Errorf("%s: %s is not of ether type %d", p.field, p.Prefix, r.EtherType)
+		}
+	}
+	return nil
+}
+
+func checkTrunk(v *asset.Trunk) error {
+	switch {
+	case v.Port == "":
+		return fmt.Errorf("port is missing")
+	case slices.Contains(v.SubPorts, v.Port):
+		return fmt.Errorf("sub_ports: %s is the trunk's own port", v.Port)
+	}
+	return nil
+}
+
+// dangling finds what a trunk names and a cloud that was read to its end does not hold: the field, and the port.
+func dangling(t *asset.Trunk, held func(asset.PortID) bool) (field string, id asset.PortID, found bool) {
+	if !held(t.Port) {
+		return "port", t.Port, true
+	}
+	for _, p := range t.SubPorts {
+		if !held(p) {
+			return "sub_ports", p, true
+		}
+	}
+	return "", "", false
 }
 
 // addrs refuses addresses that are none, and those that are written so that they compare unequal to themselves.

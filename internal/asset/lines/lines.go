@@ -58,7 +58,7 @@ const end = "end"
 // only what is said to Demarc.
 func Write(w io.Writer, s *asset.Snapshot, people bool) error {
 	out := bufio.NewWriter(w)
-	h := header{Format, Version, s.Cloud, time.UnixMicro(s.Ended).UTC().Format(time.RFC3339Nano), s.Complete(), people}
+	h := header{Format, Version, s.Cloud, time.UnixMicro(s.Ended).UTC().Format(time.RFC3339Nano), s.Complete() && whole(s), people}
 	if f := h.check(); f != nil {
 		return fmt.Errorf("writing the inventory: %w", f)
 	}
@@ -91,6 +91,22 @@ func Write(w io.Writer, s *asset.Snapshot, people bool) error {
 		return err
 	}
 	return out.Flush()
+}
+
+// whole tells whether what trunks name is there. A cloud that changed while it was read may show a trunk before its ports; a file that
+// says that nothing is missing would then be refused.
+func whole(s *asset.Snapshot) bool {
+	if len(s.Trunks) == 0 {
+		return true
+	}
+	ports := make(map[asset.PortID]bool, len(s.Ports))
+	for i := range s.Ports {
+		ports[s.Ports[i].ID] = true
+	}
+	return !slices.ContainsFunc(s.Trunks, func(t asset.Trunk) bool {
+		_, _, found := dangling(&t, func(id asset.PortID) bool { return ports[id] })
+		return found
+	})
 }
 
 // put writes one line. What could not be read back is not written.

@@ -18,7 +18,7 @@ import (
 )
 
 // Read reads a file. The name is only for messages. What a file may not be is a Config fault with its line: another format or
-// version, an unknown kind or key, a key or an object that is there twice, a rule without its group, or an end that is missing.
+// version, an unknown kind or key, a key or an object that is there twice, a rule without its group, a trunk without its ports, or an end that is missing.
 // A file that was written of a cloud that was never read to its end is a snapshot with a gap. People tells whether users and
 // roles were written.
 func Read(name string, from io.Reader) (s *asset.Snapshot, people bool, err error) {
@@ -175,6 +175,22 @@ func (r *reader) finish() error {
 	}
 	if worst > 0 {
 		return r.on(worst, fault.New(fault.Config, "the rule is of group %s, which the inventory does not have", of))
+	}
+	return r.trunks()
+}
+
+// trunks refuses a trunk whose ports are not there, where nothing is missing.
+func (r *reader) trunks() error {
+	if !r.head.Complete {
+		return nil
+	}
+	held := func(id asset.PortID) bool { return r.seen["port "+string(id)] > 0 }
+	for i := range r.s.Trunks {
+		t := &r.s.Trunks[i]
+		if field, id, found := dangling(t, held); found {
+			return r.on(r.seen["trunk "+string(t.ID)], fault.New(fault.Config, "trunk: %s: the inventory has no port %s", field, id).
+				Hinted(`a file that lacks some of what the cloud holds says "complete":false in its first line`))
+		}
 	}
 	return nil
 }

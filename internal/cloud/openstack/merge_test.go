@@ -21,7 +21,7 @@ import (
 type ledger struct {
 	t *testing.T
 	*store.DB
-	lacked asset.Missing
+	lacked asset.Losses
 	at     int64
 }
 
@@ -39,7 +39,7 @@ func newLedger(t *testing.T) *ledger {
 func (l *ledger) merge(s *asset.Snapshot) (complete bool, note string) {
 	l.t.Helper()
 	if s.Complete() {
-		l.lacked, s.Gaps = asset.Lacking(l.known(), s, l.lacked)
+		s.Gaps = l.lacked.Hold(l.known(), s, l.at, 0)
 	}
 	l.at += 10
 	if err := l.Commit(l.t.Context(), casework.Change{At: l.at, Inventory: &casework.Inventory{Snapshot: s, RealAt: l.at}}); err != nil {

@@ -43,7 +43,7 @@ func everything(t *testing.T) bundle {
 		row("listener-2", obj{"protocol": "UDP", "protocol_port": 53, "allowed_cidrs": nil, "loadbalancers": []any{obj{"id": "lb-1"}}}))
 	b.Extend("fwaas/firewall_groups", row("fw-1", obj{"name": "edge", "ports": []any{ports[0]}, "ingress_firewall_policy_id": "policy-1"}), row("fw-2", obj{"name": "shut", "ports": []any{}, "ingress_firewall_policy_id": nil}))
 	b.Extend("fwaas/firewall_policies", row("policy-1", obj{"firewall_rules": []any{"wall-2", "wall-1", "wall-3"}}))
-	wall := obj{"enabled": true, "action": "allow", "protocol": "tcp", "ip_version": 4, "source_ip_address": "192.0.2.0/24", "destination_ip_address": nil, "source_port": "1024:65535", "destination_port": "80:90", "source_firewall_group_id": nil}
+	wall := obj{"enabled": true, "action": "allow", "protocol": "tcp", "ip_version": 4, "source_ip_address": "192.0.2.0/24", "destination_ip_address": nil, "source_port": "1024:65535", "destination_port": "80:90", "source_firewall_group_id": nil, "destination_firewall_group_id": nil}
 	b.Extend("fwaas/firewall_rules", row("wall-1", wall), row("wall-2", obj{"enabled": false, "action": "DENY", "protocol": nil, "ip_version": 6, "source_ip_address": nil, "destination_ip_address": "2001:db8::1", "destination_port": nil}),
 		row("wall-3", obj{"enabled": true, "action": "deny", "protocol": "udp", "ip_version": 4, "source_port": "53"}))
 	b.Extend("vpn/ipsec-site-connections", row("vpn-1", obj{"vpnservice_id": "vpn-service", "peer_cidrs": []any{"192.168.7.0/24"}, "peer_ep_group_id": nil, "psk": "hunter2-hunter2"}),
@@ -207,7 +207,6 @@ func TestWhatIsNotUnderstoodIsAGapAndNeverGuessed(t *testing.T) {
 		{"lb-1", set("vip_address", "front.example"), "load_balancers", "lb-1"},
 		{"wall-1", set("action", "perhaps"), "firewalls", "fw-1"},
 		{"wall-1", set("destination_port", "90:80"), "firewalls", "fw-1"},
-		{"wall-1", set("source_firewall_group_id", "fw-2"), "firewalls", "fw-1"},
 		{"policy-1", set("firewall_rules", []any{"wall-1", "wall-9"}), "firewalls", "fw-1"},
 		{"vpn-1", set("peer_cidrs", []any{"192.168.7.0/24", "lan"}), "links", "vpn-1"},
 		{"peers-1", set("type", "subnet"), "links", "vpn-2"},
@@ -230,6 +229,24 @@ func TestWhatIsNotUnderstoodIsAGapAndNeverGuessed(t *testing.T) {
 		for id := range had {
 			if lost := !has[id]; lost != (id == tc.gone) && !(tc.id == "vpn-service" && id == "vpn-2") && !(tc.id == "lb-1" && id == "lb-1") {
 				t.Errorf("%s %s: %s is there: %v", tc.kind, tc.id, id, !lost)
+			}
+		}
+	}
+}
+
+// A rule that names a firewall group is no gap: any tenant may write one. It is read, and marked.
+func TestAFirewallRuleMayNameAFirewallGroup(t *testing.T) {
+	b := everything(t)
+	for _, key := range []string{"source_firewall_group_id", "destination_firewall_group_id"} {
+		b.Untwist()
+		b.Twist("wall-1", func(r obj) { r[key] = "fw-2" })
+		s := b.snap(t)
+		if !s.Complete() || len(s.Firewalls) != 2 {
+			t.Fatalf("%s: gaps %v, firewalls %+v", key, s.Gaps, s.Firewalls)
+		}
+		for _, r := range s.Firewalls[0].Ingress {
+			if r.Unclear != (r.ID == "wall-1") {
+				t.Errorf("%s: %+v", key, r)
 			}
 		}
 	}

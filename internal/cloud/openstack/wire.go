@@ -50,13 +50,14 @@ func (w wireGrant) asset() (asset.Grant, bool) {
 
 type wireImage struct {
 	ID, Name  string
+	Owner     string // of a project; null where there is none
 	OSDistro  string `json:"os_distro"`
 	OSVersion string `json:"os_version"`
 	Profile   string `json:"demarc_profile"`
 }
 
 func (w wireImage) asset() asset.Image {
-	return asset.Image{ID: asset.ImageID(w.ID), Name: untrusted.From(w.Name), OSDistro: w.OSDistro, OSVersion: w.OSVersion, Profile: untrusted.From(w.Profile)}
+	return asset.Image{ID: asset.ImageID(w.ID), Project: asset.ProjectID(w.Owner), Name: untrusted.From(w.Name), OSDistro: w.OSDistro, OSVersion: w.OSVersion, Profile: untrusted.From(w.Profile)}
 }
 
 type wireServer struct {

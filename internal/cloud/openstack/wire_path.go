@@ -134,7 +134,8 @@ type wireFirewallRule struct {
 
 // asset reads a rule. Who asks chooses the port they ask from: what is allowed from some ports is open to whoever uses them, and
 // what is denied from some ports is not denied. So a source port does not narrow what is allowed, and a denial by it is none,
-// which the second result says.
+// which the second result says. Who is in a firewall group that a rule names is not worked out: the rule is taken and marked, for a
+// tenant may write such a rule, and it is no reason to doubt the listing.
 func (w wireFirewallRule) asset() (asset.FirewallRule, bool, error) {
 	var k strict
 	r := asset.FirewallRule{ID: w.ID, Enabled: k.flag("enabled", w.Enabled), Action: k.oneOf("action", strings.ToLower(w.Action), "allow", "deny", "reject"), Protocol: k.protocol("protocol", w.Protocol),
@@ -152,9 +153,7 @@ func (w wireFirewallRule) asset() (asset.FirewallRule, bool, error) {
 		first, last := k.portRange("destination_port", *w.Port)
 		r.PortMin, r.PortMax = int(first), int(last)
 	}
-	if g := orEmpty(w.SourceGroup) + orEmpty(w.DestGroup); g != "" {
-		k.odd("firewall group", g)
-	}
+	r.Unclear = orEmpty(w.SourceGroup)+orEmpty(w.DestGroup) != ""
 	r, err := understood(&k, r)
 	return r, orEmpty(w.SourcePort) != "" && r.Action != "allow", err
 }
