@@ -54,6 +54,7 @@ type Change struct {
 // Ask is a run of endpoints that waits to be probed.
 type Ask struct {
 	Vantage     string
+	Project     asset.ProjectID // that holds the port behind the address: each project that waits gets its turn
 	Addr        netip.Addr
 	Proto       probe.Proto
 	First, Last uint16

@@ -3,13 +3,11 @@ package flow
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"reflect"
 	"slices"
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
-	"demarc/internal/plan"
 	"demarc/internal/probe"
 	"demarc/internal/reach"
 )
@@ -159,7 +157,7 @@ func (l *Line) queueOpened(ctx context.Context) error {
 		d.change.Reached[v.Name] = now
 		for _, r := range reach.Opened(old, set) {
 			if r.Proto == probe.TCP { // what else there is, nothing asks yet
-				d.change.Queue = append(d.change.Queue, casework.Ask{Vantage: v.Name, Addr: r.Addr, Proto: r.Proto, First: r.First, Last: r.Last, At: d.now})
+				d.change.Queue = append(d.change.Queue, casework.Ask{Vantage: v.Name, Project: l.projectOf(r.Port), Addr: r.Addr, Proto: r.Proto, First: r.First, Last: r.Last, At: d.now})
 			}
 		}
 	}
@@ -180,76 +178,4 @@ func (l *Line) queueOpened(ctx context.Context) error {
 	}
 	l.queuedOf = l.x
 	return nil
-}
-
-// One step probes at most so many runs of ports that were just opened, and no further run once there are so many endpoints.
-const (
-	atOnce      = 256
-	mostTargets = 4096
-)
-
-// probeOpened probes what was just opened, without waiting for the next sweep.
-//
-// A sweep that is due comes first after each such step: who opens and shuts without end keeps nobody from being looked at.
-func (l *Line) probeOpened(ctx context.Context) (bool, error) {
-	for i := range l.Vantages {
-		v := &l.Vantages[i]
-		key := "opened " + v.Name
-		if l.waiting(key) {
-			continue
-		}
-		if due, err := l.sweepDue(ctx, v); err != nil || l.askedNew && due <= l.Clock.Now() && !l.waiting("sweep "+v.Name) {
-			l.askedNew = false
-			if err != nil {
-				return false, err
-			}
-			continue
-		}
-		asks, err := l.Ledger.Queue(ctx, v.Name, atOnce)
-		if err != nil || len(asks) == 0 {
-			if err != nil {
-				return false, err
-			}
-			continue
-		}
-		if err := l.askOpened(ctx, v, asks); err != nil {
-			l.putOff(key, err)
-			return true, err
-		}
-		l.done(key)
-		l.askedNew = true
-		return true, nil
-	}
-	return false, nil
-}
-
-func (l *Line) askOpened(ctx context.Context, v *Vantage, asks []casework.Ask) error {
-	set := l.reach(v)
-	var targets []probe.Endpoint
-	for i, a := range asks {
-		if len(targets) >= mostTargets {
-			asks = asks[:i]
-			break
-		}
-		rng := rand.New(rand.NewPCG(uint64(a.At), uint64(a.First))) //nolint:gosec // a sample, not a secret
-		for _, e := range plan.Expand(reach.Range{Addr: a.Addr, Proto: a.Proto, First: a.First, Last: a.Last}, l.Limits.Sample, rng) {
-			if set.Lookup(e).Scanner { // it may have been shut again
-				targets = append(targets, e)
-			}
-		}
-	}
-	slices.SortFunc(targets, probe.Endpoint.Compare)
-	targets = slices.Compact(targets)
-	if len(targets) == 0 {
-		d := l.draft("judge")
-		d.change.Asked = asks
-		return d.commit(ctx)
-	}
-	shard := probe.Shard{ID: fmt.Sprintf("%s-%s-%d", v.Name, probe.Opened, l.Clock.Now()), Vantage: v.Name, Purpose: probe.Opened, Targets: targets}
-	seen, err := l.collect(ctx, v, set, shard)
-	if err != nil {
-		return err
-	}
-	seen.asked = asks
-	return l.judge(ctx, v, seen)
 }

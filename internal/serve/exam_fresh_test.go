@@ -107,8 +107,8 @@ func TestTheQueueSurvivesARestart(t *testing.T) {
 	e.untilIdle()
 	e.addSecond()
 	e.steps("queued", func() bool { return e.count("", "endpoints.opened") > 0 })
-	if n := len(e.findingsOf("cache-1")); n != 0 || len(e.queue()) != 1 {
-		t.Fatalf("%d findings, %v waits", n, e.queue())
+	if n, q := len(e.findingsOf("cache-1")), e.queue(); n != 0 || len(q) != 1 || q[0].Project != asset.ProjectID(e.w.ProjectID("astro")) {
+		t.Fatalf("%d findings, %v waits", n, q)
 	}
 	before := e.rounds()
 	e.restart()
@@ -116,6 +116,21 @@ func TestTheQueueSurvivesARestart(t *testing.T) {
 	e.foundSecond()
 	if e.rounds() != before || len(e.queue()) != 0 {
 		t.Errorf("readings and sweeps %v, before %v; %v waits", e.rounds(), before, e.queue())
+	}
+	e.noErrors()
+}
+
+// Of a machine that is opened whole a sample is asked, as in a sweep: it is struck off, and the record of the round says what was asked.
+func TestAWideRunIsAskedAtASample(t *testing.T) {
+	t.Parallel()
+	e := open(t, hourly())
+	e.untilIdle()
+	_, err := e.w.TenantAddRule("astro", "cache", lab.Rule{Proto: "tcp", Min: 1, Max: 65535, Remote: everywhere})
+	e.must(err)
+	e.steps("asked", func() bool { return e.count("", "endpoints.opened") > 0 && len(e.queue()) == 0 })
+	c, ok, err := e.d.DB.LastCoverage(t.Context(), "sweep", "lab", "internet", probe.Opened)
+	if err != nil || !ok || !strings.Contains(c.Note, "2 runs of more than 1024 ports were asked at the known ports and a sample") {
+		t.Errorf("%+v, %v", c, err)
 	}
 	e.noErrors()
 }
