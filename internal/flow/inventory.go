@@ -38,6 +38,11 @@ func (l *Line) refreshWhenDue(ctx context.Context) (bool, error) {
 
 // refresh reads the whole cloud and merges what it holds. A partial reading adds and never removes.
 func (l *Line) refresh(ctx context.Context) error {
+	cut, was, err := l.Ledger.LastPage(ctx, l.Cloud)
+	if err != nil {
+		return err
+	}
+	start := l.Clock.Now()
 	s, err := l.Reader.Snapshot(ctx, l.Clock.Now)
 	if err != nil {
 		l.putOff("inventory", err)
@@ -48,7 +53,10 @@ func (l *Line) refresh(ctx context.Context) error {
 	}
 	d := l.draft("inventory")
 	s.Cloud = l.Cloud
-	d.change.Inventory = &casework.Inventory{Snapshot: s, RealAt: l.Clock.Real()}
+	d.change.Inventory = &casework.Inventory{Snapshot: s, RealAt: l.Clock.Real(), Took: s.Ended - s.Began}
+	if was && s.Began == cut.Began {
+		d.change.Inventory.Took -= start - cut.At // it went on behind that page, and nobody read in between
+	}
 	for _, g := range s.Gaps {
 		d.say(Happening{Event: "inventory.partial", Detail: g.Kind + ": " + g.Reason})
 	}

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -18,7 +19,7 @@ const slowdown = 4
 
 // fullDue is when the whole cloud is to be read again after a reading.
 func (l *Line) fullDue(c probe.Coverage) int64 {
-	return c.Ended + max(l.Policy.Refresh.Micros(), slowdown*(c.Ended-c.Began))
+	return c.Ended + max(l.Policy.Refresh.Micros(), slowdown*cmp.Or(c.Took, c.Ended-c.Began))
 }
 
 // recentDue is when what changes often is to be read again; ok is false where whole readings come as often.

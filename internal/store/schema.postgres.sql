@@ -54,6 +54,7 @@ CREATE TABLE coverage (             -- what was looked at when; the only rows an
   cycle    BIGINT NOT NULL,
   began    BIGINT NOT NULL,
   ended    BIGINT NOT NULL,
+  took     BIGINT NOT NULL,       -- µs spent on a whole reading: it may have been cut and gone on; 0: from began to ended
   real_at  BIGINT NOT NULL,
   complete BIGINT NOT NULL,
   sent     BIGINT NOT NULL,

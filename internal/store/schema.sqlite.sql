@@ -52,6 +52,7 @@ CREATE TABLE coverage (             -- what was looked at when; the only rows an
   cycle    INTEGER NOT NULL,
   began    INTEGER NOT NULL,
   ended    INTEGER NOT NULL,
+  took     INTEGER NOT NULL,      -- µs spent on a whole reading: it may have been cut and gone on; 0: from began to ended
   real_at  INTEGER NOT NULL,
   complete INTEGER NOT NULL,
   sent     INTEGER NOT NULL,
