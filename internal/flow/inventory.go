@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"demarc/internal/access"
 	"demarc/internal/asset"
@@ -126,12 +128,27 @@ func (l *Line) loadInventory(ctx context.Context, readAt int64) error {
 	if err != nil {
 		return err
 	}
-	l.x, l.xAt = asset.NewIndex(s), readAt
-	l.holds, l.sets = holders(l.x), map[string]*reach.Set{}
+	l.xAt = readAt
+	l.know(asset.NewIndex(s))
 	if m := marks(l.x); m != l.marks {
 		l.marks, l.chargeAt = m, 0
 	}
 	return nil
+}
+
+// know takes in an inventory, with what is looked up in it for each finding and each answer.
+func (l *Line) know(x *asset.Index) {
+	l.x, l.holds, l.sets = x, holders(x), map[string]*reach.Set{}
+	l.addrs, l.fips = map[asset.PortID][]netip.Addr{}, map[asset.FloatingIPID]*asset.FloatingIP{}
+	for addr, h := range l.holds {
+		l.addrs[h.Port] = append(l.addrs[h.Port], addr)
+	}
+	for _, addrs := range l.addrs {
+		slices.SortFunc(addrs, netip.Addr.Compare)
+	}
+	for i := range x.Snapshot.FloatingIPs {
+		l.fips[x.Snapshot.FloatingIPs[i].ID] = &x.Snapshot.FloatingIPs[i]
+	}
 }
 
 // buryGone ends the cases of servers that two complete readings in a row did not hold.

@@ -65,7 +65,7 @@ func (l *Line) recent(ctx context.Context) error {
 		return err
 	}
 	l.done(key)
-	groups, more := altered(l.x, s)
+	groups, more := altered(l.x, l.fips, s)
 	switch {
 	case more:
 		l.xAt = 0
@@ -95,11 +95,7 @@ func (l *Line) regroup(groups []asset.Group) {
 
 // altered lists the groups of which a reading says something else than is known, and tells whether it does of anything more. What is older
 // than what is known says nothing: the ledger keeps what it has.
-func altered(x *asset.Index, s *asset.Snapshot) (groups []asset.Group, more bool) {
-	known := map[asset.FloatingIPID]*asset.FloatingIP{}
-	for i := range x.Snapshot.FloatingIPs {
-		known[x.Snapshot.FloatingIPs[i].ID] = &x.Snapshot.FloatingIPs[i]
-	}
+func altered(x *asset.Index, fips map[asset.FloatingIPID]*asset.FloatingIP, s *asset.Snapshot) (groups []asset.Group, more bool) {
 	for _, g := range s.Groups {
 		if was := x.Groups[g.ID]; differs(was, g) && (was == nil || g.Revision >= was.Revision) {
 			groups = append(groups, g)
@@ -108,7 +104,7 @@ func altered(x *asset.Index, s *asset.Snapshot) (groups []asset.Group, more bool
 	more = slices.ContainsFunc(s.Servers, func(v asset.Server) bool { return differs(x.Servers[v.ID], v) }) ||
 		slices.ContainsFunc(s.AddressSets, func(v asset.AddressSet) bool { return differs(x.AddressSets[v.ID], v) }) ||
 		slices.ContainsFunc(s.FloatingIPs, func(v asset.FloatingIP) bool {
-			was := known[v.ID]
+			was := fips[v.ID]
 			return differs(was, v) && (was == nil || v.Revision >= was.Revision)
 		})
 	return groups, more
