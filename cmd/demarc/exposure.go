@@ -356,7 +356,7 @@ func (l *looker) idle(o reach.Opening) (string, untrusted.Text) {
 		return w.Addr == o.Addr && w.Proto == o.Proto && w.First <= o.Last && o.First <= w.Last
 	}):
 		return "not asked yet", untrusted.From("wait for the next sweep")
-	case int(o.Last)-int(o.First) >= plan.WideRange:
+	case plan.Wide(o.First, o.Last):
 		observed, what = "nothing seen", "a sweep asks a sample of so many ports: "
 	}
 	switch {

@@ -20,7 +20,8 @@ type Due struct {
 type Inventory struct {
 	Snapshot *asset.Snapshot
 	RealAt   int64
-	Imported bool // from a file: it was so at the time of the change, and is learnt at RealAt
+	Took     int64 // µs that were spent on it; 0: all from its beginning to its end
+	Imported bool  // from a file: it was so at the time of the change, and is learnt at RealAt
 }
 
 // Change is what one step of the line writes, all of it or nothing: state, next work, outgoing mail and audit entries
@@ -54,6 +55,7 @@ type Change struct {
 // Ask is a run of endpoints that waits to be probed.
 type Ask struct {
 	Vantage     string
+	Project     asset.ProjectID // that holds the port behind the address: each project that waits gets its turn
 	Addr        netip.Addr
 	Proto       probe.Proto
 	First, Last uint16

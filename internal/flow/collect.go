@@ -134,10 +134,8 @@ func (l *Line) stillHolds(ctx context.Context, h asset.Holder) (steadiness, erro
 }
 
 func (l *Line) fipRevision(id asset.FloatingIPID) int {
-	for i := range l.x.Snapshot.FloatingIPs {
-		if f := &l.x.Snapshot.FloatingIPs[i]; f.ID == id {
-			return f.Revision
-		}
+	if f := l.fips[id]; f != nil {
+		return f.Revision
 	}
 	return 0
 }

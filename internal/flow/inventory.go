@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"demarc/internal/access"
 	"demarc/internal/asset"
@@ -37,6 +39,11 @@ func (l *Line) refreshWhenDue(ctx context.Context) (bool, error) {
 
 // refresh reads the whole cloud and merges what it holds. A partial reading adds and never removes.
 func (l *Line) refresh(ctx context.Context) error {
+	cut, was, err := l.Ledger.LastPage(ctx, l.Cloud)
+	if err != nil {
+		return err
+	}
+	start := l.Clock.Now()
 	s, err := l.Reader.Snapshot(ctx, l.Clock.Now)
 	if err != nil {
 		l.putOff("inventory", err)
@@ -47,7 +54,10 @@ func (l *Line) refresh(ctx context.Context) error {
 	}
 	d := l.draft("inventory")
 	s.Cloud = l.Cloud
-	d.change.Inventory = &casework.Inventory{Snapshot: s, RealAt: l.Clock.Real()}
+	d.change.Inventory = &casework.Inventory{Snapshot: s, RealAt: l.Clock.Real(), Took: s.Ended - s.Began}
+	if was && s.Began == cut.Began {
+		d.change.Inventory.Took -= start - cut.At // it went on behind that page, and nobody read in between
+	}
 	for _, g := range s.Gaps {
 		d.say(Happening{Event: "inventory.partial", Detail: g.Kind + ": " + g.Reason})
 	}
@@ -101,12 +111,27 @@ func (l *Line) loadInventory(ctx context.Context, readAt int64) error {
 	if err != nil {
 		return err
 	}
-	l.x, l.xAt = asset.NewIndex(s), readAt
-	l.holds, l.sets = holders(l.x), map[string]*reach.Set{}
+	l.xAt = readAt
+	l.know(asset.NewIndex(s))
 	if m := marks(l.x); m != l.marks {
 		l.marks, l.chargeAt = m, 0
 	}
 	return nil
+}
+
+// know takes in an inventory, with what is looked up in it for each finding and each answer.
+func (l *Line) know(x *asset.Index) {
+	l.x, l.holds, l.sets = x, holders(x), map[string]*reach.Set{}
+	l.addrs, l.fips = map[asset.PortID][]netip.Addr{}, map[asset.FloatingIPID]*asset.FloatingIP{}
+	for addr, h := range l.holds {
+		l.addrs[h.Port] = append(l.addrs[h.Port], addr)
+	}
+	for _, addrs := range l.addrs {
+		slices.SortFunc(addrs, netip.Addr.Compare)
+	}
+	for i := range x.Snapshot.FloatingIPs {
+		l.fips[x.Snapshot.FloatingIPs[i].ID] = &x.Snapshot.FloatingIPs[i]
+	}
 }
 
 // buryGone ends the cases of servers that two complete readings in a row did not hold.

@@ -23,6 +23,7 @@ type Ledger interface {
 	BindingsAt(ctx context.Context, s access.Scope, addr netip.Addr, at int64) ([]asset.Binding, error)
 	LastCoverage(ctx context.Context, kind, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, bool, error)
 	Since(ctx context.Context, cloud string) (int64, error)
+	LastPage(ctx context.Context, cloud string) (asset.Page, bool, error)
 	Queue(ctx context.Context, vantage string, limit int) ([]casework.Ask, error)
 	Reached(ctx context.Context, vantage string) (string, error)
 	Standings(ctx context.Context, s access.Scope, cloud string, project asset.ProjectID, since int64) ([]casework.Standing, error)

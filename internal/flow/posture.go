@@ -128,8 +128,8 @@ func (l *Line) tells(f finding.Finding) bool {
 		if v.Zone != f.Key.Zone {
 			continue
 		}
-		for addr, h := range l.holds {
-			if h.Port == f.Key.Port && len(l.reach(v).Lookup(probe.Endpoint{Addr: addr, Proto: probe.TCP, Port: f.Endpoint.Port}).Doubts) > 0 {
+		for _, addr := range l.addrs[f.Key.Port] {
+			if len(l.reach(v).Lookup(probe.Endpoint{Addr: addr, Proto: probe.TCP, Port: f.Endpoint.Port}).Doubts) > 0 {
 				return false
 			}
 		}

@@ -1,15 +1,14 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"reflect"
 	"slices"
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
-	"demarc/internal/plan"
 	"demarc/internal/probe"
 	"demarc/internal/reach"
 )
@@ -20,7 +19,7 @@ const slowdown = 4
 
 // fullDue is when the whole cloud is to be read again after a reading.
 func (l *Line) fullDue(c probe.Coverage) int64 {
-	return c.Ended + max(l.Policy.Refresh.Micros(), slowdown*(c.Ended-c.Began))
+	return c.Ended + max(l.Policy.Refresh.Micros(), slowdown*cmp.Or(c.Took, c.Ended-c.Began))
 }
 
 // recentDue is when what changes often is to be read again; ok is false where whole readings come as often.
@@ -66,7 +65,7 @@ func (l *Line) recent(ctx context.Context) error {
 		return err
 	}
 	l.done(key)
-	groups, more := altered(l.x, s)
+	groups, more := altered(l.x, l.fips, s)
 	switch {
 	case more:
 		l.xAt = 0
@@ -96,11 +95,7 @@ func (l *Line) regroup(groups []asset.Group) {
 
 // altered lists the groups of which a reading says something else than is known, and tells whether it does of anything more. What is older
 // than what is known says nothing: the ledger keeps what it has.
-func altered(x *asset.Index, s *asset.Snapshot) (groups []asset.Group, more bool) {
-	known := map[asset.FloatingIPID]*asset.FloatingIP{}
-	for i := range x.Snapshot.FloatingIPs {
-		known[x.Snapshot.FloatingIPs[i].ID] = &x.Snapshot.FloatingIPs[i]
-	}
+func altered(x *asset.Index, fips map[asset.FloatingIPID]*asset.FloatingIP, s *asset.Snapshot) (groups []asset.Group, more bool) {
 	for _, g := range s.Groups {
 		if was := x.Groups[g.ID]; differs(was, g) && (was == nil || g.Revision >= was.Revision) {
 			groups = append(groups, g)
@@ -109,7 +104,7 @@ func altered(x *asset.Index, s *asset.Snapshot) (groups []asset.Group, more bool
 	more = slices.ContainsFunc(s.Servers, func(v asset.Server) bool { return differs(x.Servers[v.ID], v) }) ||
 		slices.ContainsFunc(s.AddressSets, func(v asset.AddressSet) bool { return differs(x.AddressSets[v.ID], v) }) ||
 		slices.ContainsFunc(s.FloatingIPs, func(v asset.FloatingIP) bool {
-			was := known[v.ID]
+			was := fips[v.ID]
 			return differs(was, v) && (was == nil || v.Revision >= was.Revision)
 		})
 	return groups, more
@@ -159,7 +154,7 @@ func (l *Line) queueOpened(ctx context.Context) error {
 		d.change.Reached[v.Name] = now
 		for _, r := range reach.Opened(old, set) {
 			if r.Proto == probe.TCP { // what else there is, nothing asks yet
-				d.change.Queue = append(d.change.Queue, casework.Ask{Vantage: v.Name, Addr: r.Addr, Proto: r.Proto, First: r.First, Last: r.Last, At: d.now})
+				d.change.Queue = append(d.change.Queue, casework.Ask{Vantage: v.Name, Project: l.projectOf(r.Port), Addr: r.Addr, Proto: r.Proto, First: r.First, Last: r.Last, At: d.now})
 			}
 		}
 	}
@@ -180,76 +175,4 @@ func (l *Line) queueOpened(ctx context.Context) error {
 	}
 	l.queuedOf = l.x
 	return nil
-}
-
-// One step probes at most so many runs of ports that were just opened, and no further run once there are so many endpoints.
-const (
-	atOnce      = 256
-	mostTargets = 4096
-)
-
-// probeOpened probes what was just opened, without waiting for the next sweep.
-//
-// A sweep that is due comes first after each such step: who opens and shuts without end keeps nobody from being looked at.
-func (l *Line) probeOpened(ctx context.Context) (bool, error) {
-	for i := range l.Vantages {
-		v := &l.Vantages[i]
-		key := "opened " + v.Name
-		if l.waiting(key) {
-			continue
-		}
-		if due, err := l.sweepDue(ctx, v); err != nil || l.askedNew && due <= l.Clock.Now() && !l.waiting("sweep "+v.Name) {
-			l.askedNew = false
-			if err != nil {
-				return false, err
-			}
-			continue
-		}
-		asks, err := l.Ledger.Queue(ctx, v.Name, atOnce)
-		if err != nil || len(asks) == 0 {
-			if err != nil {
-				return false, err
-			}
-			continue
-		}
-		if err := l.askOpened(ctx, v, asks); err != nil {
-			l.putOff(key, err)
-			return true, err
-		}
-		l.done(key)
-		l.askedNew = true
-		return true, nil
-	}
-	return false, nil
-}
-
-func (l *Line) askOpened(ctx context.Context, v *Vantage, asks []casework.Ask) error {
-	set := l.reach(v)
-	var targets []probe.Endpoint
-	for i, a := range asks {
-		if len(targets) >= mostTargets {
-			asks = asks[:i]
-			break
-		}
-		rng := rand.New(rand.NewPCG(uint64(a.At), uint64(a.First))) //nolint:gosec // a sample, not a secret
-		for _, e := range plan.Expand(reach.Range{Addr: a.Addr, Proto: a.Proto, First: a.First, Last: a.Last}, l.Limits.Sample, rng) {
-			if set.Lookup(e).Scanner { // it may have been shut again
-				targets = append(targets, e)
-			}
-		}
-	}
-	slices.SortFunc(targets, probe.Endpoint.Compare)
-	targets = slices.Compact(targets)
-	if len(targets) == 0 {
-		d := l.draft("judge")
-		d.change.Asked = asks
-		return d.commit(ctx)
-	}
-	shard := probe.Shard{ID: fmt.Sprintf("%s-%s-%d", v.Name, probe.Opened, l.Clock.Now()), Vantage: v.Name, Purpose: probe.Opened, Targets: targets}
-	seen, err := l.collect(ctx, v, set, shard)
-	if err != nil {
-		return err
-	}
-	seen.asked = asks
-	return l.judge(ctx, v, seen)
 }

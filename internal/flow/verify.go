@@ -252,14 +252,14 @@ func (l *Line) whereNow(f finding.Finding) (at probe.Endpoint, ok, shared bool) 
 		return f.Endpoint, c != nil && c.Project == f.Project, false
 	}
 	var other netip.Addr
-	for addr, h := range l.holds {
-		if h.Port != f.Key.Port || h.Server != f.Key.Server || h.Shared {
+	for _, addr := range l.addrs[f.Key.Port] {
+		if h := l.holds[addr]; h.Server != f.Key.Server || h.Shared {
 			continue
 		}
 		if addr == f.Endpoint.Addr {
 			return f.Endpoint, true, false
 		}
-		if addr.Is4() == f.Endpoint.Addr.Is4() && (!other.IsValid() || addr.Less(other)) {
+		if addr.Is4() == f.Endpoint.Addr.Is4() && !other.IsValid() {
 			other = addr
 		}
 	}

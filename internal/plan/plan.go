@@ -15,6 +15,9 @@ import (
 // Demarc has checks for, and at a keyed sample that differs from cycle to cycle.
 const WideRange = 1024
 
+// Wide tells whether a run is asked at a sample of its ports only.
+func Wide(first, last uint16) bool { return int(last)-int(first) >= WideRange }
+
 // Known lists the ports asked first within a wide run: where services worth a check live by default.
 var Known = []uint16{21, 22, 23, 25, 53, 80, 110, 111, 139, 143, 389, 443, 445, 873, 1883, 2181, 2222, 2375, 2379, 3000, 3306, 3389, 5000, 5432, 5555, 5900, 5984,
 	6000, 6379, 6443, 7077, 8000, 8008, 8080, 8086, 8088, 8443, 8787, 8888, 9000, 9090, 9100, 9200, 10250, 11211, 11434, 15672, 27017}
@@ -122,7 +125,7 @@ func Expand(r reach.Range, sample int, rng *rand.Rand) []probe.Endpoint {
 
 func ports(o reach.Range, sample int, rng *rand.Rand) []uint16 {
 	n := int(o.Last) - int(o.First) + 1
-	if n <= WideRange {
+	if !Wide(o.First, o.Last) {
 		out := make([]uint16, 0, n)
 		for p := int(o.First); p <= int(o.Last); p++ {
 			out = append(out, uint16(p)) //nolint:gosec // within First..Last

@@ -130,8 +130,9 @@ type Coverage struct {
 	RealAt   int64   `json:"real_at,omitempty"` // µs on the real clock, when it ended
 	Began    int64   `json:"began"`             // µs
 	Ended    int64   `json:"ended"`
-	Sent     int     `json:"sent"`     // connection attempts, repeats and canaries included
-	Answered int     `json:"answered"` // endpoints that were open or closed
+	Took     int64   `json:"took,omitempty"` // µs that were spent on a whole reading of a cloud: less than from Began to Ended where it was cut and went on; 0: as much
+	Sent     int     `json:"sent"`           // connection attempts, repeats and canaries included
+	Answered int     `json:"answered"`       // endpoints that were open or closed
 	Open     int     `json:"open"`
 	Note     string  `json:"note,omitempty"` // what was not done, and why
 	Complete bool    `json:"complete"`       // every target was asked, and none failed for a reason of ours

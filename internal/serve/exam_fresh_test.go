@@ -11,6 +11,7 @@ import (
 	"demarc/internal/access"
 	"demarc/internal/asset"
 	"demarc/internal/casework"
+	"demarc/internal/cloud"
 	"demarc/internal/flow"
 	"demarc/internal/lab"
 	"demarc/internal/probe"
@@ -107,8 +108,8 @@ func TestTheQueueSurvivesARestart(t *testing.T) {
 	e.untilIdle()
 	e.addSecond()
 	e.steps("queued", func() bool { return e.count("", "endpoints.opened") > 0 })
-	if n := len(e.findingsOf("cache-1")); n != 0 || len(e.queue()) != 1 {
-		t.Fatalf("%d findings, %v waits", n, e.queue())
+	if n, q := len(e.findingsOf("cache-1")), e.queue(); n != 0 || len(q) != 1 || q[0].Project != asset.ProjectID(e.w.ProjectID("astro")) {
+		t.Fatalf("%d findings, %v waits", n, q)
 	}
 	before := e.rounds()
 	e.restart()
@@ -116,6 +117,21 @@ func TestTheQueueSurvivesARestart(t *testing.T) {
 	e.foundSecond()
 	if e.rounds() != before || len(e.queue()) != 0 {
 		t.Errorf("readings and sweeps %v, before %v; %v waits", e.rounds(), before, e.queue())
+	}
+	e.noErrors()
+}
+
+// Of a machine that is opened whole a sample is asked, as in a sweep: it is struck off, and the record of the round says what was asked.
+func TestAWideRunIsAskedAtASample(t *testing.T) {
+	t.Parallel()
+	e := open(t, hourly())
+	e.untilIdle()
+	_, err := e.w.TenantAddRule("astro", "cache", lab.Rule{Proto: "tcp", Min: 1, Max: 65535, Remote: everywhere})
+	e.must(err)
+	e.steps("asked", func() bool { return e.count("", "endpoints.opened") > 0 && len(e.queue()) == 0 })
+	c, ok, err := e.d.DB.LastCoverage(t.Context(), "sweep", "lab", "internet", probe.Opened)
+	if err != nil || !ok || !strings.Contains(c.Note, "2 runs of more than 1024 ports were asked at the known ports and a sample") {
+		t.Errorf("%+v, %v", c, err)
 	}
 	e.noErrors()
 }
@@ -244,6 +260,56 @@ func TestARecentReadingRemovesNothing(t *testing.T) {
 		t.Errorf("it counts as a whole reading: %+v, %v", c, err)
 	}
 	e.noErrors()
+}
+
+// cutOnce is a reader whose second whole reading is cut after a minute, and goes on when it is asked again, for another minute.
+type cutOnce struct {
+	cloud.Reader
+	e     *exam
+	calls *atomic.Int64
+	began *atomic.Int64
+}
+
+func (r cutOnce) Snapshot(ctx context.Context, now func() int64) (*asset.Snapshot, error) {
+	switch r.calls.Add(1) {
+	case 2:
+		r.began.Store(now())
+		r.e.clock.LeapTo(now() + minute)
+		return nil, errors.Join(errors.New("the cloud hangs up"), r.e.d.DB.KeepPage(ctx, asset.Page{Cloud: "lab", Account: "a", Listing: "ports", Began: r.began.Load(), At: now(), Rows: []byte("[]")}))
+	case 3:
+		s, err := r.Reader.Snapshot(ctx, now)
+		if err == nil {
+			r.e.clock.LeapTo(now() + minute)
+			s.Began, s.Ended = r.began.Load(), now()
+		}
+		return s, err
+	}
+	return r.Reader.Snapshot(ctx, now)
+}
+
+// The next whole reading is not put off by the time in which nobody read.
+func TestAReadingThatWasCutIsAsLongAsItTook(t *testing.T) {
+	t.Parallel()
+	p := hourly("inventory_every: 40d", "inventory_every: 1h")
+	var calls, began atomic.Int64
+	p.wrap = func(e *exam, c *flow.Config) { c.Reader = cutOnce{c.Reader, e, &calls, &began} }
+	e := open(t, p)
+	e.steps("cut", func() bool { return calls.Load() == 2 })
+	e.clock.LeapTo(e.clock.Now() + 14*minute)
+	e.steps("gone on", func() bool { return calls.Load() == 3 })
+	c, _, err := e.d.DB.LastCoverage(t.Context(), "inventory", "lab", "", "")
+	e.must(err)
+	if c.Began != began.Load() || c.Ended-c.Began < 16*minute || c.Took < 2*minute || c.Took >= 3*minute {
+		t.Errorf("it took %d of %d minutes", c.Took/minute, (c.Ended-c.Began)/minute)
+	}
+	e.after(58 * minute)
+	if n := calls.Load(); n != 3 {
+		t.Errorf("%d readings before the hour", n)
+	}
+	e.after(3 * minute)
+	if n := calls.Load(); n != 4 {
+		t.Errorf("%d readings after the hour", n)
+	}
 }
 
 // The counts of a project get a row when they change, and only then; each says how what answers stands to the rules.

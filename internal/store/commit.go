@@ -89,9 +89,9 @@ func (w *writer) coverage() error {
 }
 
 func (w *writer) addCoverage(kind string, c probe.Coverage) error {
-	return w.run("coverage", `INSERT INTO coverage (kind, cloud, vantage, purpose, cycle, began, ended, real_at, complete, sent, answered, open, note)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-		kind, c.Cloud, c.Vantage, string(c.Purpose), c.Cycle, c.Began, c.Ended, c.RealAt, bit(c.Complete), c.Sent, c.Answered, c.Open, clean(c.Note))
+	return w.run("coverage", `INSERT INTO coverage (kind, cloud, vantage, purpose, cycle, began, ended, took, real_at, complete, sent, answered, open, note)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		kind, c.Cloud, c.Vantage, string(c.Purpose), c.Cycle, c.Began, c.Ended, c.Took, c.RealAt, bit(c.Complete), c.Sent, c.Answered, c.Open, clean(c.Note))
 }
 
 func (w *writer) facts() error {

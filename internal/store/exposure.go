@@ -86,12 +86,12 @@ func (d *DB) coverages(ctx context.Context, tail string, args ...any) ([]probe.C
 	var out []probe.Coverage
 	err := each(ctx, d.read, func(r *sql.Rows) error {
 		var c probe.Coverage
-		if err := r.Scan(&c.Shard, &c.Cloud, &c.Vantage, &c.Purpose, &c.Cycle, &c.Began, &c.Ended, &c.RealAt, &c.Complete, &c.Sent, &c.Answered, &c.Open, &c.Note); err != nil {
+		if err := r.Scan(&c.Shard, &c.Cloud, &c.Vantage, &c.Purpose, &c.Cycle, &c.Began, &c.Ended, &c.Took, &c.RealAt, &c.Complete, &c.Sent, &c.Answered, &c.Open, &c.Note); err != nil {
 			return err
 		}
 		out = append(out, c)
 		return nil
-	}, `SELECT kind, cloud, vantage, purpose, cycle, began, ended, real_at, complete, sent, answered, open, note FROM coverage `+tail, args...)
+	}, `SELECT kind, cloud, vantage, purpose, cycle, began, ended, took, real_at, complete, sent, answered, open, note FROM coverage `+tail, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading coverage: %w", err)
 	}

@@ -90,7 +90,7 @@ func (w *writer) inventory() error {
 			return err
 		}
 	}
-	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Purpose: how, Began: s.Began, Ended: s.Ended, RealAt: in.RealAt, Complete: complete, Sent: len(objs), Answered: len(objs), Note: cmp.Or(gaps(s.Gaps), stale)})
+	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Purpose: how, Began: s.Began, Ended: s.Ended, Took: in.Took, RealAt: in.RealAt, Complete: complete, Sent: len(objs), Answered: len(objs), Note: cmp.Or(gaps(s.Gaps), stale)})
 }
 
 // mergeObject writes an object, and tells whether it was read at an earlier revision than the one that is known.

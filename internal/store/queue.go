@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"demarc/internal/access"
 	"demarc/internal/asset"
@@ -16,16 +18,32 @@ import (
 // reached begins the keys of meta that hold what a vantage point could reach when its queue was last worked out.
 const reached = "reach:"
 
+// rowsAtOnce is how many rows of the queue one statement writes or deletes: a tenant may open a thousand runs at once.
+const rowsAtOnce = 200
+
 func (w *writer) queue() error {
-	for _, a := range w.c.Asked {
-		err := w.run("queue", `DELETE FROM queue WHERE vantage = $1 AND addr = $2 AND proto = $3 AND first = $4 AND last = $5`, a.Vantage, a.Addr.AsSlice(), string(a.Proto), int(a.First), int(a.Last))
-		if err != nil {
+	for asked := range slices.Chunk(w.c.Asked, rowsAtOnce) {
+		var one []string
+		var args []any
+		for _, a := range asked {
+			n := len(args)
+			one = append(one, fmt.Sprintf("vantage = $%d AND addr = $%d AND proto = $%d AND first = $%d AND last = $%d", n+1, n+2, n+3, n+4, n+5))
+			args = append(args, a.Vantage, a.Addr.AsSlice(), string(a.Proto), int(a.First), int(a.Last))
+		}
+		if err := w.run("queue", `DELETE FROM queue WHERE `+strings.Join(one, " OR "), args...); err != nil {
 			return err
 		}
 	}
-	for _, a := range w.c.Queue {
-		err := w.run("queue", `INSERT INTO queue (vantage, addr, proto, first, last, at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-			a.Vantage, a.Addr.AsSlice(), string(a.Proto), int(a.First), int(a.Last), a.At)
+	for asks := range slices.Chunk(once(w.c.Queue), rowsAtOnce) {
+		var rows []string
+		var args []any
+		for _, a := range asks {
+			n := len(args)
+			rows = append(rows, fmt.Sprintf("($%d, $%d, $%d, $%d, $%d, $%d, $%d)", n+1, n+2, n+3, n+4, n+5, n+6, n+7))
+			args = append(args, a.Vantage, string(a.Project), a.Addr.AsSlice(), string(a.Proto), int(a.First), int(a.Last), a.At)
+		}
+		err := w.run("queue", `INSERT INTO queue (vantage, project, addr, proto, first, last, at) VALUES `+strings.Join(rows, ", ")+`
+			ON CONFLICT (vantage, addr, proto, first, last) DO UPDATE SET project = excluded.project`, args...)
 		if err != nil {
 			return err
 		}
@@ -38,19 +56,33 @@ func (w *writer) queue() error {
 	return nil
 }
 
-// Queue lists what waits to be probed from a vantage point, oldest first, at most limit runs.
+// once leaves out what is said twice: no statement may write one row twice.
+func once(asks []casework.Ask) []casework.Ask {
+	seen := map[casework.Ask]bool{}
+	return slices.DeleteFunc(slices.Clone(asks), func(a casework.Ask) bool {
+		a.Project, a.At = "", 0
+		twice := seen[a]
+		seen[a] = true
+		return twice
+	})
+}
+
+// Queue lists what waits to be probed from a vantage point, at most limit runs: the oldest of each project, then the second of each, and
+// so on.
 func (d *DB) Queue(ctx context.Context, vantage string, limit int) ([]casework.Ask, error) {
 	var out []casework.Ask
 	err := each(ctx, d.read, func(r *sql.Rows) error {
 		a := casework.Ask{Vantage: vantage}
 		var addr []byte
-		if err := r.Scan(&addr, &a.Proto, &a.First, &a.Last, &a.At); err != nil {
+		if err := r.Scan(&a.Project, &addr, &a.Proto, &a.First, &a.Last, &a.At); err != nil {
 			return err
 		}
 		a.Addr, _ = netip.AddrFromSlice(addr)
 		out = append(out, a)
 		return nil
-	}, `SELECT addr, proto, first, last, at FROM queue WHERE vantage = $1 ORDER BY at, addr, proto, first LIMIT $2`, vantage, limit)
+	}, `SELECT project, addr, proto, first, last, at FROM (
+			SELECT project, addr, proto, first, last, at, ROW_NUMBER() OVER (PARTITION BY project ORDER BY at, addr, proto, first, last) AS turn FROM queue WHERE vantage = $1
+		) AS waiting ORDER BY turn, at, addr, proto, first, last LIMIT $2`, vantage, limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading what waits to be probed: %w", err)
 	}

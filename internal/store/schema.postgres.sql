@@ -54,6 +54,7 @@ CREATE TABLE coverage (             -- what was looked at when; the only rows an
   cycle    BIGINT NOT NULL,
   began    BIGINT NOT NULL,
   ended    BIGINT NOT NULL,
+  took     BIGINT NOT NULL,       -- µs spent on a whole reading: it may have been cut and gone on; 0: from began to ended
   real_at  BIGINT NOT NULL,
   complete BIGINT NOT NULL,
   sent     BIGINT NOT NULL,
@@ -97,13 +98,14 @@ CREATE TABLE exposure (             -- intervals in which an endpoint was open w
 );
 CREATE UNIQUE INDEX exposure_now ON exposure (vantage, addr, proto, port) WHERE closed_at = 0;
 
-CREATE TABLE queue (                -- endpoints that have just been opened, and wait to be probed
-  vantage word NOT NULL,
-  addr    BYTEA NOT NULL,
+CREATE TABLE queue (                -- runs of ports that have just been opened, and wait to be probed; what was asked, or was shut again, is deleted
+  vantage word NOT NULL,          -- that asks
+  project word NOT NULL,          -- of the port behind the address: each gets its turn
+  addr    BYTEA NOT NULL,         -- 4 or 16 bytes
   proto   word NOT NULL,
-  first   BIGINT NOT NULL,
-  last    BIGINT NOT NULL,
-  at      BIGINT NOT NULL,
+  first   BIGINT NOT NULL,        -- port
+  last    BIGINT NOT NULL,        -- port, of the run
+  at      BIGINT NOT NULL,        -- policy time of the reading that showed it open
   PRIMARY KEY (vantage, addr, proto, first, last)
 );
 

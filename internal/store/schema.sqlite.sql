@@ -52,6 +52,7 @@ CREATE TABLE coverage (             -- what was looked at when; the only rows an
   cycle    INTEGER NOT NULL,
   began    INTEGER NOT NULL,
   ended    INTEGER NOT NULL,
+  took     INTEGER NOT NULL,      -- µs spent on a whole reading: it may have been cut and gone on; 0: from began to ended
   real_at  INTEGER NOT NULL,
   complete INTEGER NOT NULL,
   sent     INTEGER NOT NULL,
@@ -95,13 +96,14 @@ CREATE TABLE exposure (             -- intervals in which an endpoint was open w
 );
 CREATE UNIQUE INDEX exposure_now ON exposure (vantage, addr, proto, port) WHERE closed_at = 0;
 
-CREATE TABLE queue (                -- endpoints that have just been opened, and wait to be probed
-  vantage TEXT NOT NULL,
-  addr    BLOB NOT NULL,
+CREATE TABLE queue (                -- runs of ports that have just been opened, and wait to be probed; what was asked, or was shut again, is deleted
+  vantage TEXT NOT NULL,          -- that asks
+  project TEXT NOT NULL,          -- of the port behind the address: each gets its turn
+  addr    BLOB NOT NULL,          -- 4 or 16 bytes
   proto   TEXT NOT NULL,
-  first   INTEGER NOT NULL,
-  last    INTEGER NOT NULL,
-  at      INTEGER NOT NULL,
+  first   INTEGER NOT NULL,       -- port
+  last    INTEGER NOT NULL,       -- port, of the run
+  at      INTEGER NOT NULL,       -- policy time of the reading that showed it open
   PRIMARY KEY (vantage, addr, proto, first, last)
 );
 

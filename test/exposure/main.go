@@ -162,7 +162,7 @@ func run(ctx context.Context, clouds, testbed string, seed uint64, redraws int) 
 		e.t.Redraws++
 		fmt.Fprintf(os.Stderr, "drawing %d of %d: %d questions, %d wrong\n", n+1, redraws, e.t.Questions, e.t.Wrong)
 	}
-	if err := w.turnOn(ctx); err != nil {
+	if err := errors.Join(w.undoLoose(ctx), w.turnOn(ctx)); err != nil {
 		return e.t, err
 	}
 	if err := e.memberGroup(ctx); err != nil {

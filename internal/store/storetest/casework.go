@@ -33,7 +33,7 @@ func full() casework.Change {
 		Charges:   []finding.Charge{{Finding: f.ID, At: 9, Told: true, Left: 5, Duty: duty.Resolution{Model: "default", Version: 1, Assignment: "application", Party: duty.Customer, Considered: []duty.Candidate{{Assignment: "x", Lost: "y"}}}}},
 		Models:    []casework.ModelUse{{ID: "default", Version: 1, Hash: "abc", Text: "id: default # as written\n", Since: 9}},
 		Arm:       []casework.Due{{Case: c.ID, Timer: casework.TimerDue, At: 20}}, Mails: []casework.Mail{aMail("mail-1", c)}, Acts: []casework.Act{anAct("act-1", c)},
-		Queue:     []casework.Ask{{Vantage: "outside", Addr: netip.MustParseAddr("192.0.2.1"), Proto: probe.TCP, First: 22, Last: 25, At: 9}},
+		Queue:     []casework.Ask{{Vantage: "outside", Project: "p1", Addr: netip.MustParseAddr("192.0.2.1"), Proto: probe.TCP, First: 22, Last: 25, At: 9}},
 		Standings: []casework.Standing{{Cloud: "cloud", Vantage: "outside", Project: "p1", At: 9, OpenAnswers: 3}},
 		Pause:     &paused, Audit: []audit.Entry{anEntry("case.opened"), anEntry("mail.queued")},
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"demarc/internal/asset"
 	"demarc/internal/casework"
 )
 
@@ -35,6 +36,40 @@ func queue(t *testing.T, e Engine) {
 		if d := got[string](x)(x.Reached(ctx, vantage)); d != want {
 			t.Errorf("%s: %q", vantage, d)
 		}
+	}
+}
+
+// Who opens much keeps nobody waiting: each project has its turn, and its own runs stay in their order. A run is its holder's as last told,
+// keeps its place, and may be told twice in one change.
+func queueTurns(t *testing.T, e Engine) {
+	x, ctx := begin(t, e), t.Context()
+	first := full().Queue[0]
+	var much []casework.Ask
+	for i := range 450 {
+		a := first
+		a.Project, a.First, a.Last = "loud", uint16(1000+i), uint16(1000+i)
+		much = append(much, a)
+	}
+	x.commit(casework.Change{At: 10, Queue: much})
+	late := func(project asset.ProjectID, port uint16, at int64) casework.Ask {
+		a := first
+		a.Project, a.First, a.Last, a.At = project, port, port, at
+		return a
+	}
+	quiet, after, other := late("quiet", 22, 20), late("quiet", 21, 30), late("other", 23, 25)
+	x.commit(casework.Change{At: 30, Queue: []casework.Ask{after, quiet, other, late("somebody", 23, 40), quiet}})
+	other.Project = "other"
+	x.commit(casework.Change{At: 31, Queue: []casework.Ask{late("other", 23, 41)}})
+	want := []casework.Ask{much[0], quiet, other, much[1], after, much[2]}
+	if q := got[[]casework.Ask](x)(x.Queue(ctx, "outside", len(want))); !slices.Equal(q, want) {
+		t.Errorf("%+v", q)
+	}
+	if q := got[[]casework.Ask](x)(x.Queue(ctx, "outside", 999)); len(q) != len(much)+3 {
+		t.Errorf("%d wait", len(q))
+	}
+	x.commit(casework.Change{At: 50, Asked: append(much[:449:449], after)})
+	if q := got[[]casework.Ask](x)(x.Queue(ctx, "outside", 999)); !slices.Equal(q, []casework.Ask{much[449], quiet, other}) {
+		t.Errorf("%d wait: %+v", len(q), q)
 	}
 }
 

@@ -1,0 +1,52 @@
+package flow
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"demarc/internal/asset"
+	"demarc/internal/finding"
+	"demarc/internal/policy"
+	"demarc/internal/probe"
+	"demarc/internal/reach"
+)
+
+// crowd is a cloud of so many machines that run, each with a floating IP.
+func crowd(n int) *asset.Snapshot {
+	s := &asset.Snapshot{Cloud: "c", Networks: []asset.Network{{ID: "out", External: true}, {ID: "in"}}}
+	for i := range n {
+		id, inside := fmt.Sprint(i), netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		s.Servers = append(s.Servers, asset.Server{ID: asset.ServerID(id), Project: "p", Status: "ACTIVE"})
+		s.Ports = append(s.Ports, asset.Port{ID: asset.PortID(id), Network: "in", Project: "p", Server: asset.ServerID(id), AdminUp: true, FixedIPs: []asset.FixedIP{{Addr: inside}}})
+		s.FloatingIPs = append(s.FloatingIPs, asset.FloatingIP{ID: asset.FloatingIPID(id), Addr: outsideOf(i), Network: "out", Port: asset.PortID(id), Fixed: inside, Project: "p", Revision: i})
+	}
+	return s
+}
+
+func outsideOf(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{100, byte(i >> 16), byte(i >> 8), byte(i)})
+}
+
+// What is looked up for each finding and each answer takes no longer where the cloud is larger: all of a large cloud is done in seconds, and
+// would take minutes if each asked every address.
+func TestLookingUpDoesNotGrowWithTheCloud(t *testing.T) {
+	t.Parallel()
+	const n = 60_000
+	l := New(Config{Cloud: "c", Policy: &policy.Policy{}, Vantages: []Vantage{{Vantage: probe.Vantage{Name: "v", Zone: probe.Internet}, View: reach.View{Zone: probe.Internet}}}})
+	l.know(asset.NewIndex(crowd(n)))
+	l.reach(&l.Vantages[0])
+	began := time.Now()
+	for i := range n {
+		id := fmt.Sprint(i)
+		f := finding.Finding{Key: finding.Key{Server: asset.ServerID(id), Port: asset.PortID(id), Zone: probe.Internet}, Vantage: "v", Endpoint: probe.Endpoint{Addr: netip.MustParseAddr("192.0.2.1"), Proto: probe.TCP, Port: 22}}
+		at, ok, shared := l.whereNow(f)
+		if !l.tells(f) || !ok || shared || at.Addr != outsideOf(i) || at.Port != 22 || l.fipRevision(asset.FloatingIPID(id)) != i {
+			t.Fatalf("machine %d: %s %t %t, revision %d", i, at, ok, shared, l.fipRevision(asset.FloatingIPID(id)))
+		}
+		if time.Since(began) > 4*time.Second {
+			t.Fatalf("after four seconds %d of %d", i, n)
+		}
+	}
+}
