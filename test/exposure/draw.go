@@ -53,6 +53,7 @@ type world struct {
 	forwards []string          // floating IP and forwarding
 	claims   []claimed
 	touched  map[string]bool
+	down     map[string]bool // ports that the last drawing set down
 
 	echoes     *echoes
 	routers    []string // by id
@@ -69,7 +70,7 @@ type claimed struct {
 var excluded = []string{"blocker", "tarpit"}
 
 func newWorld(ctx context.Context, a *account.Account, testbed string) (*world, error) {
-	w := &world{api: a, testbed: testbed, servers: map[string]string{}, networks: map[string]string{}, touched: map[string]bool{}}
+	w := &world{api: a, testbed: testbed, servers: map[string]string{}, networks: map[string]string{}, touched: map[string]bool{}, down: map[string]bool{}}
 	var servers struct{ Servers []struct{ ID, Name string } }
 	var ports struct {
 		Ports []struct {
@@ -187,7 +188,7 @@ func (w *world) redraw(ctx context.Context, rng *rand.Rand) error {
 // redrawPort gives a port groups of its own, stateful or stateless alike, or takes its filtering away, and lets it answer for more.
 func (w *world) redrawPort(ctx context.Context, rng *rand.Rand, p wirePort) error {
 	body := map[string]any{"admin_state_up": rng.IntN(12) > 0, "port_security_enabled": true, "allowed_address_pairs": []pair{}, "security_groups": []string{}}
-	w.touched[p.ID] = true
+	w.touched[p.ID], w.down[p.ID] = true, body["admin_state_up"] == false
 	if rng.IntN(7) == 0 {
 		body["port_security_enabled"] = false
 		return w.update(ctx, p.ID, body)

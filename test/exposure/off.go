@@ -21,8 +21,10 @@ func (w *world) turnOff(ctx context.Context, rng *rand.Rand) error {
 		return w.setRouter(ctx, r, false)
 	case 1, 2:
 		p := w.ports[rng.IntN(len(w.ports))]
-		if slices.ContainsFunc(w.claims, func(c claimed) bool { return c.server == w.servers[p.Device] }) {
-			return nil // what it claims in this drawing would be gone with it
+		claims := slices.ContainsFunc(w.claims, func(c claimed) bool { return c.server == w.servers[p.Device] })
+		down := slices.ContainsFunc(w.ports, func(q wirePort) bool { return q.Device == p.Device && w.down[q.ID] })
+		if claims || down { // what it claims would be gone with it; a port that comes back while it is set down stays DOWN for good
+			return nil
 		}
 		w.stopped = p.Device
 		return w.power(ctx, p.Device, "os-stop", "SHUTOFF")
