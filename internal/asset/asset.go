@@ -60,7 +60,7 @@ type Image struct {
 	Name      untrusted.Text `json:"name"`
 	OSDistro  string         `json:"os_distro,omitempty"`  // Glance property os_distro
 	OSVersion string         `json:"os_version,omitempty"` // Glance property os_version
-	Profile   untrusted.Text `json:"profile,omitzero"`     // Glance property demarc_profile: the exposure profile of what is built from it
+	Profile   untrusted.Text `json:"profile,omitzero"`     // Glance property demarc_profile or demarc:profile: the exposure profile of what is built from it
 }
 
 // Server is a virtual machine. Status is Nova's: ACTIVE, SHUTOFF, SUSPENDED, …

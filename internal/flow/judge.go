@@ -224,8 +224,8 @@ func (d *draft) revisit(ctx context.Context, v *Vantage, h harvest, seen map[str
 	}
 	for _, f := range fs {
 		s, probed := at[f.Endpoint]
-		if !f.State.Live() || f.State == finding.Unverifiable && !(probed && s.Facts.Outcome.Answered()) || seen[f.ID] || f.Vantage != v.Name || !probed || s.holder.Port != f.Key.Port {
-			continue
+		if !f.State.Live() || f.State == finding.Unverifiable && !(probed && s.Facts.Outcome.Answered()) || seen[f.ID] || f.Vantage != v.Name || !probed || s.holder.Port != f.Key.Port || s.holder.Shared {
+			continue // what answers where several ports claim the address says nothing of any of them
 		}
 		ds, err := d.dossier(ctx, f.Case)
 		if err != nil {

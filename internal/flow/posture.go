@@ -79,6 +79,7 @@ func (l *Line) postures(ctx context.Context) (did bool, err error) {
 		return false, err
 	}
 	var errs []error
+	room := l.room(known)
 	for _, f := range known {
 		if f.Key.Cloud != l.Cloud || !slices.Contains(settings, f.Key.Check) || !slices.Contains(l.Policy.Posture, f.Key.Check) {
 			continue // what is not asked any more is not said to be gone
@@ -90,11 +91,16 @@ func (l *Line) postures(ctx context.Context) (did bool, err error) {
 			continue // it is as it was
 		case !still && (!asIs || !l.tells(f)):
 			continue // it is gone already, the case itself asks again, or nothing follows from what is not there
+		case f.State == finding.Fixed && !room.take(s):
+			continue // it is back, among the rest
 		}
 		done, err := l.lookAtSetting(ctx, f, s, still)
 		did, errs = did || done, append(errs, err)
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(wanted), func(a, b finding.Key) int { return strings.Compare(a.String(), b.String()) }) {
+		if !room.take(wanted[k]) {
+			continue
+		}
 		done, err := l.openSetting(ctx, wanted[k])
 		did, errs = did || done, append(errs, err)
 		if ctx.Err() != nil {
@@ -237,6 +243,7 @@ func (l *Line) settings(ctx context.Context) (map[finding.Key]setting, error) {
 		return nil, err
 	}
 	maps.DeleteFunc(out, func(k finding.Key, _ setting) bool { return !slices.Contains(l.Policy.Posture, k.Check) })
+	l.rests(out)
 	l.showing, l.showingOf = out, l.x
 	return out, nil
 }

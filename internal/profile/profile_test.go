@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -399,6 +400,31 @@ func TestManyPortsAreCoveredInTime(t *testing.T) {
 		}
 		if !slices.Equal(tidy(got), from) {
 			t.Fatalf("port %d: %v, want %v", p, got, from)
+		}
+	}
+}
+
+// A machine that listens at thousands of ports, one by one or in a row, is no work: what each rule could open is not tried port by port.
+func TestThousandsOfPortsMakeFewCandidates(t *testing.T) {
+	t.Parallel()
+	from := tidy([]netip.Prefix{prefix("10.0.0.0/8"), prefix("192.0.2.0/24")})
+	apart, row, run := map[uint16][]netip.Prefix{}, map[uint16][]netip.Prefix{}, []uint16{}
+	for p := uint16(1); p <= 6000; p++ {
+		apart[2*p], row[p], run = from, from, append(run, p)
+	}
+	if n := len(candidates(row, run)); n != 2 {
+		t.Errorf("%d candidates for one run", n)
+	}
+	for name, c := range map[string]struct {
+		need map[uint16][]netip.Prefix
+		want int
+	}{"apart": {apart, 12000}, "in a row": {row, 2}} {
+		began := time.Now()
+		if n := len(cover(c.need)); n != c.want {
+			t.Errorf("%s: %d rules", name, n)
+		}
+		if took := time.Since(began); took > 3*time.Second { // by port and port it was a minute and more
+			t.Errorf("%s: it took %v", name, took)
 		}
 	}
 }

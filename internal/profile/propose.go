@@ -3,6 +3,7 @@ package profile
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -90,10 +91,27 @@ func (r opens) covers(o opens) bool {
 }
 
 // cover finds the fewest rules that together open each port to its sources, and nothing else. Where there are so many that the search
-// would take long, it is a small set, and not surely the smallest.
+// would take long, it is a small set, and not surely the smallest. No rule reaches over a port that is not needed, so that each run of
+// ports is covered for itself.
 func cover(need map[uint16][]netip.Prefix) []opens {
-	all := candidates(need)
-	cells := cellsOf(need, all)
+	var out []opens
+	left := maxSteps
+	ports := slices.Sorted(maps.Keys(need))
+	for len(ports) > 0 {
+		n := 1
+		for n < len(ports) && ports[n] == ports[n-1]+1 {
+			n++
+		}
+		out = append(out, coverRun(need, ports[:n], &left)...)
+		ports = ports[n:]
+	}
+	slices.SortFunc(out, func(a, b opens) int { return cmp.Or(cmp.Compare(a.first, b.first), a.from.Compare(b.from)) })
+	return out
+}
+
+func coverRun(need map[uint16][]netip.Prefix, run []uint16, left *int) []opens {
+	all := candidates(need, run)
+	cells := cellsOf(need, run, all)
 	by := make([][]int, len(cells)) // candidates that open a cell
 	for i, c := range cells {
 		for j, r := range all {
@@ -102,30 +120,35 @@ func cover(need map[uint16][]netip.Prefix) []opens {
 			}
 		}
 	}
-	s := search{by: by, best: greedy(by, len(all)), left: maxSteps}
+	s := search{by: by, best: greedy(by, len(all)), left: *left}
 	s.try(nil, make([]int, len(cells)), all, cells)
+	*left = max(s.left, 0)
 	out := make([]opens, len(s.best))
 	for i, j := range s.best {
 		out[i] = all[j]
 	}
-	slices.SortFunc(out, func(a, b opens) int { return cmp.Or(cmp.Compare(a.first, b.first), a.from.Compare(b.from)) })
 	return out
 }
 
-// candidates are the rules that open nothing that is not needed, and than which none opens more.
-func candidates(need map[uint16][]netip.Prefix) []opens {
+// candidates are the rules that open nothing that is not needed in a run of ports, and than which none opens more.
+func candidates(need map[uint16][]netip.Prefix, run []uint16) []opens {
 	var all []opens
-	for first := range need {
+	for i, first := range run {
 		from := need[first]
-		for last := first; len(from) > 0; last++ {
+		for j := i; len(from) > 0; j++ {
+			if i > 0 && inThose(from, need[run[i-1]]) {
+				break // what begins here, and is needed so far, is part of what begins earlier
+			}
+			var rest []netip.Prefix
+			if j+1 < len(run) {
+				rest = and(from, need[run[j+1]])
+			}
 			for _, p := range from {
-				all = append(all, opens{first, last, p})
+				if !slices.Contains(rest, p) {
+					all = append(all, opens{first, run[j], p})
+				}
 			}
-			next, more := need[last+1]
-			if !more || last == 65535 {
-				break
-			}
-			from = and(from, next)
+			from = rest
 		}
 	}
 	slices.SortFunc(all, func(a, b opens) int {
@@ -136,8 +159,15 @@ func candidates(need map[uint16][]netip.Prefix) []opens {
 	})
 }
 
+// inThose tells whether each of some prefixes lies in one of others, which are tidy.
+func inThose(ps, in []netip.Prefix) bool {
+	return !slices.ContainsFunc(ps, func(p netip.Prefix) bool {
+		return !slices.ContainsFunc(in, func(q netip.Prefix) bool { return q.Bits() <= p.Bits() && q.Contains(p.Addr()) })
+	})
+}
+
 // cellsOf divides what is needed so that every candidate opens a cell whole or not at all.
-func cellsOf(need map[uint16][]netip.Prefix, all []opens) []opens {
+func cellsOf(need map[uint16][]netip.Prefix, run []uint16, all []opens) []opens {
 	var out []opens
 	var divide func(port uint16, p netip.Prefix)
 	divide = func(port uint16, p netip.Prefix) {
@@ -152,8 +182,8 @@ func cellsOf(need map[uint16][]netip.Prefix, all []opens) []opens {
 		divide(port, low)
 		divide(port, high)
 	}
-	for port, from := range need {
-		for _, p := range from {
+	for _, port := range run {
+		for _, p := range need[port] {
 			divide(port, p)
 		}
 	}

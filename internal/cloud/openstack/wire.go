@@ -1,6 +1,7 @@
 package openstack
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -54,10 +55,11 @@ type wireImage struct {
 	OSDistro  string `json:"os_distro"`
 	OSVersion string `json:"os_version"`
 	Profile   string `json:"demarc_profile"`
+	Colon     string `json:"demarc:profile"` // the same, as it is written in the metadata of a server
 }
 
 func (w wireImage) asset() asset.Image {
-	return asset.Image{ID: asset.ImageID(w.ID), Project: asset.ProjectID(w.Owner), Name: untrusted.From(w.Name), OSDistro: w.OSDistro, OSVersion: w.OSVersion, Profile: untrusted.From(w.Profile)}
+	return asset.Image{ID: asset.ImageID(w.ID), Project: asset.ProjectID(w.Owner), Name: untrusted.From(w.Name), OSDistro: w.OSDistro, OSVersion: w.OSVersion, Profile: untrusted.From(cmp.Or(w.Profile, w.Colon))}
 }
 
 type wireServer struct {

@@ -173,3 +173,24 @@ func TestRetryAfterIsByTheServicesClock(t *testing.T) {
 		}
 	}
 }
+
+// An image says its profile by either of two keys, in small letters or capitals; nothing else is one.
+func TestHowAnImageSaysItsProfile(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"demarc_profile": "web"}`:                               "web",
+		`{"demarc:profile": "web"}`:                               "web",
+		`{"demarc:profile": "web", "demarc_profile": "database"}`: "database",
+		`{"demarc_profile": "", "demarc:profile": "web"}`:         "web",
+		`{"DEMARC_PROFILE": "web"}`:                               "web",
+		`{"Demarc:Profile": "Web"}`:                               "Web",
+		`{"demarc-profile": "web", "profile": "web", "hw_demarc_profile": "web", "demarc_profile_": "web"}`: "",
+	} {
+		var w wireImage
+		if err := json.Unmarshal([]byte(body), &w); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.asset().Profile.Raw(); got != want {
+			t.Errorf("%s: %q", body, got)
+		}
+	}
+}
