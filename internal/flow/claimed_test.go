@@ -74,8 +74,7 @@ func lineOn(t *testing.T, s *asset.Snapshot) (*Line, *oneCase) {
 	ledger := &oneCase{c: casework.Case{ID: "c1", Cloud: "lab", Server: "astro", Project: "astro", Party: duty.Customer, State: casework.Notified, Version: 1},
 		f: finding.Finding{ID: "f1", Case: "c1", Key: finding.Key{Cloud: "lab", Server: "astro", Port: "astro", Check: "redis-open", Locus: finding.LocusOf(at), Zone: probe.Internet}, Project: "astro", State: finding.Open, Endpoint: at, Vantage: "v1", Version: 1}}
 	l := New(Config{Cloud: "lab", Policy: p, Ledger: ledger, Clock: NewLeaping(day), Model: &duty.Model{}, Vantages: []Vantage{{Vantage: probe.Vantage{Name: "v1", Zone: probe.Internet}, View: reach.View{Zone: probe.Internet}}}})
-	l.x, l.sets = asset.NewIndex(s), map[string]*reach.Set{}
-	l.holds = holders(l.x)
+	l.know(asset.NewIndex(s))
 	return l, ledger
 }
 

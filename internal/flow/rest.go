@@ -15,22 +15,22 @@ const mostSettings = 200
 // restLocus is the place of the finding that stands for those that are not opened.
 const restLocus = "the rest"
 
-// share is what is counted against mostSettings.
-type share struct {
+// quota is what is counted against mostSettings.
+type quota struct {
 	project asset.ProjectID
 	check   string
 }
 
-func (s setting) share() share { return share{s.project, s.key.Check} }
+func (s setting) quota() quota { return quota{s.project, s.key.Check} }
 
 // rests adds, for each project that has more of a check than is opened, the claim that says so. What is the whole cloud's has no bound.
 func (l *Line) rests(out map[finding.Key]setting) {
-	all, example := map[share]int{}, map[share]setting{}
+	all, example := map[quota]int{}, map[quota]setting{}
 	for k, s := range out {
 		if s.project != "" {
-			all[s.share()]++
-			if e, known := example[s.share()]; !known || k.String() < e.key.String() {
-				example[s.share()] = s
+			all[s.quota()]++
+			if e, known := example[s.quota()]; !known || k.String() < e.key.String() {
+				example[s.quota()] = s
 			}
 		}
 	}
@@ -48,13 +48,13 @@ func (l *Line) rests(out map[finding.Key]setting) {
 }
 
 // room counts the findings of a check that are open for a project.
-type room map[share]int
+type room map[quota]int
 
 func (l *Line) room(known []finding.Finding) room {
 	used := room{}
 	for _, f := range known {
 		if f.Key.Cloud == l.Cloud && f.State != finding.Fixed && f.Key.Locus != restLocus {
-			used[share{f.Project, f.Key.Check}]++
+			used[quota{f.Project, f.Key.Check}]++
 		}
 	}
 	return used
@@ -65,9 +65,9 @@ func (r room) take(s setting) bool {
 	if s.project == "" || s.key.Locus == restLocus {
 		return true
 	}
-	if r[s.share()] >= mostSettings {
+	if r[s.quota()] >= mostSettings {
 		return false
 	}
-	r[s.share()]++
+	r[s.quota()]++
 	return true
 }
