@@ -95,6 +95,10 @@ func makeLedger(ctx context.Context, kind, path string) (err error) {
 	changes := []casework.Change{inventoryAt(0, "port-1"), open, inventoryAt(2*scriptDay, "port-2")}
 	switch kind {
 	case "filled":
+	case "partial":
+		part := inventoryAt(3*scriptDay, "port-2")
+		part.Inventory.Snapshot.Gaps = []asset.Gap{{Kind: "ports", Reason: "HTTP 403"}}
+		changes = append(changes, part)
 	case "exposed", "idle", "off":
 		changes = append(changes, exposureChanges(kind, changes[2])...)
 	default:
