@@ -22,6 +22,9 @@ func (l *Line) judge(ctx context.Context, v *Vantage, h harvest) error {
 	if h.reached != nil {
 		d.change.Reached = map[string]string{v.Name: h.reached.Digest()}
 	}
+	if h.blocks != nil {
+		d.change.Blocks = map[string]map[netip.Prefix]int64{v.Name: h.blocks}
+	}
 	d.sayDiscarded(h.moved, "changed hands while it was probed")
 	d.sayDiscarded(h.touched, "leads to a port that was altered while it was probed")
 	if err := d.exposures(ctx, v, h); err != nil {

@@ -25,6 +25,7 @@ type Ledger interface {
 	Since(ctx context.Context, cloud string) (int64, error)
 	LastPage(ctx context.Context, cloud string) (asset.Page, bool, error)
 	Queue(ctx context.Context, vantage string, limit int) ([]casework.Ask, error)
+	Blocks(ctx context.Context, vantage string) (map[netip.Prefix]int64, error)
 	Reached(ctx context.Context, vantage string) (string, error)
 	Standings(ctx context.Context, s access.Scope, cloud string, project asset.ProjectID, since int64) ([]casework.Standing, error)
 	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)
