@@ -51,7 +51,7 @@ func (l *Line) judge(ctx context.Context, v *Vantage, h harvest) error {
 		l.last[v.Name] = h.reached
 	}
 	if len(d.change.Exposures) > 0 {
-		l.showingOf = nil // what is open beyond a profile is held against what listens
+		l.shown = false // what is open beyond a profile is held against what listens
 	}
 	return nil
 }

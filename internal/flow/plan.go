@@ -99,7 +99,7 @@ func (l *Line) sweep(ctx context.Context, v *Vantage) error {
 		seen = append(seen, h)
 	}
 	delete(l.unswept, v.Name)
-	l.showingOf = nil
+	l.shown = false
 	return l.count(ctx, v, set, seen)
 }
 

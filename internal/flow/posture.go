@@ -224,7 +224,7 @@ func (d *draft) settingNow(ctx context.Context, ds casework.Dossier, f finding.F
 // settings is everything that the configuration shows now. It is worked out once for each reading and each change of what listens, and
 // not to be altered.
 func (l *Line) settings(ctx context.Context) (map[finding.Key]setting, error) {
-	if l.showingOf == l.x {
+	if l.shown {
 		return l.showing, nil
 	}
 	out := map[finding.Key]setting{}
@@ -237,7 +237,7 @@ func (l *Line) settings(ctx context.Context) (map[finding.Key]setting, error) {
 		return nil, err
 	}
 	maps.DeleteFunc(out, func(k finding.Key, _ setting) bool { return !slices.Contains(l.Policy.Posture, k.Check) })
-	l.showing, l.showingOf = out, l.x
+	l.showing, l.shown = out, true
 	return out, nil
 }
 
