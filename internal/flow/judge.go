@@ -115,19 +115,26 @@ const (
 	configUnsure  = "unsure"       // the model says denied, and is not proven here: no ground for anything
 )
 
+// configured is what the rules say of what was seen. Where a machine is known to hold the address and the rules say nothing, as when it is
+// off, that is no denial.
 func (s sight) configured() string {
-	switch {
-	case !s.known():
+	if !s.known() {
 		return configUnheld
-	case s.config.Zone:
-		return configOpen
-	case s.config.Scanner:
-		return configScanner
-	case !s.config.Denied():
-		return configUnsure
-	default:
-		return configDenied
 	}
+	return Configured(s.config)
+}
+
+// Configured says in a word what the rules say of an endpoint: open, scanner_only, denied or unsure.
+func Configured(a reach.Answer) string {
+	switch {
+	case a.Zone:
+		return configOpen
+	case a.Scanner:
+		return configScanner
+	case !a.Denied():
+		return configUnsure
+	}
+	return configDenied
 }
 
 // exposures begins and ends the intervals in which endpoints are open. Silence ends none: it is no answer.

@@ -22,6 +22,7 @@ type Ledger interface {
 	Snapshot(ctx context.Context, cloud string, at int64) (*asset.Snapshot, error)
 	BindingsAt(ctx context.Context, s access.Scope, addr netip.Addr, at int64) ([]asset.Binding, error)
 	LastCoverage(ctx context.Context, kind, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, bool, error)
+	LastSweep(ctx context.Context, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, error)
 	Since(ctx context.Context, cloud string) (int64, error)
 	LastPage(ctx context.Context, cloud string) (asset.Page, bool, error)
 	Queue(ctx context.Context, vantage string, limit int) ([]casework.Ask, error)

@@ -288,18 +288,24 @@ func run(r reach.Range) string {
 
 // ruleText writes a rule as an owner would make it.
 func ruleText(r asset.Rule, x *asset.Index) string {
-	ports := "all ports"
-	switch {
-	case r.PortMin != asset.AnyPort && r.PortMin == r.PortMax:
-		ports = fmt.Sprintf("port %d", r.PortMin)
-	case r.PortMin != asset.AnyPort:
-		ports = fmt.Sprintf("ports %d-%d", r.PortMin, r.PortMax)
-	}
-	group := "a group of the port"
+	text := fmt.Sprintf("%s IPv%d %s from %s", r.Direction, r.EtherType, reach.Describe(&r), cmp.Or(remoteText(r), "any address"))
 	if g := x.Groups[r.Group]; g != nil {
-		group = fmt.Sprintf("group %s (%s)", g.Name, g.ID)
+		text += fmt.Sprintf(", in group %s (%s)", g.Name, g.ID)
 	}
-	return fmt.Sprintf("%s IPv%d, %s %s from %s, in %s", r.Direction, r.EtherType, r.Protocol, ports, r.RemotePrefix, group)
+	return text
+}
+
+// remoteText names whom a rule lets in; "" where that is anybody.
+func remoteText(r asset.Rule) string {
+	switch {
+	case r.RemotePrefix.IsValid():
+		return r.RemotePrefix.String()
+	case r.RemoteAddress != "":
+		return "address group " + string(r.RemoteAddress)
+	case r.RemoteGroup != "":
+		return "group " + string(r.RemoteGroup)
+	}
+	return ""
 }
 
 // some joins the first of many.
