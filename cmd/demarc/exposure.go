@@ -13,6 +13,7 @@ import (
 
 	"demarc/internal/asset"
 	"demarc/internal/fault"
+	"demarc/internal/flow"
 	"demarc/internal/plan"
 	"demarc/internal/probe"
 	"demarc/internal/reach"
@@ -270,19 +271,12 @@ func (l *looker) answering(e probe.Exposure) (exposed, bool) {
 	return l.dressed(row), true
 }
 
-// configured is what the rules say of an endpoint, in a word.
+// configured is what the rules say of an endpoint, in a word. Who holds it is not looked at: where the rules know nobody, nobody does.
 func configured(a reach.Answer) string {
-	switch {
-	case !a.Held:
+	if !a.Held {
 		return reach.Unheld
-	case a.Zone:
-		return "open"
-	case a.Scanner:
-		return reach.ScannerOnly
-	case len(a.Doubts) > 0:
-		return reach.Unsure
 	}
-	return "denied"
+	return flow.Configured(a)
 }
 
 // holder is who answers at an endpoint: whom the opening leads to, else who alone holds the address.

@@ -90,6 +90,9 @@ func showInventory(c *cobra.Command, r *reading, db *store.DB) error {
 		s.row("last reading", cmp.Or(r.when(h.LastReading), "never"))
 		s.row("last complete", cmp.Or(r.when(h.LastComplete), "never: what is missing is not known to be gone"))
 		s.row("gaps", cmp.Or(h.Gaps, "none"))
+		if h.Gaps != "" {
+			s.row("configuration", "its findings wait for a whole reading")
+		}
 	}
 	return s.end()
 }

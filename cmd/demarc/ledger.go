@@ -69,6 +69,14 @@ func (r *reading) flags(c *cobra.Command) {
 	_ = c.MarkPersistentFlagFilename("db")
 }
 
+// noDatabase refuses --db where the answer comes from a file. A configuration is no contradiction: it says where our probes come from.
+func (r *reading) noDatabase() error {
+	if r.db == "" {
+		return nil
+	}
+	return fault.New(fault.Usage, "the answer comes from a file of an inventory: --db has no part in it").Hinted("give one of both; demarc inventory export writes what the database holds to a file")
+}
+
 // path is the database's file or URL. The configuration is read when there is one.
 func (r *reading) path() (string, *serve.Config, error) {
 	var conf *serve.Config

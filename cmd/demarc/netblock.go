@@ -125,7 +125,8 @@ func within(p netip.Prefix, held []asset.Holder) (addresses, machines int) {
 	return len(addrs), len(servers)
 }
 
-// swept lists the vantage points that a netblock is probed from, and when the one that is furthest behind last looked at all of it.
+// swept lists the vantage points that a netblock is probed from, and when the one that is furthest behind last looked at all of it: 0 where
+// one did not since the netblock was declared.
 func swept(ctx context.Context, conf *serve.Config, db *store.DB, b policy.Netblock) (names []string, at moment, err error) {
 	names = []string{}
 	for _, v := range conf.Vantages {
@@ -135,6 +136,13 @@ func swept(ctx context.Context, conf *serve.Config, db *store.DB, b policy.Netbl
 		c, err := db.LastSweep(ctx, conf.Cloud.Name, v.Name, probe.Reach)
 		if err != nil {
 			return nil, 0, err
+		}
+		since, err := db.Blocks(ctx, v.Name)
+		if err != nil {
+			return nil, 0, err
+		}
+		if at, known := since[b.CIDR]; !known || c.Ended < at {
+			c.Ended = 0
 		}
 		if len(names) == 0 || moment(c.Ended) < at {
 			at = moment(c.Ended)
@@ -215,6 +223,9 @@ another holds. A server that runs goes on with the netblocks that it was started
 			if p != p.Masked() {
 				return fault.New(fault.Usage, "the netblock %s has bits beyond its length", p).Hinted("write %s", p.Masked())
 			}
+			if b.Holder == "" {
+				return fault.New(fault.Usage, "nobody is named who holds %s", p).Hinted("name the provider, or whom it was given to, with --holder: demarc netblock add %s --holder provider --config %s", p, r.config)
+			}
 			b.CIDR = p
 			path, err := serve.AddNetblock(r.config, b)
 			if err != nil {
@@ -229,7 +240,6 @@ another holds. A server that runs goes on with the netblocks that it was started
 	c.Flags().StringSliceVar(&b.Vantages, "vantage", nil, "vantage points that probe it (default: all of its zones)")
 	c.Flags().StringVar(&every, "every", "", "the longest time between two looks: 12h, 7d (default: as the policy says)")
 	c.Flags().BoolVar(&b.Aggregate, "aggregate", false, "subnets are made from it piece by piece: a part that the cloud does not hold is no difference")
-	_ = c.MarkFlagRequired("holder")
 	_ = c.RegisterFlagCompletionFunc("zone", cobra.FixedCompletions(policy.Zones, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }

@@ -12,7 +12,7 @@ import (
 
 	"demarc/internal/asset"
 	"demarc/internal/fault"
-	"demarc/internal/plan"
+	"demarc/internal/flow"
 	"demarc/internal/policy"
 	"demarc/internal/probe"
 	"demarc/internal/profile"
@@ -183,12 +183,10 @@ func explainProfile(c *cobra.Command, r *reading, conf *serve.Config, db *store.
 // heard lists what answered our probes at the addresses of a machine, and the protocols of which every open port was asked: that is TCP
 // once all vantage points have swept, unless so many ports are open that a sweep asks a sample of them.
 func heard(ctx context.Context, db *store.DB, conf *serve.Config, seen []profile.Seen) (out []probe.Endpoint, asked []probe.Proto, err error) {
-	addrs, whole := map[netip.Addr]bool{}, true
-	asked = []probe.Proto{}
+	addrs, swept := map[netip.Addr]bool{}, true
 	for _, s := range seen {
 		for _, o := range s.Openings {
 			addrs[o.Addr] = true
-			whole = whole && (o.Proto != probe.TCP || int(o.Last)-int(o.First) < plan.WideRange)
 		}
 	}
 	for _, v := range conf.Vantages {
@@ -196,7 +194,7 @@ func heard(ctx context.Context, db *store.DB, conf *serve.Config, seen []profile
 		if err != nil {
 			return nil, nil, err
 		}
-		whole = whole && last.Ended != 0
+		swept = swept && last.Ended != 0
 		open, err := db.OpenExposures(ctx, v.Name)
 		if err != nil {
 			return nil, nil, err
@@ -208,10 +206,7 @@ func heard(ctx context.Context, db *store.DB, conf *serve.Config, seen []profile
 		}
 	}
 	slices.SortFunc(out, probe.Endpoint.Compare)
-	if whole {
-		asked = []probe.Proto{probe.TCP}
-	}
-	return out, asked, nil
+	return out, flow.Asked(swept, seen), nil
 }
 
 func (a judged) write(c *cobra.Command, r *reading) error {

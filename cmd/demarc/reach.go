@@ -48,6 +48,9 @@ where the zone gets in at one of those ports, also where the machine is off now.
 		RunE: func(c *cobra.Command, args []string) error {
 			server := strings.Join(args, "")
 			if f.inventory != "" {
+				if err := r.noDatabase(); err != nil {
+					return err
+				}
 				return reachOffline(c, &r, f, server)
 			}
 			return r.with(c.Context(), func(db *store.DB) error { return reachKnown(c, &r, db, f, server) })

@@ -42,6 +42,9 @@ type changed struct {
 }
 
 func reachDiff(c *cobra.Command, r *reading, f reachFlags, before, after string) error {
+	if err := r.noDatabase(); err != nil {
+		return err
+	}
 	if before == "-" && after == "-" {
 		return fault.New(fault.Usage, "both files can not be the standard input")
 	}

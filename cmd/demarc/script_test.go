@@ -95,6 +95,10 @@ func makeLedger(ctx context.Context, kind, path string) (err error) {
 	changes := []casework.Change{inventoryAt(0, "port-1"), open, inventoryAt(2*scriptDay, "port-2")}
 	switch kind {
 	case "filled":
+	case "partial":
+		part := inventoryAt(3*scriptDay, "port-2")
+		part.Inventory.Snapshot.Gaps = []asset.Gap{{Kind: "ports", Reason: "HTTP 403"}}
+		changes = append(changes, part)
 	case "exposed", "idle", "off":
 		changes = append(changes, exposureChanges(kind, changes[2])...)
 	default:
@@ -182,6 +186,7 @@ func caseChange() casework.Change {
 		return audit.Entry{Actor: actor, Kind: event, Case: scriptCase, Detail: b}
 	}
 	return casework.Change{At: at, Facts: []probe.Facts{facts},
+		Blocks:   map[string]map[netip.Prefix]int64{"outside": {netip.MustParsePrefix("192.0.2.0/24"): at}},
 		Coverage: []probe.Coverage{{Cloud: "lab", Vantage: "outside", Purpose: probe.Reach, Cycle: 1, Began: at, Ended: at + 1, RealAt: at, Complete: true, Sent: 12, Answered: 3, Open: 1}},
 		Findings: []finding.Finding{{ID: "f-1", Key: finding.Key{Cloud: "lab", Server: "s-gpu", Port: "port-2", Project: "p-genomics", Check: "redis-unauth", Locus: "tcp/6379", Zone: probe.Internet},
 			Case: scriptCase, Project: "p-genomics", State: finding.Open, Grade: finding.Proved, Severity: "critical", Class: "E", Title: "Redis answers without a password", Revision: 1,

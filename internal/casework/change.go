@@ -42,9 +42,10 @@ type Change struct {
 	Disarm    []Due
 	Mails     []Mail // inserted once per message id; a known one is updated
 	Acts      []Act
-	Queue     []Ask             // endpoints that have just been opened, to be probed at once
-	Asked     []Ask             // and those that were
-	Reached   map[string]string // by vantage point: reach.Set.Digest of what Queue was worked out from
+	Queue     []Ask                             // endpoints that have just been opened, to be probed at once
+	Asked     []Ask                             // and those that were
+	Reached   map[string]string                 // by vantage point: reach.Set.Digest of what Queue was worked out from
+	Blocks    map[string]map[netip.Prefix]int64 // by vantage point: since when it probes each netblock, policy time, µs
 	Standings []Standing
 	Pause     *bool   // throws or lifts the kill switch
 	Anew      bool    // what was seen before At proves nothing any more: the ledger is not the one that was written last
@@ -104,5 +105,5 @@ type Anchor struct {
 // Empty tells whether there is nothing to write.
 func (c Change) Empty() bool {
 	return c.Inventory == nil && len(c.Coverage)+len(c.Facts)+len(c.Exposures)+len(c.Cases)+len(c.Findings)+len(c.Sightings)+len(c.Charges)+len(c.Models)+
-		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Queue)+len(c.Asked)+len(c.Reached)+len(c.Standings)+len(c.Audit) == 0 && c.Pause == nil && c.Anchor == nil && !c.Anew
+		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Queue)+len(c.Asked)+len(c.Reached)+len(c.Blocks)+len(c.Standings)+len(c.Audit) == 0 && c.Pause == nil && c.Anchor == nil && !c.Anew
 }

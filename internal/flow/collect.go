@@ -29,10 +29,11 @@ type harvest struct {
 	set      *reach.Set
 	coverage probe.Coverage
 	sights   []sight
-	moved    []sight        // whose address another machine held afterwards
-	touched  []sight        // whose port or floating IP was altered in between: perhaps it moved away and back
-	asked    []casework.Ask // what waited to be probed and now was
-	reached  *reach.Set     // set where everything that it opens was asked
+	moved    []sight                // whose address another machine held afterwards
+	touched  []sight                // whose port or floating IP was altered in between: perhaps it moved away and back
+	asked    []casework.Ask         // what waited to be probed and now was
+	blocks   map[netip.Prefix]int64 // since when each netblock is probed, where that is not written yet
+	reached  *reach.Set             // set where everything that it opens was asked
 }
 
 // steadiness is what became of an address between the inventory and the answer.

@@ -75,8 +75,8 @@ type Line struct {
 	checks     map[string]*detect.Check
 	failed     map[string]failure                       // work that could not be done lately, so that it is not tried in a circle
 	x          *asset.Index                             // the inventory as last committed
-	accepted   int64                                    // policy time of the last mail that the next hop took
 	xAt        int64                                    // real time of it
+	accepted   int64                                    // policy time of the last mail that the next hop took
 	holds      map[netip.Addr]asset.Holder              // who holds which address, by x
 	addrs      map[asset.PortID][]netip.Addr            // and which each port holds, in order
 	fips       map[asset.FloatingIPID]*asset.FloatingIP // by x
@@ -87,11 +87,11 @@ type Line struct {
 	marks      string                                   // what it was charged by, of the projects
 	askedNew   bool                                     // the last step of its kind asked what was just opened
 	last       map[string]*reach.Set                    // what each vantage point could reach when what is new was last worked out
-	posturedAt int64                                    // real time of the whole reading that findings of the configuration were last held against
-	queuedOf   *asset.Index                             // the inventory for which it was worked out
+	queued     bool                                     // and that was by x
 	unswept    map[string]bool                          // vantage points of which that is not known: they sweep at once
+	posturedAt int64                                    // real time of the whole reading that findings of the configuration were last held against
 	showing    map[finding.Key]setting                  // what the configuration shows
-	showingOf  *asset.Index                             // the inventory for which that was worked out
+	shown      bool                                     // and that is by x and by what listens now
 }
 
 type failure struct {

@@ -1,10 +1,13 @@
 package flow
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"demarc/internal/asset"
 	"demarc/internal/finding"
@@ -49,4 +52,36 @@ func TestLookingUpDoesNotGrowWithTheCloud(t *testing.T) {
 			t.Fatalf("after four seconds %d of %d", i, n)
 		}
 	}
+}
+
+// unknowing is a ledger that does not know what could be reached before.
+type unknowing struct{ Ledger }
+
+func (unknowing) Reached(context.Context, string) (string, error) { return "something else", nil }
+
+// When an inventory is taken in and what is newly open is worked out, nothing holds the one before: a large cloud is much memory.
+func TestTheOldInventoryGoes(t *testing.T) {
+	l := New(Config{Cloud: "c", Policy: &policy.Policy{}, Ledger: unknowing{}, Clock: NewLeaping(1), Vantages: []Vantage{{Vantage: probe.Vantage{Name: "v", Zone: probe.Internet}, View: reach.View{Zone: probe.Internet}}}})
+	old := func() weak.Pointer[asset.Snapshot] {
+		s := crowd(10)
+		l.know(asset.NewIndex(s))
+		l.last["v"], l.queued = l.reach(&l.Vantages[0]), true
+		if _, err := l.settings(t.Context()); err != nil || !l.shown {
+			t.Fatal(err, l.shown)
+		}
+		return weak.Make(s)
+	}()
+	l.know(asset.NewIndex(crowd(11)))
+	if l.queued || l.shown {
+		t.Error("what follows from the old one still counts")
+	}
+	if err := l.queueOpened(t.Context()); err != nil || !l.unswept["v"] {
+		t.Fatal(err, l.unswept)
+	}
+	runtime.GC()
+	runtime.GC()
+	if old.Value() != nil {
+		t.Error("the old inventory is still held")
+	}
+	runtime.KeepAlive(l)
 }

@@ -22,6 +22,9 @@ func (l *Line) judge(ctx context.Context, v *Vantage, h harvest) error {
 	if h.reached != nil {
 		d.change.Reached = map[string]string{v.Name: h.reached.Digest()}
 	}
+	if h.blocks != nil {
+		d.change.Blocks = map[string]map[netip.Prefix]int64{v.Name: h.blocks}
+	}
 	d.sayDiscarded(h.moved, "changed hands while it was probed")
 	d.sayDiscarded(h.touched, "leads to a port that was altered while it was probed")
 	if err := d.exposures(ctx, v, h); err != nil {
@@ -48,7 +51,7 @@ func (l *Line) judge(ctx context.Context, v *Vantage, h harvest) error {
 		l.last[v.Name] = h.reached
 	}
 	if len(d.change.Exposures) > 0 {
-		l.showingOf = nil // what is open beyond a profile is held against what listens
+		l.shown = false // what is open beyond a profile is held against what listens
 	}
 	return nil
 }
@@ -112,19 +115,26 @@ const (
 	configUnsure  = "unsure"       // the model says denied, and is not proven here: no ground for anything
 )
 
+// configured is what the rules say of what was seen. Where a machine is known to hold the address and the rules say nothing, as when it is
+// off, that is no denial.
 func (s sight) configured() string {
-	switch {
-	case !s.known():
+	if !s.known() {
 		return configUnheld
-	case s.config.Zone:
-		return configOpen
-	case s.config.Scanner:
-		return configScanner
-	case !s.config.Denied():
-		return configUnsure
-	default:
-		return configDenied
 	}
+	return Configured(s.config)
+}
+
+// Configured says in a word what the rules say of an endpoint: open, scanner_only, denied or unsure.
+func Configured(a reach.Answer) string {
+	switch {
+	case a.Zone:
+		return configOpen
+	case a.Scanner:
+		return configScanner
+	case !a.Denied():
+		return configUnsure
+	}
+	return configDenied
 }
 
 // exposures begins and ends the intervals in which endpoints are open. Silence ends none: it is no answer.

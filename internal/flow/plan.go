@@ -1,9 +1,12 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"net/netip"
 
 	"demarc/internal/plan"
 	"demarc/internal/policy"
@@ -71,6 +74,10 @@ func (l *Line) sweep(ctx context.Context, v *Vantage) error {
 	if err != nil {
 		return err
 	}
+	blocks, err := l.newBlocks(ctx, v)
+	if err != nil {
+		return err
+	}
 	var seen []harvest
 	l.mention("plan", "sweep.planned", "from %s: %d endpoints that the rules open, %d that they deny", v.Name, len(next.Reach), len(next.Control))
 	for _, part := range []struct {
@@ -84,7 +91,7 @@ func (l *Line) sweep(ctx context.Context, v *Vantage) error {
 		}
 		h.coverage.Cycle = cycle
 		if part.purpose == probe.Reach {
-			h.asked, h.reached = asks, set // all that is open was asked
+			h.asked, h.reached, h.blocks = asks, set, blocks // all that is open was asked
 		}
 		if err := l.judge(ctx, v, h); err != nil {
 			return err
@@ -92,8 +99,27 @@ func (l *Line) sweep(ctx context.Context, v *Vantage) error {
 		seen = append(seen, h)
 	}
 	delete(l.unswept, v.Name)
-	l.showingOf = nil
+	l.shown = false
 	return l.count(ctx, v, set, seen)
+}
+
+// newBlocks says since when each netblock of a vantage point is probed; nil where the ledger knows it. One that was taken out of the
+// configuration and put back is probed since it was put back.
+func (l *Line) newBlocks(ctx context.Context, v *Vantage) (map[netip.Prefix]int64, error) {
+	known, err := l.Ledger.Blocks(ctx, v.Name)
+	if err != nil {
+		return nil, err
+	}
+	out := map[netip.Prefix]int64{}
+	for _, b := range l.Netblocks {
+		if b.From(v.Name, string(v.Zone)) {
+			out[b.CIDR] = cmp.Or(known[b.CIDR], l.Clock.Now())
+		}
+	}
+	if maps.Equal(out, known) {
+		return nil, nil //nolint:nilnil // nothing new is no error
+	}
+	return out, nil
 }
 
 // reach is what a vantage point can reach by the inventory as last read. It is computed once for each reading.

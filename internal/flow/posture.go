@@ -230,7 +230,7 @@ func (d *draft) settingNow(ctx context.Context, ds casework.Dossier, f finding.F
 // settings is everything that the configuration shows now. It is worked out once for each reading and each change of what listens, and
 // not to be altered.
 func (l *Line) settings(ctx context.Context) (map[finding.Key]setting, error) {
-	if l.showingOf == l.x {
+	if l.shown {
 		return l.showing, nil
 	}
 	out := map[finding.Key]setting{}
@@ -244,7 +244,7 @@ func (l *Line) settings(ctx context.Context) (map[finding.Key]setting, error) {
 	}
 	maps.DeleteFunc(out, func(k finding.Key, _ setting) bool { return !slices.Contains(l.Policy.Posture, k.Check) })
 	l.rests(out)
-	l.showing, l.showingOf = out, l.x
+	l.showing, l.shown = out, true
 	return out, nil
 }
 
@@ -295,18 +295,24 @@ func run(r reach.Range) string {
 
 // ruleText writes a rule as an owner would make it.
 func ruleText(r asset.Rule, x *asset.Index) string {
-	ports := "all ports"
-	switch {
-	case r.PortMin != asset.AnyPort && r.PortMin == r.PortMax:
-		ports = fmt.Sprintf("port %d", r.PortMin)
-	case r.PortMin != asset.AnyPort:
-		ports = fmt.Sprintf("ports %d-%d", r.PortMin, r.PortMax)
-	}
-	group := "a group of the port"
+	text := fmt.Sprintf("%s IPv%d %s from %s", r.Direction, r.EtherType, reach.Describe(&r), cmp.Or(remoteText(r), "any address"))
 	if g := x.Groups[r.Group]; g != nil {
-		group = fmt.Sprintf("group %s (%s)", g.Name, g.ID)
+		text += fmt.Sprintf(", in group %s (%s)", g.Name, g.ID)
 	}
-	return fmt.Sprintf("%s IPv%d, %s %s from %s, in %s", r.Direction, r.EtherType, r.Protocol, ports, r.RemotePrefix, group)
+	return text
+}
+
+// remoteText names whom a rule lets in; "" where that is anybody.
+func remoteText(r asset.Rule) string {
+	switch {
+	case r.RemotePrefix.IsValid():
+		return r.RemotePrefix.String()
+	case r.RemoteAddress != "":
+		return "address group " + string(r.RemoteAddress)
+	case r.RemoteGroup != "":
+		return "group " + string(r.RemoteGroup)
+	}
+	return ""
 }
 
 // some joins the first of many.

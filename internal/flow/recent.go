@@ -87,7 +87,7 @@ func (l *Line) regroup(groups []asset.Group) {
 	for i := range groups {
 		ids[i] = groups[i].ID
 	}
-	l.x = l.x.WithGroups(groups)
+	l.x, l.queued, l.shown = l.x.WithGroups(groups), false, false
 	for name, set := range l.sets {
 		l.sets[name] = set.With(l.x, ids)
 	}
@@ -115,7 +115,7 @@ func differs[T any](was *T, v T) bool { return was == nil || !reflect.DeepEqual(
 // queueWhenRead works out what is newly open, of an inventory for which that was not done: after a restart, or after a try that failed.
 func (l *Line) queueWhenRead(ctx context.Context) (bool, error) {
 	const key = "queue"
-	if l.queuedOf == l.x || l.waiting(key) {
+	if l.queued || l.waiting(key) {
 		return false, nil
 	}
 	if err := l.queueOpened(ctx); err != nil {
@@ -146,6 +146,7 @@ func (l *Line) queueOpened(ctx context.Context) error {
 		old := l.last[v.Name]
 		if old == nil || old.Digest() != digest {
 			l.unswept[v.Name] = true
+			delete(l.last, v.Name) // it is good for nothing, and holds the inventory that it was made of
 			continue
 		}
 		if d.change.Reached == nil {
@@ -159,7 +160,7 @@ func (l *Line) queueOpened(ctx context.Context) error {
 		}
 	}
 	if len(d.change.Reached) == 0 {
-		l.queuedOf = l.x
+		l.queued = true
 		return nil
 	}
 	if n := len(d.change.Queue); n > 0 {
@@ -173,6 +174,6 @@ func (l *Line) queueOpened(ctx context.Context) error {
 			l.last[v.Name] = l.reach(v)
 		}
 	}
-	l.queuedOf = l.x
+	l.queued = true
 	return nil
 }

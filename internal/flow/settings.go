@@ -36,16 +36,7 @@ func ruleLocus(r asset.Rule) string {
 	if r.PortMin != asset.AnyPort {
 		ports = fmt.Sprintf("%d-%d", r.PortMin, r.PortMax)
 	}
-	from := "*"
-	switch {
-	case r.RemotePrefix.IsValid():
-		from = r.RemotePrefix.String()
-	case r.RemoteAddress != "":
-		from = "address group " + string(r.RemoteAddress)
-	case r.RemoteGroup != "":
-		from = "group " + string(r.RemoteGroup)
-	}
-	return fmt.Sprintf("rule IPv%d %s %s from %s", r.EtherType, cmp.Or(r.Protocol, "*"), ports, from)
+	return fmt.Sprintf("rule IPv%d %s %s from %s", r.EtherType, cmp.Or(r.Protocol, "*"), ports, cmp.Or(remoteText(r), "*"))
 }
 
 // templateLocus adds to which groups a template gives its rule.
@@ -99,7 +90,7 @@ func (l *Line) profiles(ctx context.Context, out map[finding.Key]setting) error 
 		if !ok {
 			continue
 		}
-		q := profile.Question{Index: l.x, Server: s, Choice: choice, Profiles: l.Policy.Profiles, Institution: l.Insiders, Seen: seen, Listening: listening[s.ID], Asked: asked(looked, seen)}
+		q := profile.Question{Index: l.x, Server: s, Choice: choice, Profiles: l.Policy.Profiles, Institution: l.Insiders, Seen: seen, Listening: listening[s.ID], Asked: Asked(looked, seen)}
 		ds, smallest := profile.Judge(q)
 		for _, d := range ds {
 			if len(d.Doubts) == 0 {
@@ -126,19 +117,20 @@ func (l *Line) openings(id asset.ServerID) []profile.Seen {
 	return out
 }
 
-// asked lists the protocols of which every port that is open to a machine was asked. Of a run that is too wide nobody knows, and TCP
-// is all that is asked.
-func asked(swept bool, seen []profile.Seen) []probe.Proto {
+// Asked lists the protocols of which every port that is open to a machine was asked, where all vantage points have swept. Of a run that is
+// too wide nobody knows, and TCP is all that is asked.
+func Asked(swept bool, seen []profile.Seen) []probe.Proto {
 	wide := slices.ContainsFunc(seen, func(s profile.Seen) bool {
-		return slices.ContainsFunc(s.Openings, func(o reach.Opening) bool { return o.Proto == probe.TCP && int(o.Last)-int(o.First) >= plan.WideRange })
+		return slices.ContainsFunc(s.Openings, func(o reach.Opening) bool { return o.Proto == probe.TCP && plan.Wide(o.First, o.Last) })
 	})
 	if !swept || wide {
-		return nil
+		return []probe.Proto{}
 	}
 	return []probe.Proto{probe.TCP}
 }
 
-// listening is what answers on each machine, and whether all that is open was asked: of a wide run nobody knows.
+// listening is what answers on each machine, and whether every vantage point has once asked all that is open: a sweep that was not whole
+// has not.
 func (l *Line) listening(ctx context.Context) (out map[asset.ServerID][]probe.Endpoint, looked bool, err error) {
 	out, looked = map[asset.ServerID][]probe.Endpoint{}, true
 	for i := range l.Vantages {
@@ -152,11 +144,11 @@ func (l *Line) listening(ctx context.Context) (out map[asset.ServerID][]probe.En
 				out[h.Server] = append(out[h.Server], e.Endpoint)
 			}
 		}
-		_, swept, err := l.Ledger.LastCoverage(ctx, "sweep", l.Cloud, v.Name, probe.Control)
+		last, err := l.Ledger.LastSweep(ctx, l.Cloud, v.Name, probe.Reach)
 		if err != nil {
 			return nil, false, err
 		}
-		looked = looked && swept
+		looked = looked && last.Ended != 0
 	}
 	return out, looked, nil
 }

@@ -130,7 +130,6 @@ func RoutedPrefixes(x *asset.Index) []Routed {
 	return out
 }
 
-// routedSubnet says why a subnet can be reached from outside; "" where it can not.
 // claimed tells whether a subnet is a tenant's word alone: it is on no external network, and shares the address scope of none.
 func claimed(x *asset.Index, s *asset.Subnet, r *asset.Router) bool {
 	n := x.Networks[s.Network]
@@ -141,12 +140,18 @@ func claimed(x *asset.Index, s *asset.Subnet, r *asset.Router) bool {
 	if outside == nil || n.Project == outside.Project {
 		return outside == nil
 	}
-	if s.CIDR.Addr().Is6() {
-		return n.Scope6 == "" || n.Scope6 != outside.Scope6
-	}
-	return n.Scope4 == "" || n.Scope4 != outside.Scope4
+	return !sameScope(n, outside, s.CIDR.Addr().Is6())
 }
 
+// sameScope tells whether two networks are of one address scope of a family: a router does not translate between them.
+func sameScope(a, b *asset.Network, six bool) bool {
+	if six {
+		return a.Scope6 != "" && a.Scope6 == b.Scope6
+	}
+	return a.Scope4 != "" && a.Scope4 == b.Scope4
+}
+
+// routedSubnet says why a subnet can be reached from outside, whatever is declared: what a declaration is held against. "" where it can not.
 func routedSubnet(x *asset.Index, s *asset.Subnet, r *asset.Router) string {
 	n := x.Networks[s.Network]
 	switch {
@@ -158,14 +163,7 @@ func routedSubnet(x *asset.Index, s *asset.Subnet, r *asset.Router) string {
 		return fmt.Sprintf("routed IPv6 behind router %s", r.Name)
 	}
 	outside := x.Networks[r.External]
-	if n == nil || outside == nil {
-		return ""
-	}
-	in, out := n.Scope4, outside.Scope4
-	if s.CIDR.Addr().Is6() {
-		in, out = n.Scope6, outside.Scope6
-	}
-	if in != "" && in == out {
+	if n != nil && outside != nil && sameScope(n, outside, s.CIDR.Addr().Is6()) {
 		return fmt.Sprintf("behind router %s, in the address scope of the external network %s", r.Name, outside.Name)
 	}
 	return ""

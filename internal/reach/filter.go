@@ -334,8 +334,8 @@ func echoReply(e *asset.Rule) bool {
 	return (e.PortMin == asset.AnyPort || e.PortMin == want) && (e.PortMax == asset.AnyPort || e.PortMax == 0)
 }
 
-// describe shows what a rule is about.
-func describe(r *asset.Rule) string {
+// Describe says what a rule is about, its remote left aside: tcp/22, udp/1-1024, icmp type 8, any protocol.
+func Describe(r *asset.Rule) string {
 	proto := cmp.Or(r.Protocol, "any protocol")
 	switch {
 	case r.PortMin == asset.AnyPort:

@@ -210,7 +210,7 @@ func (s *Set) holes(t *site) []hole {
 // ruleHoles is what one rule admits, of which our probe and the others of the zone may get different parts.
 func (s *Set) ruleHoles(p *asset.Port, g *asset.Group, r *asset.Rule) []hole {
 	from := s.comp.remote(r)
-	h := hole{others: from.outside, group: g.ID, rule: r.ID, remote: from.name, why: fmt.Sprintf("group %s, rule %s: %s from %s", g.Name, r.ID, describe(r), from.name)}
+	h := hole{others: from.outside, group: g.ID, rule: r.ID, remote: from.name, why: fmt.Sprintf("group %s, rule %s: %s from %s", g.Name, r.ID, Describe(r), from.name)}
 	us, others := spans(nil), spans(nil)
 	if !g.Stateless {
 		open, n, _ := ports(r)

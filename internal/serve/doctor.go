@@ -26,7 +26,7 @@ const (
 
 // Diagnosis is one thing that was looked at.
 type Diagnosis struct {
-	Subject string `json:"subject"` // policy, cloud, enforcement, clock, mail, database, audit, socket, or the name of a vantage point
+	Subject string `json:"subject"` // policy, cloud, enforcement, clock, mail, database, duties, inventory, audit, socket, or the name of a vantage point
 	State   Health `json:"state"`
 	Code    Code   `json:"code"`
 	What    string `json:"what"`
@@ -102,7 +102,7 @@ func (d Doctor) Examine(ctx context.Context) []Diagnosis {
 	for _, v := range d.Config.Vantages {
 		parts = append(parts, part{"vantage " + v.Name, d.Bound, func(_ context.Context, k *chart) { d.vantage(k, v) }})
 	}
-	parts = append(parts, part{"mail", d.Bound, d.mail}, part{"database", d.Bound, d.database}, part{"duties", d.Bound, d.duties}, part{"audit", d.Bound, d.audit}, part{"socket", d.Bound, d.socket})
+	parts = append(parts, part{"mail", d.Bound, d.mail}, part{"database", d.Bound, d.database}, part{"duties", d.Bound, d.duties}, part{"inventory", d.Bound, d.inventory}, part{"audit", d.Bound, d.audit}, part{"socket", d.Bound, d.socket})
 	charts := make([]*chart, len(parts))
 	var all sync.WaitGroup
 	for i, p := range parts {

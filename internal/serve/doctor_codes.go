@@ -62,6 +62,8 @@ const (
 	ModelChanged Code = "model-changed"
 	ModelAside   Code = "contract-covers-nothing"
 
+	InventoryPartial Code = "inventory-partial"
+
 	AuditHeads      Code = "audit-heads"
 	AuditTampered   Code = "audit-rewritten"
 	AuditUnwritable Code = "audit-heads-unwritable"
@@ -83,6 +85,7 @@ var Codes = []Code{
 	MailTaken, MailUnreachable, MailTLS, MailLogin, MailRefused, MailLater,
 	DatabaseWritable, DatabaseNew, DatabaseInUse, DatabaseReadOnly, DatabaseUnreachable, DatabaseNotOurs,
 	ModelKnown, ModelChanged, ModelAside,
+	InventoryPartial,
 	AuditHeads, AuditTampered, AuditUnwritable, AuditUnread,
 	SocketFree, SocketTaken,
 	TookTooLong,

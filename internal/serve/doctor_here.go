@@ -21,6 +21,7 @@ import (
 	"demarc/internal/post"
 	"demarc/internal/scan"
 	"demarc/internal/store"
+	"demarc/internal/untrusted"
 )
 
 // mostOff is how far the machine's clock may be from the cloud's: beyond it deadlines and tokens are wrong.
@@ -194,6 +195,26 @@ func (d Doctor) duties(ctx context.Context, k *chart) {
 		return
 	}
 	k.fine(ModelKnown, "%s, version %d, with %d duties", m.ID, m.Version, len(m.Duties))
+}
+
+// inventory tells what waits while the server's readings of the cloud are partial.
+func (d Doctor) inventory(ctx context.Context, k *chart) {
+	place := d.Config.DatabasePath()
+	if _, err := os.Stat(place); !store.IsURL(place) && errors.Is(err, os.ErrNotExist) {
+		return // nothing was read yet
+	}
+	db, err := store.OpenReader(ctx, place, d.Config.Password())
+	if err != nil {
+		return // said under database
+	}
+	defer db.Close() //nolint:errcheck // it was only read
+	last, known, err := db.LastCoverage(ctx, store.KindInventory, d.Config.Cloud.Name, "", "")
+	if err != nil || !known || last.Complete {
+		return
+	}
+	k.warn(InventoryPartial, "demarc inventory show tells the gaps, and since when; see what the account may list",
+		"the last reading of the cloud, of %s, was not whole (%s): findings of the configuration wait for a whole reading, nothing is taken for gone, and nothing is enforced",
+		time.UnixMicro(last.Ended).UTC().Format(time.RFC3339), untrusted.From(last.Note).Cap(300).Terminal())
 }
 
 // coversNothing lists the contracts and offerings of which the inventory holds no server, project or domain.

@@ -76,6 +76,26 @@ func readerAndHand() plot {
 		"netblocks:", "enforcement: {application_credential_id: acts, application_credential_secret_file: acts.secret}\nnetblocks:"}}
 }
 
+// While the server's readings are partial the doctor tells what waits for a whole one, and no longer.
+func TestTheDoctorTellsWhatAPartialReadingHoldsUp(t *testing.T) {
+	t.Parallel()
+	e := open(t, plot{})
+	always(lab.Fault{Kind: lab.Answer, Status: 500, RetryAfter: "0", Path: floating})(e)
+	e.after(3 * day)
+	said := func() string {
+		_, bad := e.doctor()
+		return bad[serve.InventoryPartial].What
+	}
+	if what := said(); !strings.Contains(what, "findings of the configuration wait for a whole reading") || !strings.Contains(what, "floating_ips: ") {
+		t.Errorf("the doctor says %q", what)
+	}
+	e.w.ClearFaults()
+	e.after(3 * day)
+	if what := said(); what != "" {
+		t.Errorf("after a whole reading: %q", what)
+	}
+}
+
 // A configuration that is well is told to be, and nothing is changed by looking.
 func TestTheDoctorFindsNothingWhereAllIsWell(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package serve_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"demarc/internal/cloud"
 	"demarc/internal/flow"
 	"demarc/internal/lab"
+	"demarc/internal/policy"
 	"demarc/internal/probe"
 )
 
@@ -134,6 +136,44 @@ func TestAWideRunIsAskedAtASample(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	e.noErrors()
+}
+
+// A netblock is probed since the first sweep after it was declared, which the one before it was not.
+func TestItIsKnownSinceWhenANetblockIsProbed(t *testing.T) {
+	t.Parallel()
+	added := netip.MustParsePrefix("198.51.100.0/24")
+	var later atomic.Bool
+	p := plot{}
+	p.wrap = func(_ *exam, c *flow.Config) {
+		if later.Load() {
+			c.Netblocks = append(slices.Clone(c.Netblocks), policy.Netblock{CIDR: added, Holder: "provider"})
+		}
+	}
+	e := open(t, p)
+	e.untilIdle()
+	blocks := func() map[netip.Prefix]int64 {
+		b, err := e.d.DB.Blocks(t.Context(), "internet")
+		e.must(err)
+		return b
+	}
+	first, swept := blocks(), e.rounds()[1]
+	last, err := e.d.DB.LastSweep(t.Context(), "lab", "internet", probe.Reach)
+	e.must(err)
+	if len(first) == 0 || first[added] != 0 || last.Ended == 0 {
+		t.Fatalf("since %v, swept %+v", first, last)
+	}
+	later.Store(true)
+	e.restart()
+	e.steps("swept again", func() bool { return e.rounds()[1] > swept && blocks()[added] != 0 })
+	now := blocks()
+	if now[added] <= last.Ended || len(now) != len(first)+1 {
+		t.Errorf("since %v, before %v; the sweep before ended at %d", now, first, last.Ended)
+	}
+	for b, at := range first {
+		if now[b] != at {
+			t.Errorf("%s is probed since %d, and was since %d", b, now[b], at)
+		}
+	}
 }
 
 // What was shut again before its turn came is not asked, and waits no more.

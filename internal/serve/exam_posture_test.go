@@ -118,14 +118,17 @@ type matter struct {
 }
 
 var matters = map[string]matter{
-	"a default group": {check: "default-group-open", open: func(e *exam) string { e.add("default", nine); return "tcp port 9" },
+	"a default group": {check: "default-group-open", open: func(e *exam) string { e.add("default", nine); return "ingress IPv4 tcp/9 from 0.0.0.0/0" },
 		shut: func(e *exam) { e.remove("default", nine) }, party: duty.Customer, to: "alice@astro.example", key: "rule to remove", also: "group default"},
 	"a default group as the template says": {check: "default-group-open", open: func(e *exam) string {
 		e.w.Extend(templates, template(nine, true))
 		e.add("default", nine)
-		return "tcp port 9"
+		return "ingress IPv4 tcp/9 from 0.0.0.0/0"
 	}, shut: func(e *exam) { e.remove("default", nine); e.w.Retract(templates, 1) }, party: duty.Provider, to: provider, key: "rule to remove", also: "ports that carry it now"},
-	"a template": {check: "template-group-open", open: func(e *exam) string { e.w.Extend(templates, template(nine, false)); return "tcp port 9" },
+	"a template": {check: "template-group-open", open: func(e *exam) string {
+		e.w.Extend(templates, template(nine, false))
+		return "ingress IPv4 tcp/9 from 0.0.0.0/0"
+	},
 		shut: func(e *exam) { e.w.Retract(templates, 1) }, party: duty.Provider, to: provider, key: "rule to remove"},
 	"a netblock": {check: "netblock-mismatch", open: func(e *exam) string {
 		was := e.w.AtPrefix(netip.MustParsePrefix("127.77.0.0/17"))
@@ -134,7 +137,7 @@ var matters = map[string]matter{
 	}, shut: func(e *exam) { e.w.Untwist() }, party: duty.Provider, to: provider, key: "lacking", also: "subnet of the external network public"},
 	"a hidden port": {check: "sg-blocks-scanner", open: func(e *exam) string {
 		e.add("cache", others)
-		return fmt.Sprintf("ingress IPv4, tcp ports 5432-5433 from %s/32, in group cache (%s)", e.w.Source("scanner"), e.w.GroupID("astro", "cache"))
+		return fmt.Sprintf("ingress IPv4 tcp/5432-5433 from %s/32, in group cache (%s)", e.w.Source("scanner"), e.w.GroupID("astro", "cache"))
 	}, shut: func(e *exam) { e.remove("cache", others) }, party: duty.Customer, to: owner, key: "rule to add", also: "let in from"},
 	"a profile": {check: "exposure-profile", open: func(e *exam) string { return e.add("cache", wide) },
 		shut: func(e *exam) { e.remove("cache", wide) }, party: duty.Customer, to: owner, key: "rule to remove", also: "tcp 6379 from 0.0.0.0/0"},

@@ -99,6 +99,35 @@ func (d *DB) Reached(ctx context.Context, vantage string) (string, error) {
 	return v, nil
 }
 
+// blocks begins the keys of meta that hold since when a vantage point probes each netblock.
+const blocks = "blocks:"
+
+func (w *writer) blocks() error {
+	for vantage, since := range w.c.Blocks {
+		body, err := json.Marshal(since)
+		if err != nil {
+			return fmt.Errorf("netblocks: %w", err)
+		}
+		if err := w.setMeta(blocks+vantage, string(body)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Blocks is since when a vantage point probes each netblock (policy time, µs), as of its last sweep.
+func (d *DB) Blocks(ctx context.Context, vantage string) (map[netip.Prefix]int64, error) {
+	var body string
+	err := d.read.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = $1`, blocks+vantage).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return map[netip.Prefix]int64{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the netblocks of vantage %s: %w", vantage, err)
+	}
+	return decode[map[netip.Prefix]int64]("the netblocks of a vantage point", body)
+}
+
 func (w *writer) standings() error {
 	for _, s := range w.c.Standings {
 		body, err := json.Marshal(s)

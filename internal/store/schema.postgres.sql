@@ -4,7 +4,15 @@
 
 CREATE DOMAIN word AS TEXT COLLATE "C";   -- listed in the order of bytes, as the other engine does, whatever the locale of the database
 
-CREATE TABLE meta (                 -- clock: policy time of the last commit; paused: the kill switch; nova:CLOUD: see Since
+CREATE TABLE meta (                 -- what there is one of
+  -- clock           policy time of the last commit, µs
+  -- anchor          where the clock stood when it was last written, JSON
+  -- paused          "true": the kill switch is thrown
+  -- proofs_from     policy time from which on looks prove anything, µs
+  -- audit_head      the last head of the audit log, JSON
+  -- nova:CLOUD      since when changed servers are asked for, by Nova's clock, µs
+  -- reach:VANTAGE   what the vantage point could ask when its queue was last worked out, SHA-256 in hex
+  -- blocks:VANTAGE  since when the vantage point probes each netblock, policy time, µs, JSON
   key   word PRIMARY KEY,
   value word NOT NULL
 );
@@ -109,12 +117,12 @@ CREATE TABLE queue (                -- runs of ports that have just been opened,
   PRIMARY KEY (vantage, addr, proto, first, last)
 );
 
-CREATE TABLE standing (             -- how what endpoints do stands to the rules, by project, from a time on
+CREATE TABLE standing (             -- how what endpoints do stands to the rules, by project, from a time on until the next row of its project and vantage
   cloud   word NOT NULL,
   vantage word NOT NULL,
-  project word NOT NULL,
-  at      BIGINT NOT NULL,
-  body    word NOT NULL,
+  project word NOT NULL,            -- that holds the ports
+  at      BIGINT NOT NULL,          -- policy time from which on it stood so
+  body    word NOT NULL,            -- casework.Standing: numbers of endpoints, and of runs of ports where nothing listens
   PRIMARY KEY (cloud, vantage, project, at)
 );
 

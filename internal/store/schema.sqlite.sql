@@ -2,7 +2,15 @@
 -- or guarded. The other engine's file says the same in its own words, and a test holds the two together. Until the first
 -- release this file is edited in place.
 
-CREATE TABLE meta (                 -- clock: policy time of the last commit; paused: the kill switch; nova:CLOUD: see Since
+CREATE TABLE meta (                 -- what there is one of
+  -- clock           policy time of the last commit, µs
+  -- anchor          where the clock stood when it was last written, JSON
+  -- paused          "true": the kill switch is thrown
+  -- proofs_from     policy time from which on looks prove anything, µs
+  -- audit_head      the last head of the audit log, JSON
+  -- nova:CLOUD      since when changed servers are asked for, by Nova's clock, µs
+  -- reach:VANTAGE   what the vantage point could ask when its queue was last worked out, SHA-256 in hex
+  -- blocks:VANTAGE  since when the vantage point probes each netblock, policy time, µs, JSON
   key   TEXT PRIMARY KEY,
   value TEXT NOT NULL
 );
@@ -107,12 +115,12 @@ CREATE TABLE queue (                -- runs of ports that have just been opened,
   PRIMARY KEY (vantage, addr, proto, first, last)
 );
 
-CREATE TABLE standing (             -- how what endpoints do stands to the rules, by project, from a time on
+CREATE TABLE standing (             -- how what endpoints do stands to the rules, by project, from a time on until the next row of its project and vantage
   cloud   TEXT NOT NULL,
   vantage TEXT NOT NULL,
-  project TEXT NOT NULL,
-  at      INTEGER NOT NULL,
-  body    TEXT NOT NULL,
+  project TEXT NOT NULL,            -- that holds the ports
+  at      INTEGER NOT NULL,         -- policy time from which on it stood so
+  body    TEXT NOT NULL,            -- casework.Standing: numbers of endpoints, and of runs of ports where nothing listens
   PRIMARY KEY (cloud, vantage, project, at)
 );
 

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -70,6 +71,19 @@ func queueTurns(t *testing.T, e Engine) {
 	x.commit(casework.Change{At: 50, Asked: append(much[:449:449], after)})
 	if q := got[[]casework.Ask](x)(x.Queue(ctx, "outside", 999)); !slices.Equal(q, []casework.Ask{much[449], quiet, other}) {
 		t.Errorf("%d wait: %+v", len(q), q)
+	}
+}
+
+// Since when a vantage point probes a netblock is as last told, for each on its own.
+func blocks(t *testing.T, e Engine) {
+	x, ctx := begin(t, e), t.Context()
+	a, b := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")
+	x.commit(casework.Change{At: 10, Blocks: map[string]map[netip.Prefix]int64{"outside": {a: 10}, "inside": {a: 5, b: 6}}})
+	x.commit(casework.Change{At: 20, Blocks: map[string]map[netip.Prefix]int64{"outside": {b: 20}}})
+	for vantage, want := range map[string]map[netip.Prefix]int64{"outside": {b: 20}, "inside": {a: 5, b: 6}, "nowhere": {}} {
+		if got := got[map[netip.Prefix]int64](x)(x.Blocks(ctx, vantage)); !maps.Equal(got, want) {
+			t.Errorf("%s: %v", vantage, got)
+		}
 	}
 }
 

@@ -32,6 +32,7 @@ type Store interface {
 	StateSince(ctx context.Context, cloud string, at int64) (int64, error)
 	LastCoverage(ctx context.Context, kind, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, bool, error)
 	Queue(ctx context.Context, vantage string, limit int) ([]casework.Ask, error)
+	Blocks(ctx context.Context, vantage string) (map[netip.Prefix]int64, error)
 	Reached(ctx context.Context, vantage string) (string, error)
 	Standings(ctx context.Context, s access.Scope, cloud string, project asset.ProjectID, since int64) ([]casework.Standing, error)
 	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)
@@ -76,7 +77,7 @@ type Engine struct {
 func Run(t *testing.T, e Engine) {
 	for name, part := range map[string]func(*testing.T, Engine){
 		"AllOrNothing": allOrNothing, "Conflict": conflict, "Constraints": constraints, "Timers": timers, "Mail": mail, "Clock": clock, "KillSwitch": killSwitch,
-		"Scope": scope, "NotFound": notFound, "Reopen": reopen, "AuditVerifies": auditVerifies, "Exposures": exposures, "Queue": queue, "QueueTurns": queueTurns, "Standings": standings,
+		"Scope": scope, "NotFound": notFound, "Reopen": reopen, "AuditVerifies": auditVerifies, "Exposures": exposures, "Queue": queue, "QueueTurns": queueTurns, "Blocks": blocks, "Standings": standings,
 		"Merge": merge, "Recent": recent, "Older": olderAnswers, "Pages": pages, "Bindings": bindings, "History": history, "Unchanged": unchanged, "Large": large, "Order": order, "HostileText": hostileText, "TwoWriters": twoWriters,
 	} {
 		t.Run(name, func(t *testing.T) {
