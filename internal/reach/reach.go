@@ -42,6 +42,7 @@ type Set struct {
 	walls  map[asset.PortID][]*asset.Firewall
 	sites  []site // by address
 	wide   []site // whose address pair covers more than one address
+	cover  cover  // where they stand
 	owned  *owned
 	digest *digest
 	state  []state
@@ -116,6 +117,7 @@ func Compute(x *asset.Index, v View) *Set {
 			return strings.Compare(string(a.port.ID), string(b.port.ID))
 		})
 	}
+	s.cover = coverOf(s.wide)
 	return s
 }
 
@@ -265,8 +267,11 @@ func (s *Set) at(a netip.Addr) iter.Seq[*site] {
 				return
 			}
 		}
-		for i := range s.wide {
-			if !own && s.wide[i].wide.Contains(a) && !yield(&s.wide[i]) {
+		if own {
+			return
+		}
+		for i := range s.cover.of(a) {
+			if !yield(&s.wide[i]) {
 				return
 			}
 		}
