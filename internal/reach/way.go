@@ -53,6 +53,7 @@ type finder struct {
 	floats   map[netip.Addr]bool              // the addresses of floating IPs
 	bgp      ipset.Set                        // what speakers announce
 	outside  []netip.Prefix                   // the subnets of external networks: what a tenant's own network says of them is not routed there
+	subnets  map[asset.NetworkID][]*asset.Subnet
 	pairs    map[asset.NetworkID][]*asset.Port
 	holders  map[netKey]*asset.Port
 	out      []site
@@ -64,12 +65,14 @@ type netKey struct {
 }
 
 func newFinder(x *asset.Index, v View) *finder {
-	f := &finder{x: x, v: v, bgp: announced(x), gateways: gateways(x), floats: make(map[netip.Addr]bool, len(x.Snapshot.FloatingIPs)), pairs: map[asset.NetworkID][]*asset.Port{}, holders: map[netKey]*asset.Port{}}
+	f := &finder{x: x, v: v, bgp: announced(x), gateways: gateways(x), floats: make(map[netip.Addr]bool, len(x.Snapshot.FloatingIPs)), subnets: map[asset.NetworkID][]*asset.Subnet{}, pairs: map[asset.NetworkID][]*asset.Port{}, holders: map[netKey]*asset.Port{}}
 	for i := range x.Snapshot.FloatingIPs {
 		f.floats[x.Snapshot.FloatingIPs[i].Addr] = true
 	}
 	for i := range x.Snapshot.Subnets {
-		if n := &x.Snapshot.Subnets[i]; x.Networks[n.Network] != nil && x.Networks[n.Network].External {
+		n := &x.Snapshot.Subnets[i]
+		f.subnets[n.Network] = append(f.subnets[n.Network], n)
+		if x.Networks[n.Network] != nil && x.Networks[n.Network].External {
 			f.outside = append(f.outside, n.CIDR)
 		}
 	}
@@ -298,9 +301,8 @@ func (f *finder) pair(p *asset.Port, at netip.Prefix, s site) {
 			f.floating(v, s)
 		}
 	}
-	for i := range f.x.Snapshot.Subnets {
-		n := &f.x.Snapshot.Subnets[i]
-		if n.Network != p.Network || !n.CIDR.Overlaps(at) {
+	for _, n := range f.subnets[p.Network] {
+		if !n.CIDR.Overlaps(at) {
 			continue
 		}
 		part := at
