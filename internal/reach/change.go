@@ -15,7 +15,7 @@ import (
 
 // Opened lists what our probe can ask now and could not before: new ports, and all ports of an address that leads to another port.
 func Opened(old, now *Set) []Range {
-	if now.from == old.made { // only some sites are as they were not
+	if now.parent == old.made { // only the sites in altered differ
 		return openedBy(old, now)
 	}
 	var out []Range
@@ -43,7 +43,7 @@ func Opened(old, now *Set) []Range {
 // openedBy holds the sites that With changed against what they were.
 func openedBy(old, now *Set) []Range {
 	var out []Range
-	for _, i := range now.again {
+	for _, i := range now.altered {
 		t := &now.sites[i]
 		first, last := int(i), int(i)+1
 		for first > 0 && now.sites[first-1].addr == t.addr {

@@ -340,7 +340,7 @@ func sameRays(a, b []ray) bool {
 // reached is who gets in within a segment: now, and if everything were on.
 type reached struct{ now, ever, usNow, usEver ipset.Set }
 
-func gather(s span, rs []ray) (out reached, in []ray) {
+func crossing(s span, rs []ray) (out reached, in []ray) {
 	for _, r := range rs {
 		if r.proto != s.proto || s.first < r.first || r.last < s.last {
 			continue
@@ -355,8 +355,8 @@ func gather(s span, rs []ray) (out reached, in []ray) {
 }
 
 func changesIn(s span, was, is []ray) []Change {
-	a, from := gather(s, was)
-	b, to := gather(s, is)
+	a, from := crossing(s, was)
+	b, to := crossing(s, is)
 	var out []Change
 	for _, dir := range []struct {
 		what string

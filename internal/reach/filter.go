@@ -72,8 +72,8 @@ func (c *compiler) members(g asset.GroupID, family int) sources {
 	return s
 }
 
-// gathered is what compilers of one inventory know together, and readers of their Sets add to.
-type gathered struct {
+// memberSets is what compilers of one inventory know together, and readers of their Sets add to.
+type memberSets struct {
 	mu      sync.Mutex
 	members map[memberKey]sources
 }
@@ -126,7 +126,7 @@ func (c *compiler) who(r *asset.Rule) seenBy {
 // whoOf tells who of the view is a member of a group, once for each family.
 func (c *compiler) whoOf(g asset.GroupID, family int) seenBy {
 	k := memberKey{g, family}
-	if s, ok := c.gathered[k]; ok {
+	if s, ok := c.inView[k]; ok {
 		return s
 	}
 	var s seenBy
@@ -143,7 +143,7 @@ func (c *compiler) whoOf(g asset.GroupID, family int) seenBy {
 			}
 		}
 	}
-	c.gathered[k] = s
+	c.inView[k] = s
 	return s
 }
 
@@ -164,13 +164,13 @@ type compiler struct {
 	eyes       eyes
 	any4, any6 seenBy
 	done       map[filterKey]*filter
-	gathered   map[memberKey]seenBy
-	shared     *gathered
+	inView     map[memberKey]seenBy
+	shared     *memberSets
 	us, others spans // where a filter is put together
 }
 
 func newCompiler(x *asset.Index, e eyes) *compiler {
-	c := &compiler{x: x, eyes: e, done: make(map[filterKey]*filter, 2*len(x.Groups)), gathered: map[memberKey]seenBy{}, shared: &gathered{members: map[memberKey]sources{}}}
+	c := &compiler{x: x, eyes: e, done: make(map[filterKey]*filter, 2*len(x.Groups)), inView: map[memberKey]seenBy{}, shared: &memberSets{members: map[memberKey]sources{}}}
 	c.any4 = seenBy{scanner: e.scanners.Meets(ipset.Every(4)), zone: e.zone.Meets(ipset.Every(4))}
 	c.any6 = seenBy{scanner: e.scanners.Meets(ipset.Every(6)), zone: e.zone.Meets(ipset.Every(6))}
 	return c

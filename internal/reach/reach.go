@@ -35,22 +35,22 @@ var NotInternet = []netip.Prefix{
 
 // Set is everything that is open to one view. It does not change, and may be read from many goroutines.
 type Set struct {
-	View   View
-	x      *asset.Index
-	eyes   eyes
-	comp   *compiler
-	walls  map[asset.PortID][]*asset.Firewall
-	sites  []site // by address
-	wide   []site // whose address pair covers more than one address
-	cover  cover  // where they stand
-	owned  *owned
-	digest *digest
-	state  []state
-	made   *byte   // names the set
-	from   *byte   // names the set that this one came from by With
-	again  []int32 // and the sites whose state is another than there
-	links  []Connected
-	arena  spans // where runs of ports lie while a Set is made
+	View    View
+	x       *asset.Index
+	eyes    eyes
+	comp    *compiler
+	walls   map[asset.PortID][]*asset.Firewall
+	sites   []site // by address
+	wide    []site // whose address pair covers more than one address
+	cover   cover  // where they stand
+	owned   *owned
+	digest  *digest
+	state   []state
+	made    *byte   // names the set
+	parent  *byte   // names the set that this one came from by With
+	altered []int32 // and the sites whose state is another than there
+	links   []Connected
+	arena   spans // where runs of ports lie while a Set is made
 
 	of     *asset.Port // while a Set is made: the port at hand, its groups, and what is odd about them
 	groups []*asset.Group

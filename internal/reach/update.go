@@ -6,27 +6,28 @@ import (
 	"demarc/internal/asset"
 )
 
-// With is the set after some groups have new rules, all else being equal: asset.Index.WithGroups gives the index. It does only the work that these groups ask for, and leaves
-// the set that it came from as it was. Who is a member of a group must not have changed: then Compute is to be asked. Sets that come from one another are made by one
-// goroutine.
+// With is the set after some groups have new rules, all else being equal: asset.Index.WithGroups gives the index. It does only the
+// work that these groups ask for. The set that it came from answers as it did; only what both keep of compiled groups changes, which no
+// answer reads. Who is a member of a group must not have changed: then Compute is to be asked. Sets that come from one another are made
+// by one goroutine.
 func (s *Set) With(x *asset.Index, groups []asset.GroupID) *Set {
 	out := *s
 	out.x, out.comp, out.of, out.groups, out.arena = x, s.comp.with(x), nil, nil, nil
 	out.digest = &digest{}
-	touched := map[*asset.Port]*again{}
+	touched := map[*asset.Port]*regrouped{}
 	for _, id := range groups {
 		g := x.Groups[id]
 		other := [2]bool{s.differs(g, 4), s.differs(g, 6)}
 		for _, p := range x.Members[g.ID] {
 			if other[0] || other[1] {
 				if touched[p] == nil {
-					touched[p] = &again{}
+					touched[p] = &regrouped{}
 				}
 				touched[p].family[0], touched[p].family[1] = touched[p].family[0] || other[0], touched[p].family[1] || other[1]
 			}
 		}
 	}
-	out.state, out.made, out.from, out.again = slices.Clone(s.state), new(byte), s.made, nil
+	out.state, out.made, out.parent, out.altered = slices.Clone(s.state), new(byte), s.made, nil
 	for k, sites := range [][]site{s.sites, s.wide} {
 		for i := range sites {
 			t := &sites[i]
@@ -40,7 +41,7 @@ func (s *Set) With(x *asset.Index, groups []asset.GroupID) *Set {
 			}
 			out.fill(t, *mine)
 			if k == 0 {
-				out.again = append(out.again, int32(i)) //nolint:gosec // below len(sites)
+				out.altered = append(out.altered, int32(i)) //nolint:gosec // below len(sites)
 			}
 		}
 	}
@@ -56,8 +57,8 @@ func (c *compiler) forget(old *asset.Index, groups []asset.GroupID) {
 	}
 }
 
-// again is a port whose groups let in something else than before, by family.
-type again struct {
+// regrouped is a port whose groups let in something else than before, by family.
+type regrouped struct {
 	family [2]bool
 	open   [2]*admitted
 }
