@@ -157,25 +157,9 @@ var rules = kind{"rule",
 
 func ruleKey(v *asset.Rule) string { return string(v.Group) + " " + string(v.ID) }
 
-// protocolNames are the names that Neutron knows. Source: neutron_lib.constants.IP_PROTOCOL_MAP.
-var protocolNames = []string{"", "any", "ah", "dccp", "egp", "esp", "gre", "hopopt", "icmp", "igmp", "ip", "ipip", "ipv6-encap", "ipv6-frag", "ipv6-icmp", "icmpv6", "ipv6-nonxt", "ipv6-opts",
-	"ipv6-route", "ospf", "pgm", "rsvp", "sctp", "tcp", "udp", "udplite", "vrrp"}
-
 func knownProtocol(s string) bool {
-	n, err := strconv.ParseUint(s, 10, 8)
-	return slices.Contains(protocolNames, s) || err == nil && strconv.FormatUint(n, 10) == s
-}
-
-// withTypes have a type and a code, and no ports.
-var withTypes = []string{"icmp", "1", "icmpv6", "ipv6-icmp", "58"}
-
-// portsFit tells whether a rule's ports mean what they say: of ICMP a type and perhaps a code, of others both ends of a run or none.
-func portsFit(v *asset.Rule) bool {
-	lo, hi := v.PortMin, v.PortMax
-	if slices.Contains(withTypes, v.Protocol) {
-		return lo >= asset.AnyPort && lo <= 255 && hi >= asset.AnyPort && hi <= 255 && (lo != asset.AnyPort || hi == asset.AnyPort)
-	}
-	return lo == asset.AnyPort && hi == asset.AnyPort || lo >= 1 && lo <= hi && hi <= 65535
+	_, one := asset.ProtocolNumber(s)
+	return one || asset.EveryProtocol(s)
 }
 
 // checkRule refuses what Neutron does not keep, and what we would read in another way than it was meant.
@@ -193,7 +177,7 @@ func checkRule(v *asset.Rule) error {
 		return fmt.Errorf("ether_type is %d, not 4 or 6", v.EtherType)
 	case !knownProtocol(v.Protocol):
 		return fmt.Errorf("protocol is %q, not tcp, udp, icmp, ipv6-icmp, another name of Neutron's, a number to 255, or empty for any", v.Protocol)
-	case !portsFit(v):
+	case !asset.PortsFit(v.Protocol, v.PortMin, v.PortMax):
 		return fmt.Errorf("ports %d to %d are none of %s: -1 and -1 is any", v.PortMin, v.PortMax, cmp.Or(v.Protocol, "any protocol"))
 	case remotes > 1:
 		return fmt.Errorf("a rule has one remote at most")
@@ -330,8 +314,8 @@ func checkFirewallRule(r *asset.FirewallRule) error {
 		return fmt.Errorf("port_min is %d, not 1 to 65535; -1 and -1 is any", r.PortMin)
 	case !every && (r.PortMax < r.PortMin || r.PortMax > 65535):
 		return fmt.Errorf("port_max is %d, not %d to 65535; -1 and -1 is any", r.PortMax, r.PortMin)
-	case !every && slices.Contains(withTypes, r.Protocol):
-		return fmt.Errorf("port_min is %d, and %s has no ports", r.PortMin, r.Protocol)
+	case !every && !asset.HasPorts(r.Protocol):
+		return fmt.Errorf("port_min is %d, and %s has no ports", r.PortMin, cmp.Or(r.Protocol, "any protocol"))
 	}
 	for _, p := range []struct {
 		field string
