@@ -54,8 +54,8 @@ func full() *asset.Snapshot {
 func write(t testing.TB, s *asset.Snapshot, people bool) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := lines.Write(&b, s, people); err != nil {
-		t.Fatal(err)
+	if left, err := lines.Write(&b, s, people); err != nil || len(left) > 0 {
+		t.Fatal(left, err)
 	}
 	return b.String()
 }
@@ -226,7 +226,12 @@ func TestTwoOfOneIDAreNotWritten(t *testing.T) {
 	t.Parallel()
 	s := full()
 	s.Ports = append(s.Ports, s.Ports[0])
-	if err := lines.Write(io.Discard, s, true); err == nil || !strings.Contains(err.Error(), "port po1 is there twice") {
+	if _, err := lines.Write(io.Discard, s, true); err == nil || !strings.Contains(err.Error(), "port po1 is there twice") {
+		t.Error(err)
+	}
+	s = full()
+	s.Groups[1].Rules[0].ID = s.Groups[0].Rules[0].ID
+	if _, err := lines.Write(io.Discard, s, true); err == nil || !strings.Contains(err.Error(), "r1 is there twice, in group g1 and in group g2") {
 		t.Error(err)
 	}
 }
