@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +60,19 @@ func TestManyThatAreLeftOutAreCounted(t *testing.T) {
 	left, err := lines.Write(&bytes.Buffer{}, s, false)
 	if err != nil || len(left) != 21 || left[20] != (asset.Gap{Kind: "server", Reason: "80 more are left out"}) {
 		t.Errorf("%v %v", left, err)
+	}
+}
+
+// A kind of objects that is added to a snapshot is written.
+func TestEveryKindHasLines(t *testing.T) {
+	t.Parallel()
+	for _, k := range asset.Kinds() {
+		if !slices.Contains(lines.Kinds(), strings.TrimSuffix(k, "s")) {
+			t.Errorf("%s are not written", k)
+		}
+	}
+	if len(lines.Kinds()) != len(asset.Kinds())+1 { // rules stand apart from their groups
+		t.Errorf("%v of %v", lines.Kinds(), asset.Kinds())
 	}
 }
 
