@@ -2,6 +2,7 @@ package demarc_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -102,6 +103,10 @@ func TestDocsListWhatThereIs(t *testing.T) {
 	}
 	same(t, "docs/checks.md", tableWords(t, p["docs/checks.md"], "# Checks"), ids)
 	same(t, "docs/checks.md, the configuration", tableWords(t, p["docs/checks.md"], "## What the configuration alone shows"), flow.Settings())
+	inWords := []string{"no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"}
+	if says := fmt.Sprintf("| %s checks of what a machine answers, and %s of the configuration (", inWords[len(ids)], inWords[len(flow.Settings())]); !bytes.Contains(p["docs/limits.md"], []byte(says)) {
+		t.Errorf("docs/limits.md does not say %q", says)
+	}
 	for _, id := range []string{flow.CheckLeak, flow.CheckBlocked} {
 		if !bytes.Contains(p["docs/checks.md"], []byte("`"+id+"`")) {
 			t.Errorf("docs/checks.md does not name %s", id)

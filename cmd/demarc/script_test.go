@@ -99,6 +99,8 @@ func makeLedger(ctx context.Context, kind, path string) (err error) {
 		part := inventoryAt(3*scriptDay, "port-2")
 		part.Inventory.Snapshot.Gaps = []asset.Gap{{Kind: "ports", Reason: "HTTP 403"}}
 		changes = append(changes, part)
+	case "odd":
+		changes[2].Inventory.Snapshot.Servers[2].Status = ""
 	case "exposed", "idle", "off":
 		changes = append(changes, exposureChanges(kind, changes[2])...)
 	default:
