@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"demarc/internal/access"
 	"demarc/internal/asset"
 	"demarc/internal/casework"
 	"demarc/internal/probe"
@@ -14,15 +13,13 @@ import (
 // count writes down, for each project, how what a sweep saw stands to the rules. A project whose counts are the same as before gets
 // no row: an unchanged sweep writes its coverage alone.
 func (l *Line) count(ctx context.Context, v *Vantage, set *reach.Set, hs []harvest) error {
-	known, err := l.Ledger.Standings(ctx, access.Operator(), l.Cloud, "", l.Clock.Now())
+	known, err := l.Ledger.LastStandings(ctx, l.Cloud, v.Name)
 	if err != nil {
 		return err
 	}
 	last := map[asset.ProjectID]casework.Standing{}
 	for _, s := range known {
-		if s.Vantage == v.Name {
-			last[s.Project] = s
-		}
+		last[s.Project] = s
 	}
 	open, err := l.Ledger.OpenExposures(ctx, v.Name)
 	if err != nil {
