@@ -21,7 +21,7 @@ type Inventory struct {
 	Snapshot *asset.Snapshot
 	RealAt   int64
 	Took     int64 // µs that were spent on it; 0: all from its beginning to its end
-	Imported bool  // from a file: it was so at the time of the change, and is learnt at RealAt
+	Imported bool  // from a file: it was so at the time of the change, is learnt at RealAt, and is taken at its word at once
 }
 
 // Change is what one step of the line writes, all of it or nothing: state, next work, outgoing mail and audit entries
