@@ -64,7 +64,8 @@ type Ask struct {
 }
 
 // Standing counts, for one project as one vantage point sees it, how what endpoints do stands to what the rules say, from one time
-// on until the next row: endpoints, and for OpenSilent runs of ports that are let in and in which nothing listens.
+// on until the next row: endpoints, and for OpenSilent runs of ports that one object, such as a rule, lets in to and in which nothing
+// listens.
 type Standing struct {
 	Cloud         string          `json:"cloud"`
 	Vantage       string          `json:"vantage"`
