@@ -250,3 +250,45 @@ func TestDocsLength(t *testing.T) {
 		t.Errorf("docs/architecture.md has %d lines, more than 200", n)
 	}
 }
+
+var (
+	flowStep  = regexp.MustCompile(`(?m)^\t\{"(\w+)", \(\*Line\)\.\w+\},$`)
+	flowOrder = regexp.MustCompile(`always in this order: ([a-z,\s]+)\.`)
+	fileName  = regexp.MustCompile("`([a-z]+\\.go)`")
+)
+
+// docs/architecture.md tells the order that the runner takes, and has a place for each file of the line.
+func TestDocsTellTheOrderOfTheLine(t *testing.T) {
+	code, err := os.ReadFile("internal/flow/flow.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var steps []string
+	for _, m := range flowStep.FindAllSubmatch(code, -1) {
+		steps = append(steps, string(m[1]))
+	}
+	page := pages(t)["docs/architecture.md"]
+	told := flowOrder.FindSubmatch(page)
+	if told == nil || len(steps) < 10 {
+		t.Fatalf("the code has the steps %q, and the page says %q", steps, told)
+	}
+	if got := strings.FieldsFunc(string(told[1]), func(r rune) bool { return r == ',' || r == ' ' || r == '\n' }); !slices.Equal(got, steps) {
+		t.Errorf("docs/architecture.md: the order is %q, in the code %q", got, steps)
+	}
+	_, line, _ := bytes.Cut(page, []byte("\n## The line\n"))
+	line, _, _ = bytes.Cut(line, []byte("\n## "))
+	var placed, files []string
+	for _, m := range fileName.FindAllSubmatch(line, -1) {
+		placed = append(placed, string(m[1]))
+	}
+	paths, err := filepath.Glob("internal/flow/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range paths {
+		if name := filepath.Base(p); !strings.HasSuffix(name, "_test.go") {
+			files = append(files, name)
+		}
+	}
+	same(t, "docs/architecture.md, the files of the line", placed, files)
+}
