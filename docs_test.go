@@ -101,11 +101,11 @@ func TestDocsListWhatThereIs(t *testing.T) {
 		ids = append(ids, checks[i].ID)
 	}
 	same(t, "docs/checks.md", tableWords(t, p["docs/checks.md"], "# Checks"), ids)
-	same(t, "docs/checks.md, the configuration", tableWords(t, p["docs/checks.md"], "## What the configuration alone shows"), flow.Settings())
+	same(t, "docs/checks.md, the configuration", tableWords(t, p["docs/checks.md"], "## What the configuration alone shows"), flow.PostureChecks())
 	for i := range checks {
 		same(t, "docs/checks.md, "+checks[i].ID, weighed(t, p["docs/checks.md"], checks[i].ID), []string{string(checks[i].Severity) + " " + string(checks[i].Class)})
 	}
-	for _, id := range flow.Settings() {
+	for _, id := range flow.PostureChecks() {
 		var ws []string
 		for _, w := range flow.Weights(id) {
 			ws = append(ws, w.Severity+" "+w.Class)
