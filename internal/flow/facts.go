@@ -205,18 +205,19 @@ func (l *Line) usage(ctx context.Context, c casework.Case) (gate.Usage, error) {
 		}
 		lately, here := a.IntendedAt > now-hour, a.Project == c.Project
 		u.CloudDay++
-		u.CloudHour += count(lately)
-		u.ProjectDay += count(here)
-		u.ProjectHour += count(lately && here)
+		u.CloudHour += oneIf(lately)
+		u.ProjectDay += oneIf(here)
+		u.ProjectHour += oneIf(lately && here)
 	}
 	for _, s := range l.x.Snapshot.Servers {
-		u.CloudServers += count(s.Active())
-		u.ProjectServers += count(s.Active() && s.Project == c.Project)
+		u.CloudServers += oneIf(s.Active())
+		u.ProjectServers += oneIf(s.Active() && s.Project == c.Project)
 	}
 	return u, nil
 }
 
-func count(b bool) int {
+// oneIf makes a yes one, to be added up.
+func oneIf(b bool) int {
 	if b {
 		return 1
 	}

@@ -90,7 +90,7 @@ type Line struct {
 	queued     bool                                     // and that was by x
 	unswept    map[string]bool                          // vantage points of which that is not known: they sweep at once
 	posturedAt int64                                    // real time of the whole reading that findings of the configuration were last held against
-	showing    map[finding.Key]setting                  // what the configuration shows
+	showing    map[finding.Key]shortfall                // what the configuration shows
 	shown      bool                                     // and that is by x and by what listens now
 }
 

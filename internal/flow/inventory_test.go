@@ -66,7 +66,7 @@ func TestTheOldInventoryGoes(t *testing.T) {
 		s := crowd(10)
 		l.know(asset.NewIndex(s))
 		l.last["v"], l.queued = l.reach(&l.Vantages[0]), true
-		if _, err := l.settings(t.Context()); err != nil || !l.shown {
+		if _, err := l.shortfalls(t.Context()); err != nil || !l.shown {
 			t.Fatal(err, l.shown)
 		}
 		return weak.Make(s)

@@ -100,7 +100,7 @@ func (l *Line) sweep(ctx context.Context, v *Vantage) error {
 	}
 	delete(l.unswept, v.Name)
 	l.shown = false
-	return l.count(ctx, v, set, seen)
+	return l.countStandings(ctx, v, set, seen)
 }
 
 // newBlocks says since when each netblock of a vantage point is probed; nil where the ledger knows it. One that was taken out of the
