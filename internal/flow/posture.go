@@ -105,17 +105,23 @@ func (l *Line) compare(ctx context.Context) (did bool, err error) {
 			continue // it is as it was
 		case !still && (!asIs || !l.tells(f)):
 			continue // it is gone already, the case itself asks again, or nothing follows from what is not there
-		case f.State == finding.Fixed && !room.take(s):
+		case f.State == finding.Fixed && !room.has(s):
 			continue // it is back, among the rest
 		}
 		done, err := l.lookAtShortfall(ctx, f, s, still)
+		if f.State == finding.Fixed && done {
+			room.take(s)
+		}
 		did, errs = did || done, append(errs, err)
 	}
-	for _, k := range slices.SortedFunc(maps.Keys(wanted), func(a, b finding.Key) int { return strings.Compare(a.String(), b.String()) }) {
-		if !room.take(wanted[k]) {
+	for _, s := range slices.SortedFunc(maps.Values(wanted), shortfall.compare) {
+		if !room.has(s) {
 			continue
 		}
-		done, err := l.openShortfall(ctx, wanted[k])
+		done, err := l.openShortfall(ctx, s)
+		if done {
+			room.take(s)
+		}
 		did, errs = did || done, append(errs, err)
 		if ctx.Err() != nil {
 			break
