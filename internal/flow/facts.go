@@ -79,7 +79,6 @@ func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (t ga
 	}
 	t.ServerExists, t.SameProject = true, s.Project == ds.Case.Project
 	t.Protected = l.Protected != nil && l.Protected(*s)
-	holders := l.holds
 	t.SamePort = true
 	if t.Proven, err = l.proven(ctx, ds); err != nil {
 		return t, err
@@ -88,7 +87,7 @@ func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (t ga
 		if !f.State.Live() {
 			continue
 		}
-		h, known := holders[f.Endpoint.Addr]
+		h, known := l.holds[f.Endpoint.Addr]
 		t.Shared = t.Shared || h.Shared
 		if !known || h.Port != f.Key.Port || h.Server != f.Key.Server {
 			t.SamePort = false
