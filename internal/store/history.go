@@ -26,9 +26,7 @@ func (d *DB) BindingsWithin(ctx context.Context, s access.Scope, addr netip.Addr
 		w.add("(valid_to = 0 OR valid_to > ?)", from)
 	} else {
 		w.add("known_at <= ?", knownAt)
-		w.add("(valid_to = 0 OR end_known_at > ?", knownAt)
-		w.args = append(w.args, from)
-		w.conds[len(w.conds)-1] += fmt.Sprintf(" OR valid_to > $%d)", len(w.args))
+		w.add("(valid_to = 0 OR end_known_at > ? OR valid_to > ?)", knownAt, from)
 	}
 	w.scope(s, "project")
 	var out []asset.Binding
