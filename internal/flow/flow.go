@@ -94,6 +94,13 @@ type Line struct {
 	shown      bool                                     // and that is by x and by what listens now
 }
 
+// Names of work that is put off when it can not be done. What is of a case goes by its timer and id.
+const (
+	workInventory = "inventory"
+	workRecent    = "recent"
+	workSweep     = "sweep " // and the vantage point
+)
+
 type failure struct {
 	until int64
 	tries int
@@ -182,11 +189,11 @@ func (l *Line) NextDue(ctx context.Context) (int64, error) {
 
 // nextRound is when the next inventory or sweep is due; what was put off is due when its wait is over.
 func (l *Line) nextRound(ctx context.Context) (int64, error) {
-	c, ok, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "")
+	c, ok, err := l.Ledger.LastCoverage(ctx, probe.KindInventory, l.Cloud, "", "")
 	if err != nil {
 		return 0, err
 	}
-	at := l.failed["inventory"].until
+	at := l.failed[workInventory].until
 	if ok {
 		full := max(at, l.fullDue(c))
 		due, often, err := l.recentDue(ctx, c)
@@ -194,7 +201,7 @@ func (l *Line) nextRound(ctx context.Context) (int64, error) {
 			return 0, err
 		}
 		if at = full; often {
-			at = min(full, max(due, l.failed["recent"].until))
+			at = min(full, max(due, l.failed[workRecent].until))
 		}
 	}
 	for i := range l.Vantages {
@@ -203,7 +210,7 @@ func (l *Line) nextRound(ctx context.Context) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		at = min(at, max(due, l.failed["sweep "+v.Name].until))
+		at = min(at, max(due, l.failed[workSweep+v.Name].until))
 	}
 	return max(at, l.Clock.Now()+1), nil
 }

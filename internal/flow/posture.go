@@ -67,7 +67,7 @@ type shortfall struct {
 // something is wrong no longer.
 func (l *Line) posture(ctx context.Context) (bool, error) {
 	const key = "posture"
-	c, known, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "")
+	c, known, err := l.Ledger.LastCoverage(ctx, probe.KindInventory, l.Cloud, "", "")
 	if err != nil || !known || !c.Complete || c.RealAt == l.posturedAt || l.waiting(key) {
 		return false, err
 	}
