@@ -106,12 +106,20 @@ func reachKnown(c *cobra.Command, r *reading, db *store.DB, f reachFlags, server
 		return err
 	}
 	var xs []*asset.Index
+	known := false
 	for _, name := range clouds {
 		s, err := stateOf(c.Context(), db, name, at)
 		if err != nil {
 			return err
 		}
+		known = known || s.Ended != 0
 		xs = append(xs, asset.NewIndex(s))
+	}
+	switch {
+	case len(clouds) == 0:
+		return fault.New(fault.CannotLook, "no cloud was read yet: what its rules open is not known").Hinted("demarc serve reads one, demarc inventory import takes one from a file")
+	case !known && at != 0:
+		return fault.New(fault.CannotLook, "nothing was known of %s at %s", strings.Join(clouds, ", "), r.when(at)).Hinted("demarc inventory show tells what is known")
 	}
 	return showReach(c, r, f, xs, server)
 }
