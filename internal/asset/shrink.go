@@ -1,6 +1,7 @@
 package asset
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,9 +19,9 @@ const (
 var mayEmpty = map[string]bool{"address_sets": true, "floating_ips": true, "routers": true, "images": true,
 	"trunks": true, "load_balancers": true, "firewalls": true, "links": true, "rbac": true, "default_rules": true}
 
-// A project whose loss was held, and borne out by a later reading, holds no other for a day: what it removes is its own affair, and one
-// tenant who makes and deletes would else keep a whole cloud partial. Each time only a few projects are taken at their word, for a
-// fault of the service hits many.
+// A project that alone, or with one or two others, made a loss so great that it was held, and whose loss a later reading bore out, holds no
+// other of that kind for a day: what it removes is its own affair, and one tenant who makes and deletes would else keep a whole cloud
+// partial. Few projects at a time are taken at their word, and none while many lose at once: a fault of the service hits many.
 const (
 	takenAtItsWord = int64(24 * 60 * 60 * 1_000_000) // µs
 	fewProjects    = 3                               // or a tenth of them, if that is more
@@ -29,7 +30,14 @@ const (
 // Losses remember what readings lacked of what was known, and whose losses were borne out. The zero value knows of none.
 type Losses struct {
 	since map[string]map[string]int64 // by kind and identity: when it was lacking first
-	borne map[ProjectID]int64         // when a loss that was held proved true
+	held  map[loser]bool              // who made a loss one that was held, until it is borne out or was none
+	borne map[loser]int64             // whose loss was held and proved true, and when
+}
+
+// loser is a project that lost rows of a kind.
+type loser struct {
+	kind    string
+	project ProjectID
 }
 
 // Hold holds a reading against what is known. The gaps are the listings that lost too much since the last reading: what was lacking
@@ -37,70 +45,116 @@ type Losses struct {
 // empty. Rows that went back to an earlier revision are a gap too.
 func (l *Losses) Hold(known, now *Snapshot, at, apart int64) []Gap {
 	had, has := rows(known), rows(now)
-	lacks, said := map[string]map[string]int64{}, map[string]bool{}
-	for kind, ids := range had {
-		for id := range ids {
-			if _, listed := has[kind][id]; listed {
-				continue
-			}
-			since, before := l.since[kind][id]
-			if !before {
-				since = at
-			}
-			if lacks[kind] == nil {
-				lacks[kind] = map[string]int64{}
-			}
-			lacks[kind][id] = since
-			said[kind+" "+id] = before && at-since >= apart
-		}
-	}
-	l.since = lacks
-	l.believe(had, said, len(known.Projects), at)
+	said := l.lacking(had, has, at, apart)
+	few := max(fewProjects, len(known.Projects)/shrinkShare)
+	l.believe(had, said, few, at)
 	var gaps []Gap
 	for _, kind := range listings {
-		n, lost := 0, 0
-		for id, project := range had[kind] {
-			if _, ok := l.borne[project]; ok {
-				continue
-			}
-			n++
-			if _, gone := lacks[kind][id]; gone && !said[kind+" "+id] {
-				lost++
-			}
-		}
+		t := l.tally(kind, had[kind], said[kind], few)
 		switch all := len(had[kind]); {
-		case all >= shrinkLeast && len(has[kind]) == 0 && (!mayEmpty[kind] || lost > 0 || len(has["ports"]) == 0): // however often: an account that may not see is answered the same
+		case all >= shrinkLeast && len(has[kind]) == 0 && (!mayEmpty[kind] || t.lost > 0 || len(has["ports"]) == 0): // however often: an account that may not see is answered the same
 			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("0 rows, and %d are known: that is never read as gone", all)})
-		case lost >= shrinkLeast && lost*shrinkShare > n:
-			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("shrank in one reading: %d of %d known ones are not listed; the next reading decides", lost, n)})
+		case t.great():
+			gaps = append(gaps, Gap{Kind: kind, Reason: fmt.Sprintf("shrank in one reading: %d of %d known ones are not listed; the next reading decides", t.lost, t.known)})
+		default:
+			continue
+		}
+		for _, project := range t.suspects() {
+			if l.held == nil {
+				l.held = map[loser]bool{}
+			}
+			l.held[loser{kind, project}] = true
 		}
 	}
 	return append(gaps, older(known, now)...)
 }
 
-// believe notes whose losses a second reading bore out, where they are few: the same page lost twice takes from many.
-func (l *Losses) believe(had map[string]map[string]ProjectID, said map[string]bool, projects int, at int64) {
-	maps.DeleteFunc(l.borne, func(_ ProjectID, since int64) bool { return at-since >= takenAtItsWord })
-	few := max(fewProjects, projects/shrinkShare)
-	for _, kind := range listings {
-		whose := map[ProjectID]bool{}
-		for id, project := range had[kind] {
-			if project != "" && said[kind+" "+id] {
-				whose[project] = true
+// lacking notes what is not listed, and gives it by kind and identity: true where a reading at least apart ago lacked it too.
+func (l *Losses) lacking(had, has map[string]map[string]ProjectID, at, apart int64) map[string]map[string]bool {
+	since, said := map[string]map[string]int64{}, map[string]map[string]bool{}
+	for kind, ids := range had {
+		since[kind], said[kind] = map[string]int64{}, map[string]bool{}
+		for id := range ids {
+			if _, listed := has[kind][id]; listed {
+				continue
 			}
-		}
-		if len(whose) > few {
-			continue
-		}
-		for project := range whose {
-			if l.borne == nil {
-				l.borne = map[ProjectID]int64{}
+			first, before := l.since[kind][id]
+			if !before {
+				first = at
 			}
-			if _, ok := l.borne[project]; !ok {
-				l.borne[project] = at
-			}
+			since[kind][id], said[kind][id] = first, before && at-first >= apart
 		}
 	}
+	l.since = since
+	return said
+}
+
+// believe takes at their word the projects whose loss was held and is borne out, as long as they are few. Who lacks nothing of the kind any
+// more has lost nothing.
+func (l *Losses) believe(had map[string]map[string]ProjectID, said map[string]map[string]bool, few int, at int64) {
+	maps.DeleteFunc(l.borne, func(_ loser, since int64) bool { return at-since >= takenAtItsWord })
+	lacks, twice := map[loser]bool{}, map[loser]bool{}
+	for kind, ids := range said {
+		for id, again := range ids {
+			of := loser{kind, had[kind][id]}
+			lacks[of], twice[of] = true, twice[of] || again
+		}
+	}
+	maps.DeleteFunc(l.held, func(of loser, _ bool) bool { return !lacks[of] })
+	for of := range l.held {
+		if !twice[of] || len(l.borne) >= few {
+			continue
+		}
+		if l.borne == nil {
+			l.borne = map[loser]int64{}
+		}
+		l.borne[of] = at
+		delete(l.held, of)
+	}
+}
+
+// tally is what a listing lost in one reading, and whose it was.
+type tally struct {
+	known, lost int
+	had, of     map[ProjectID]int // of each project, those who are taken at their word left out: what is known, and what was lost
+}
+
+func (l *Losses) tally(kind string, had map[string]ProjectID, said map[string]bool, few int) tally {
+	t := tally{had: map[ProjectID]int{}, of: map[ProjectID]int{}}
+	for id, project := range had {
+		t.had[project]++
+		if again, gone := said[id]; gone && !again {
+			t.of[project]++
+		}
+	}
+	if len(t.of) <= few {
+		believed := func(p ProjectID, _ int) bool { _, ok := l.borne[loser{kind, p}]; return ok }
+		maps.DeleteFunc(t.had, believed)
+		maps.DeleteFunc(t.of, believed)
+	}
+	for project, n := range t.had {
+		t.known, t.lost = t.known+n, t.lost+t.of[project]
+	}
+	return t
+}
+
+// great tells whether so much was lost that it is not believed at once.
+func (t *tally) great() bool { return t.lost >= shrinkLeast && t.lost*shrinkShare > t.known }
+
+// suspects are the projects without which the loss would not be great, those who lost most first; none where it takes more than
+// fewProjects of them, or rows that are no project's.
+func (t *tally) suspects() []ProjectID {
+	order := slices.SortedFunc(maps.Keys(t.of), func(a, b ProjectID) int { return cmp.Or(cmp.Compare(t.of[b], t.of[a]), cmp.Compare(a, b)) })
+	rest := *t
+	for i, project := range order {
+		if project == "" || i == fewProjects {
+			return nil
+		}
+		if rest.known, rest.lost = rest.known-t.had[project], rest.lost-t.of[project]; !rest.great() {
+			return order[:i+1]
+		}
+	}
+	return nil
 }
 
 // older finds rows whose revision went back. Neutron only ever counts it up, so that is an answer from a cache, or a database that
@@ -141,6 +195,10 @@ var listings = []string{"projects", "users", "grants", "servers", "images", "net
 // rows are the identities that a snapshot holds, by kind, and whose each is; "" is nobody's whom it would do to delete it.
 func rows(s *Snapshot) map[string]map[string]ProjectID {
 	nobody := ProjectID("")
+	routers := make(map[RouterID]ProjectID, len(s.Routers)) // Neutron gives the port of a gateway to nobody: it goes with its router
+	for i := range s.Routers {
+		routers[s.Routers[i].ID] = s.Routers[i].Project
+	}
 	return map[string]map[string]ProjectID{
 		"projects": owners(s.Projects, func(v *Project) (string, ProjectID) { return string(v.ID), nobody }),
 		"users":    owners(s.Users, func(v *User) (string, ProjectID) { return string(v.ID), nobody }),
@@ -154,7 +212,7 @@ func rows(s *Snapshot) map[string]map[string]ProjectID {
 		"routers":        owners(s.Routers, func(v *Router) (string, ProjectID) { return string(v.ID), v.Project }),
 		"groups":         owners(s.Groups, func(v *Group) (string, ProjectID) { return string(v.ID), v.Project }),
 		"address_sets":   owners(s.AddressSets, func(v *AddressSet) (string, ProjectID) { return string(v.ID), v.Project }),
-		"ports":          owners(s.Ports, func(v *Port) (string, ProjectID) { return string(v.ID), v.Project }),
+		"ports":          owners(s.Ports, func(v *Port) (string, ProjectID) { return string(v.ID), cmp.Or(v.Project, routers[RouterID(v.Device)]) }),
 		"floating_ips":   owners(s.FloatingIPs, func(v *FloatingIP) (string, ProjectID) { return string(v.ID), v.Project }),
 		"trunks":         owners(s.Trunks, func(v *Trunk) (string, ProjectID) { return string(v.ID), v.Project }),
 		"load_balancers": owners(s.LoadBalancers, func(v *LoadBalancer) (string, ProjectID) { return string(v.ID), v.Project }),

@@ -87,7 +87,8 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 }
 
 // holders maps every address outside the cloud can send to on the port behind it: external ones, and IPv6 ones that a router
-// with an external gateway serves. An address that leads to two ports is shared.
+// with an external gateway serves. An address that leads to two ports is shared. What a tenant's own network says of the provider's
+// addresses is not routed, and counts for nothing.
 func holders(x *asset.Index) map[netip.Addr]asset.Holder {
 	out := map[netip.Addr]asset.Holder{}
 	add := func(h asset.Holder) {
@@ -101,11 +102,11 @@ func holders(x *asset.Index) map[netip.Addr]asset.Holder {
 			add(h)
 		}
 	}
-	served := reach.Gateways(x)
+	served, outside := reach.Gateways(x), reach.Outside(x)
 	for i := range x.Snapshot.Ports {
 		p := &x.Snapshot.Ports[i]
 		for _, f := range p.FixedIPs {
-			if scope := x.Scope(p.Network); f.Addr.Is6() && scope != asset.ExternalScope && served[f.Subnet] != nil && p.Server != "" {
+			if scope := x.Scope(p.Network); f.Addr.Is6() && scope != asset.ExternalScope && served[f.Subnet] != nil && p.Server != "" && !outside(f.Addr) {
 				add(asset.Holder{Cloud: x.Snapshot.Cloud, Scope: scope, Addr: f.Addr, Port: p.ID, Server: p.Server, Project: p.Project})
 			}
 		}

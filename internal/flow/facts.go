@@ -143,11 +143,21 @@ func (l *Line) spoofable(h asset.Holder) bool {
 		addrs = append(addrs, f.Addr)
 	}
 	return slices.ContainsFunc(l.x.Snapshot.Ports, func(p asset.Port) bool {
-		if p.ID == h.Port || p.Server != "" && p.Server == h.Server || strings.HasPrefix(p.DeviceOwner, "network:") || !slices.Contains(networks, p.Network) {
+		if p.ID == h.Port || p.Server != "" && p.Server == h.Server || !slices.Contains(networks, p.Network) {
 			return false
+		}
+		if strings.HasPrefix(p.DeviceOwner, "network:") { // nothing is filtered there, whatever its port security says
+			return p.Server != "" || !l.serves(p.Network, own.Project)
 		}
 		return !p.PortSecurity || slices.ContainsFunc(p.Pairs, func(a asset.AddressPair) bool { return slices.ContainsFunc(addrs, a.Prefix.Contains) })
 	})
+}
+
+// serves tells whether the ports of the network service in a network are believed to be that. Neutron lets the owner of a network call any
+// port so, also one that a machine of his is plugged in to: among his own he harms himself, and the provider is believed.
+func (l *Line) serves(id asset.NetworkID, project asset.ProjectID) bool {
+	n := l.x.Networks[id]
+	return n != nil && (n.External || n.Project == project || slices.ContainsFunc(l.x.Snapshot.Networks, func(o asset.Network) bool { return o.External && o.Project == n.Project }))
 }
 
 // ownsActs tells whether no other case has an act in force or under way on the server.

@@ -243,13 +243,24 @@ func (l *Line) shares(p asset.PortID) bool {
 	return slices.ContainsFunc(port.FixedIPs, func(a asset.FixedIP) bool { return l.holds[a.Addr].Shared })
 }
 
+// has tells whether an address is one of a port's own, or of a floating IP's that leads to it.
+func (l *Line) has(p asset.PortID, a netip.Addr) bool {
+	port := l.x.Ports[p]
+	return port != nil && (slices.ContainsFunc(port.FixedIPs, func(f asset.FixedIP) bool { return f.Addr == a }) ||
+		slices.ContainsFunc(l.x.FloatingOf[p], func(f *asset.FloatingIP) bool { return f.Addr == a }))
+}
+
 // whereNow finds the address at which a finding's port can be asked: the one it was seen at, if the port still holds it,
-// else another of the port's.
+// else another of the port's. While somebody else claims that address too, nothing is asked: what would answer elsewhere, or who would,
+// says nothing about the finding.
 func (l *Line) whereNow(f finding.Finding) (at probe.Endpoint, ok, shared bool) {
 	if f.Key.Server == "" {
-		v := l.vantage(f.Vantage)
-		c := l.reach(v).Lookup(f.Endpoint).Connected
-		return f.Endpoint, c != nil && c.Project == f.Project, false
+		set := l.reach(l.vantage(f.Vantage))
+		c := set.Lookup(f.Endpoint).Connected
+		return f.Endpoint, c != nil && c.Project == f.Project, set.Disputed(f.Endpoint.Addr)
+	}
+	if l.holds[f.Endpoint.Addr].Shared && l.has(f.Key.Port, f.Endpoint.Addr) {
+		return f.Endpoint, false, true
 	}
 	var other netip.Addr
 	for _, addr := range l.addrs[f.Key.Port] {

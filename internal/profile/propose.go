@@ -110,6 +110,9 @@ func cover(need map[uint16][]netip.Prefix) []opens {
 }
 
 func coverRun(need map[uint16][]netip.Prefix, run []uint16, left *int) []opens {
+	if len(run) == 1 || crowded(need, run) {
+		return plain(need, run)
+	}
 	all := candidates(need, run)
 	cells := cellsOf(need, run, all)
 	by := make([][]int, len(cells)) // candidates that open a cell
@@ -126,6 +129,31 @@ func coverRun(need map[uint16][]netip.Prefix, run []uint16, left *int) []opens {
 	out := make([]opens, len(s.best))
 	for i, j := range s.best {
 		out[i] = all[j]
+	}
+	return out
+}
+
+// mostPrefixes is how many prefixes one port may be open to, for the fewest rules to be looked for: an owner can let an address group of
+// any size in.
+const mostPrefixes = 64
+
+func crowded(need map[uint16][]netip.Prefix, run []uint16) bool {
+	return slices.ContainsFunc(run, func(p uint16) bool { return len(need[p]) > mostPrefixes })
+}
+
+// plain opens each prefix as far as the ports go that are needed from it: what a single port needs is the smallest so.
+func plain(need map[uint16][]netip.Prefix, run []uint16) []opens {
+	var out []opens
+	ends := map[netip.Prefix]int{} // where in out a prefix reaches furthest
+	for _, port := range run {
+		for _, p := range need[port] {
+			if i, ok := ends[p]; ok && out[i].last+1 == port {
+				out[i].last = port
+				continue
+			}
+			ends[p] = len(out)
+			out = append(out, opens{port, port, p})
+		}
 	}
 	return out
 }

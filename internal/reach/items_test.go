@@ -244,8 +244,16 @@ func TestWhatIsConnected(t *testing.T) {
 	at := tcpAt("192.0.2.129", 22)
 	half := []netip.Prefix{prefix("192.0.2.128/25")}
 	holdItems(t, map[string]item{
-		"an extra route":                      {joined(plain), at, connects, 0, "192.0.2.0/24 of p1 by extra route of router edge by 10.0.0.9"},
-		"the longest prefix decides":          {link(asset.Link{ID: "l", Kind: asset.LinkVPN, Project: "p2", AdminUp: true, Remote: half}), at, connects, 0, "192.0.2.128/25 of p2 by vpn l"},
+		"an extra route":                 {joined(plain), at, connects, 0, "192.0.2.0/24 of p1 by extra route of router edge by 10.0.0.9"},
+		"the longest prefix decides":     {link(asset.Link{ID: "l", Kind: asset.LinkVPN, Project: "p1", AdminUp: true, Remote: half}), at, connects, 0, "192.0.2.128/25 of p1 by vpn l"},
+		"what two projects claim":        {link(asset.Link{ID: "l", Kind: asset.LinkVPN, Project: "p2", AdminUp: true, Remote: half}), at, unheld, 0, ""},
+		"beside what two projects claim": {link(asset.Link{ID: "l", Kind: asset.LinkVPN, Project: "p2", AdminUp: true, Remote: half}), tcpAt("192.0.2.1", 22), connects, 0, "192.0.2.0/24 of p1"},
+		"the provider's own subnet": {joined(func(s *asset.Snapshot) {
+			s.Subnets = append(s.Subnets, asset.Subnet{ID: "pub4", Network: "pub", CIDR: prefix("203.0.113.0/24")})
+			s.Routers[0].Routes[0].Destination = prefix("203.0.113.128/25")
+		}), tcpAt("203.0.113.200", 22), unheld, 0, ""},
+		"another's routed subnet":             {joined(func(s *asset.Snapshot) { routed6(s); anothersRoute(s, "p2") }), tcpAt("2001:db8:a::9", 22), unheld, 0, ""},
+		"his own routed subnet":               {joined(func(s *asset.Snapshot) { routed6(s); anothersRoute(s, "p1") }), tcpAt("2001:db8:a::9", 22), connects, 0, "2001:db8:a::/64 of p1"},
 		"a VPN that is down":                  {link(asset.Link{ID: "l", Kind: asset.LinkVPN, Project: "p2", Remote: half}), at, connects, 0, "of p1 by extra route"},
 		"an announcement is its router's":     {link(asset.Link{ID: "l", Kind: asset.LinkBGP, Project: "admin", AdminUp: true, Remote: half, NextHop: addr("203.0.113.2")}), at, connects, 0, "192.0.2.128/25 of p1 by bgp l"},
 		"a router without a gateway":          {joined(func(s *asset.Snapshot) { s.Routers[0].External = "" }), at, unheld, 0, ""},
@@ -254,6 +262,13 @@ func TestWhatIsConnected(t *testing.T) {
 		"a private range is nobody's here":    {joined(func(s *asset.Snapshot) { s.Routers[0].Routes[0].Destination = prefix("10.9.0.0/16") }), tcpAt("10.9.0.1", 22), unheld, 0, ""},
 		"what a port holds is that machine's": {joined(func(s *asset.Snapshot) { s.Routers[0].Routes[0].Destination = prefix("203.0.113.0/24") }), ssh, open, 0, "port port1"},
 	})
+}
+
+// anothersRoute makes the routed subnet p1's, and gives a second router, of a project, an extra route to all of it.
+func anothersRoute(s *asset.Snapshot, project asset.ProjectID) {
+	s.Routers[0].Project = "p1"
+	s.Subnets = append(s.Subnets, asset.Subnet{ID: "sub6", Network: "priv", Project: "p1", CIDR: prefix("2001:db8:a::/64")})
+	s.Routers = append(s.Routers, asset.Router{ID: "r2", Project: project, Name: untrusted.From("other"), AdminUp: true, External: "pub", Routes: []asset.Route{{Destination: prefix("2001:db8:a::/64"), NextHop: addr("2001:db8:a::77")}}})
 }
 
 // Item 11: what is off opens nothing now, and is kept apart as what would.

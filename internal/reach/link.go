@@ -66,19 +66,59 @@ func behind(x *asset.Index, a netip.Addr) *asset.Router {
 	return nil
 }
 
-// connected is who has joined an address to the cloud: the longest prefix decides.
-func (s *Set) connected(a netip.Addr) *Connected {
-	var best *Connected
+// ground is a subnet of the cloud itself to which the outside routes: what a tenant says of it counts only where it is his own.
+type ground struct {
+	prefix  netip.Prefix
+	project asset.ProjectID // "" on external networks: nobody's
+}
+
+// grounds lists the subnets of external networks, and the IPv6 subnets behind routers with a gateway.
+func grounds(x *asset.Index) []ground {
+	var out []ground
+	served := gateways(x)
+	for i := range x.Snapshot.Subnets {
+		n := &x.Snapshot.Subnets[i]
+		switch net := x.Networks[n.Network]; {
+		case net != nil && net.External:
+			out = append(out, ground{prefix: n.CIDR})
+		case n.CIDR.Addr().Is6() && served[n.ID] != nil:
+			out = append(out, ground{n.CIDR, n.Project})
+		}
+	}
+	return out
+}
+
+// connected is who has joined an address to the cloud, and whether it is in dispute: Neutron lets every tenant route to any destination, so
+// where two of them claim an address, or one claims what is another's or the provider's own, it is nobody's. Of one project's, the longest
+// prefix counts.
+func (s *Set) connected(a netip.Addr) (best *Connected, disputed bool) {
 	for i := range s.links {
 		c := &s.links[i]
-		if c.Prefix.Contains(a) && (len(s.View.Blocks) == 0 || within(s.View.Blocks, a)) && (best == nil || c.Prefix.Bits() > best.Prefix.Bits()) {
+		if !c.Prefix.Contains(a) || len(s.View.Blocks) > 0 && !within(s.View.Blocks, a) {
+			continue
+		}
+		disputed = disputed || best != nil && best.Project != c.Project
+		if best == nil || c.Prefix.Bits() > best.Prefix.Bits() {
 			best = c
 		}
 	}
-	return best
+	if best == nil {
+		return nil, false
+	}
+	disputed = disputed || slices.ContainsFunc(s.grounds, func(g ground) bool { return g.prefix.Contains(a) && g.project != best.Project })
+	if disputed {
+		return nil, true
+	}
+	return best, false
 }
 
-// Connections lists what tenants have joined to the cloud, as far as the zone has a route there.
+// Disputed tells whether somebody claims to have joined an address to the cloud, and it can not be said who.
+func (s *Set) Disputed(a netip.Addr) bool {
+	_, disputed := s.connected(a)
+	return disputed
+}
+
+// Connections lists what tenants say they have joined to the cloud, as far as the zone has a route there.
 func (s *Set) Connections() []Connected {
 	return slices.Clone(s.links)
 }

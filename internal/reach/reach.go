@@ -50,6 +50,7 @@ type Set struct {
 	parent  *byte   // names the set that this one came from by With
 	altered []int32 // and the sites whose state is another than there
 	links   []Connected
+	grounds []ground
 	arena   spans // where runs of ports lie while a Set is made
 
 	of     *asset.Port // while a Set is made: the port at hand, its groups, and what is odd about them
@@ -86,7 +87,7 @@ func (a Answer) Denied() bool { return a.Held && !a.Scanner && !a.Zone && len(a.
 
 // Compute works out what a view can reach of a cloud.
 func Compute(x *asset.Index, v View) *Set {
-	s := &Set{View: v, x: x, eyes: eyesOf(v), walls: firewalls(x), links: links(x, v), owned: &owned{}, digest: &digest{}}
+	s := &Set{View: v, x: x, eyes: eyesOf(v), walls: firewalls(x), links: links(x, v), grounds: grounds(x), owned: &owned{}, digest: &digest{}}
 	s.comp = newCompiler(x, s.eyes)
 	found := newFinder(x, v).find()
 	s.state, s.made = make([]state, len(found)), new(byte)
@@ -251,7 +252,7 @@ func (s *Set) lookup(e probe.Endpoint, of asset.PortID) Answer {
 	}
 	a.Doubts = doubts.words()
 	if !a.Held {
-		a.Connected = s.connected(e.Addr)
+		a.Connected, _ = s.connected(e.Addr)
 	}
 	return a
 }

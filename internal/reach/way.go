@@ -50,9 +50,8 @@ type finder struct {
 	x        *asset.Index
 	v        View
 	gateways map[asset.SubnetID]*asset.Router // of subnets behind a router with an external gateway, up or not
-	floats   map[netip.Addr]bool              // the addresses of floating IPs
 	bgp      ipset.Set                        // what speakers announce
-	outside  []netip.Prefix                   // the subnets of external networks: what a tenant's own network says of them is not routed there
+	outside                                   // what a tenant's own network says of it is not routed there
 	subnets  map[asset.NetworkID][]*asset.Subnet
 	pairs    map[asset.NetworkID][]*asset.Port
 	holders  map[netKey]*asset.Port
@@ -65,16 +64,10 @@ type netKey struct {
 }
 
 func newFinder(x *asset.Index, v View) *finder {
-	f := &finder{x: x, v: v, bgp: announced(x), gateways: gateways(x), floats: make(map[netip.Addr]bool, len(x.Snapshot.FloatingIPs)), subnets: map[asset.NetworkID][]*asset.Subnet{}, pairs: map[asset.NetworkID][]*asset.Port{}, holders: map[netKey]*asset.Port{}}
-	for i := range x.Snapshot.FloatingIPs {
-		f.floats[x.Snapshot.FloatingIPs[i].Addr] = true
-	}
+	f := &finder{x: x, v: v, bgp: announced(x), gateways: gateways(x), outside: outsides(x), subnets: map[asset.NetworkID][]*asset.Subnet{}, pairs: map[asset.NetworkID][]*asset.Port{}, holders: map[netKey]*asset.Port{}}
 	for i := range x.Snapshot.Subnets {
 		n := &x.Snapshot.Subnets[i]
 		f.subnets[n.Network] = append(f.subnets[n.Network], n)
-		if x.Networks[n.Network] != nil && x.Networks[n.Network].External {
-			f.outside = append(f.outside, n.CIDR)
-		}
 	}
 	for i := range x.Snapshot.Ports {
 		if p := &x.Snapshot.Ports[i]; len(p.Pairs) > 0 {
@@ -92,6 +85,33 @@ func newFinder(x *asset.Index, v View) *finder {
 		}
 	}
 	return f
+}
+
+// outside is what of the address space is the provider's: the subnets of external networks, and the addresses of floating IPs.
+type outside struct {
+	externals []netip.Prefix
+	floats    map[netip.Addr]bool
+}
+
+func outsides(x *asset.Index) outside {
+	o := outside{floats: make(map[netip.Addr]bool, len(x.Snapshot.FloatingIPs))}
+	for i := range x.Snapshot.FloatingIPs {
+		o.floats[x.Snapshot.FloatingIPs[i].Addr] = true
+	}
+	for i := range x.Snapshot.Subnets {
+		if n := &x.Snapshot.Subnets[i]; x.Networks[n.Network] != nil && x.Networks[n.Network].External {
+			o.externals = append(o.externals, n.CIDR)
+		}
+	}
+	return o
+}
+
+func (o *outside) overlaps(p netip.Prefix) bool { return overlaps(o.externals, p) }
+
+// Outside tells which addresses are the provider's to route: whatever a tenant's own network holds, they are not reached there.
+func Outside(x *asset.Index) func(netip.Addr) bool {
+	o := outsides(x)
+	return func(a netip.Addr) bool { return o.floats[a] || within(o.externals, a) }
 }
 
 // Gateways finds, for each subnet, a router that is up, has an external gateway and a leg in the subnet.
@@ -237,7 +257,7 @@ func (f *finder) reached(p *asset.Port, at netip.Prefix, subnet asset.SubnetID, 
 		return
 	}
 	r := f.gateways[subnet]
-	if overlaps(f.outside, at) || f.floats[s.addr] {
+	if f.overlaps(at) || f.floats[s.addr] {
 		return
 	}
 	if r == nil || n == nil && f.x.Subnets[subnet] == nil && !s.addr.Is6() {

@@ -15,8 +15,8 @@ import (
 // when the daemon is gone, so is the finding.
 func TestWhatATenantJoinsIsToldAndNothingElse(t *testing.T) {
 	t.Parallel()
-	e := open(t, plot{})
-	at := e.w.At(netip.MustParseAddr("127.77.60.9"))
+	e := open(t, plot{config: []string{".0.0/17", ".0.0/16"}}) // wider than the external subnet: what lies in that is the provider's
+	at := e.w.At(netip.MustParseAddr("127.77.160.9"))
 	e.until("the machine is told", 2, e.inState("cache-1", casework.Notified))
 	joined := func() []finding.Finding {
 		fs, err := e.d.DB.Findings(t.Context(), operator, finding.Filter{})
