@@ -102,6 +102,18 @@ func TestDocsListWhatThereIs(t *testing.T) {
 	}
 	same(t, "docs/checks.md", tableWords(t, p["docs/checks.md"], "# Checks"), ids)
 	same(t, "docs/checks.md, the configuration", tableWords(t, p["docs/checks.md"], "## What the configuration alone shows"), flow.Settings())
+	for i := range checks {
+		same(t, "docs/checks.md, "+checks[i].ID, weighed(t, p["docs/checks.md"], checks[i].ID), []string{string(checks[i].Severity) + " " + string(checks[i].Class)})
+	}
+	for _, id := range flow.Settings() {
+		var ws []string
+		for _, w := range flow.Weights(id) {
+			ws = append(ws, w.Severity+" "+w.Class)
+		}
+		if got := weighed(t, p["docs/checks.md"], id); len(ws) == 0 || !slices.Equal(got, ws) {
+			t.Errorf("docs/checks.md, %s: the row says %q, the code %q", id, got, ws)
+		}
+	}
 	for _, id := range []string{flow.CheckLeak, flow.CheckBlocked} {
 		if !bytes.Contains(p["docs/checks.md"], []byte("`"+id+"`")) {
 			t.Errorf("docs/checks.md does not name %s", id)
@@ -118,6 +130,30 @@ func TestDocsListWhatThereIs(t *testing.T) {
 			t.Errorf("docs/cases.md does not name the state %s", s)
 		}
 	}
+}
+
+var (
+	severityWord = regexp.MustCompile(`\b(critical|high|medium|low|info)\b`)
+	classWord    = regexp.MustCompile(`\b[XECHMLBU]\b`)
+)
+
+// weighed lists what the row of a check says of severity and class, in order: the usual, then what else it can be.
+func weighed(t *testing.T, page []byte, check string) []string {
+	t.Helper()
+	row := regexp.MustCompile("(?m)^\\| `" + regexp.QuoteMeta(check) + "` \\| ([^|]+) \\| ([^|]+) \\|").FindSubmatch(page)
+	if row == nil {
+		t.Errorf("%s has no row", check)
+		return nil
+	}
+	severities, classes := severityWord.FindAllString(string(row[1]), -1), classWord.FindAllString(string(row[2]), -1)
+	var out []string
+	for i := range min(len(severities), len(classes)) {
+		out = append(out, severities[i]+" "+classes[i])
+	}
+	if len(severities) != len(classes) {
+		t.Errorf("%s: %d severities and %d classes", check, len(severities), len(classes))
+	}
+	return out
 }
 
 func strs[T ~string](ws []T) []string {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"demarc/internal/asset"
+	"demarc/internal/casework"
 	"demarc/internal/fault"
 	"demarc/internal/flow"
 	"demarc/internal/plan"
@@ -185,25 +186,38 @@ func findProject(xs []*asset.Index, arg string) (asset.ProjectID, error) {
 	return "", fault.New(fault.NotFound, "there is no project %q", arg).Hinted("name it by its id, or as it is called in the cloud")
 }
 
+// sightings is what the ledger knows of one vantage point's looks.
+type sightings interface {
+	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)
+	Queue(ctx context.Context, vantage string, limit int) ([]casework.Ask, error)
+	LastSweep(ctx context.Context, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, error)
+}
+
 // exposures lists what one vantage point sees of all clouds.
-func exposures(ctx context.Context, db *store.DB, xs []*asset.Index, v serve.Viewpoint) ([]exposed, error) {
+func exposures(ctx context.Context, db sightings, xs []*asset.Index, v serve.Viewpoint) ([]exposed, error) {
 	found, err := db.OpenExposures(ctx, v.Name)
 	if err != nil {
 		return nil, err
 	}
+	queue, err := db.Queue(ctx, v.Name, math.MaxInt32)
+	if err != nil {
+		return nil, err
+	}
+	waits := waitingOf(queue)
 	var out []exposed
 	held := map[probe.Endpoint]bool{}
 	for _, x := range xs {
-		l := looker{x: x, v: v, set: reach.Compute(x, v.View), holders: holdersOf(x), answers: map[netip.Addr][]uint16{}}
+		last, err := db.LastSweep(ctx, x.Snapshot.Cloud, v.Name, probe.Reach)
+		if err != nil {
+			return nil, err
+		}
+		l := looker{x: x, v: v, set: reach.Compute(x, v.View), holders: holdersOf(x), answers: map[netip.Addr][]uint16{}, swept: last.Ended != 0, waits: waits}
 		for _, e := range found {
 			row, ok := l.answering(e)
 			if !ok {
 				continue
 			}
 			out, held[e.Endpoint] = append(out, row), true
-		}
-		if err := l.asked(ctx, db); err != nil {
-			return nil, err
 		}
 		out = l.silent(out)
 	}
@@ -235,9 +249,11 @@ type looker struct {
 	v       serve.Viewpoint
 	set     *reach.Set
 	holders map[netip.Addr][]asset.Holder
-	answers map[netip.Addr][]uint16 // TCP ports that answer
-	swept   bool
-	waits   []reach.Range // what is to be asked first
+	answers map[netip.Addr][]uint16 // TCP ports that answer, in order
+	swept   bool                    // the vantage point has once asked all of the cloud
+	waits   waiting
+	at      netip.Addr      // the address that was asked for last
+	here    []reach.Opening // and what is open there
 }
 
 // answering is the row of an endpoint that answers; not ok when this cloud does not hold it.
@@ -251,8 +267,9 @@ func (l *looker) answering(e probe.Exposure) (exposed, bool) {
 		l.answers[at.Addr] = append(l.answers[at.Addr], at.Port)
 	}
 	row := exposed{Addr: at.Addr, Proto: at.Proto, First: at.Port, Last: at.Port, Standing: a.Standing(probe.Open), Configured: configured(a), Observed: "answers", Since: moment(e.OpenedAt), Doubts: a.Doubts}
-	row.Server, row.Project = l.holder(at)
-	for _, o := range l.set.Why(at, "") {
+	why := l.why(at)
+	row.Server, row.Project = l.holder(at, why)
+	for _, o := range why {
 		row.Rules = appendRule(row.Rules, o.Rule)
 	}
 	switch row.Standing {
@@ -279,10 +296,24 @@ func configured(a reach.Answer) string {
 	return flow.Configured(a)
 }
 
-// holder is who answers at an endpoint: whom the opening leads to, else who alone holds the address.
-func (l *looker) holder(at probe.Endpoint) (asset.ServerID, asset.ProjectID) {
-	for _, o := range l.set.Why(at, "") {
-		return o.Server, o.Project
+// why lists what opens an endpoint now. What answers comes in order of addresses, so each is worked out once.
+func (l *looker) why(e probe.Endpoint) []reach.Opening {
+	if l.at != e.Addr {
+		l.at, l.here = e.Addr, slices.DeleteFunc(l.set.At(e.Addr), func(o reach.Opening) bool { return o.State != reach.Now })
+	}
+	var out []reach.Opening
+	for _, o := range l.here {
+		if o.Proto == e.Proto && o.First <= e.Port && e.Port <= o.Last {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// holder is who answers at an endpoint: whom what opens it leads to, else who alone holds the address.
+func (l *looker) holder(at probe.Endpoint, why []reach.Opening) (asset.ServerID, asset.ProjectID) {
+	if len(why) > 0 {
+		return why[0].Server, why[0].Project
 	}
 	if hs := l.holders[at.Addr]; len(hs) == 1 && !hs[0].Shared {
 		return hs[0].Server, hs[0].Project
@@ -309,26 +340,48 @@ func appendRule(rs []asset.RuleID, r asset.RuleID) []asset.RuleID {
 	return append(rs, r)
 }
 
-// asked learns whether the vantage point ever swept the cloud, and what still waits to be asked.
-func (l *looker) asked(ctx context.Context, db *store.DB) error {
-	last, err := db.LastSweep(ctx, l.x.Snapshot.Cloud, l.v.Name, probe.Reach)
-	if err != nil {
-		return err
-	}
-	l.swept = last.Ended != 0
-	queue, err := db.Queue(ctx, l.v.Name, math.MaxInt32)
+// place is where runs of ports can overlap.
+type place struct {
+	addr  netip.Addr
+	proto probe.Proto
+}
+
+// waiting are the runs of ports that are to be asked first: in order, apart, and by place.
+type waiting map[place][]casework.Ask
+
+func waitingOf(queue []casework.Ask) waiting {
+	slices.SortFunc(queue, func(a, b casework.Ask) int { return cmp.Compare(a.First, b.First) })
+	out := waiting{}
 	for _, q := range queue {
-		l.waits = append(l.waits, reach.Range{Addr: q.Addr, Proto: q.Proto, First: q.First, Last: q.Last})
+		at := place{q.Addr, q.Proto}
+		if n := len(out[at]); n > 0 && q.First <= out[at][n-1].Last {
+			out[at][n-1].Last = max(out[at][n-1].Last, q.Last)
+			continue
+		}
+		out[at] = append(out[at], q)
 	}
-	return err
+	return out
+}
+
+// any tells whether some of a run of ports waits.
+func (w waiting) any(at place, first, last uint16) bool {
+	runs := w[at]
+	i, _ := slices.BinarySearchFunc(runs, first, func(q casework.Ask, first uint16) int { return cmp.Compare(q.Last, first) })
+	return i < len(runs) && runs[i].First <= last
+}
+
+// answered tells whether anything in a run of TCP ports answers.
+func (l *looker) answered(o reach.Opening) bool {
+	ports := l.answers[o.Addr]
+	i, _ := slices.BinarySearch(ports, o.First)
+	return i < len(ports) && ports[i] <= o.Last
 }
 
 // silent appends a row for each run of ports that one object lets our probe in to and in which nothing answers. Of address pairs that
 // are wider than one address nothing is asked.
 func (l *looker) silent(out []exposed) []exposed {
 	for o := range l.set.All() {
-		if o.State != reach.Now || o.Proto != probe.TCP || !o.Scanner || o.Prefix.IsValid() || o.Server == "" ||
-			slices.ContainsFunc(l.answers[o.Addr], func(p uint16) bool { return o.First <= p && p <= o.Last }) {
+		if o.State != reach.Now || o.Proto != probe.TCP || !o.Scanner || o.Prefix.IsValid() || o.Server == "" || l.answered(o) {
 			continue
 		}
 		row := exposed{Addr: o.Addr, Server: o.Server, Project: o.Project, Proto: o.Proto, First: o.First, Last: o.Last, Standing: reach.OpenSilent, Configured: "open",
@@ -346,9 +399,7 @@ func (l *looker) silent(out []exposed) []exposed {
 func (l *looker) idle(o reach.Opening) (string, untrusted.Text) {
 	observed, what := "nothing listens", "nothing listens: "
 	switch {
-	case !l.swept || slices.ContainsFunc(l.waits, func(w reach.Range) bool {
-		return w.Addr == o.Addr && w.Proto == o.Proto && w.First <= o.Last && o.First <= w.Last
-	}):
+	case !l.swept || l.waits.any(place{o.Addr, o.Proto}, o.First, o.Last):
 		return "not asked yet", untrusted.From("wait for the next sweep")
 	case plan.Wide(o.First, o.Last):
 		observed, what = "nothing seen", "a sweep asks a sample of so many ports: "

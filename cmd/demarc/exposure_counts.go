@@ -23,7 +23,7 @@ func exposureCountsCommand(r *reading) *cobra.Command {
 is written when a sweep changes the numbers, and holds until the next one. Without --since these are the latest of each project;
 with it, those from then on, and the last one before, which still held then.
 
-open_silent counts runs of ports that the rules open and in which nothing listens; denied_silent is of the sweep's control sample.`,
+open_silent counts runs of ports that a rule opens and in which nothing listens, as demarc exposure list has them; denied_silent is of the sweep's control sample.`,
 		Example: `  demarc exposure counts --config demarc.yaml
   demarc exposure counts --db demarc.db --project astro --since 2026-05-01 --until 2026-06-01 --output csv`,
 		Args: checkArgs(cobra.NoArgs),

@@ -238,20 +238,18 @@ func mayImport(ctx context.Context, r *reading, db *store.DB, s *asset.Snapshot,
 	return nil
 }
 
-// takeIn writes the reading. One is not enough to end what is missing in it, so that a complete one is said twice.
-func takeIn(ctx context.Context, db *store.DB, s *asset.Snapshot, now int64) error {
+// ledger is what takes a change in, all of it or nothing.
+type ledger interface {
+	Commit(ctx context.Context, c casework.Change) error
+}
+
+// takeIn writes the reading, what is gone by it and who imported it, in one commit.
+func takeIn(ctx context.Context, db ledger, s *asset.Snapshot, now int64) error {
 	detail, err := json.Marshal(flow.Happening{At: s.Ended, Step: "inventory", Event: "inventory.imported",
 		Detail: fmt.Sprintf("%s: %d servers, %d ports, %d floating IPs, %d groups, from a file", s.Cloud, len(s.Servers), len(s.Ports), len(s.FloatingIPs), len(s.Groups))})
 	if err != nil {
 		return fmt.Errorf("writing down the import: %w", err)
 	}
 	in := &casework.Inventory{Snapshot: s, RealAt: now, Imported: true}
-	change := casework.Change{At: s.Ended, Inventory: in, Audit: []audit.Entry{{At: now, Actor: login(), Kind: "inventory.imported", Detail: detail}}}
-	if err := db.Commit(ctx, change); err != nil {
-		return err
-	}
-	if !s.Complete() {
-		return nil
-	}
-	return db.Commit(ctx, casework.Change{At: s.Ended, Inventory: in})
+	return db.Commit(ctx, casework.Change{At: s.Ended, Inventory: in, Audit: []audit.Entry{{At: now, Actor: login(), Kind: "inventory.imported", Detail: detail}}})
 }

@@ -21,7 +21,7 @@ type Inventory struct {
 	Snapshot *asset.Snapshot
 	RealAt   int64
 	Took     int64 // µs that were spent on it; 0: all from its beginning to its end
-	Imported bool  // from a file: it was so at the time of the change, and is learnt at RealAt
+	Imported bool  // from a file: it was so at the time of the change, is learnt at RealAt, and is taken at its word at once
 }
 
 // Change is what one step of the line writes, all of it or nothing: state, next work, outgoing mail and audit entries
@@ -64,7 +64,8 @@ type Ask struct {
 }
 
 // Standing counts, for one project as one vantage point sees it, how what endpoints do stands to what the rules say, from one time
-// on until the next row: endpoints, and for OpenSilent runs of ports that are let in and in which nothing listens.
+// on until the next row: endpoints, and for OpenSilent runs of ports that one object, such as a rule, lets in to and in which nothing
+// listens.
 type Standing struct {
 	Cloud         string          `json:"cloud"`
 	Vantage       string          `json:"vantage"`

@@ -13,9 +13,11 @@ import (
 // noticeClasses are the classes for which nothing follows but mail, the one to take first first.
 var noticeClasses = []string{"M", "L"}
 
-// noticeOnly is a class of the policy for which nothing follows but mail; "" where the operator has made none so.
-func (l *Line) noticeOnly() string {
-	i := slices.IndexFunc(noticeClasses, func(c string) bool { return l.Policy.Classes[c].End == policy.Report })
+// NoticeOnly is a class of a policy for which nothing follows but mail; "" where the operator has made none so. Then what is found at
+// joined addresses is not told at all: every class that is left could end in an act, and there is no machine to act on. The doctor
+// warns of it.
+func NoticeOnly(p *policy.Policy) string {
+	i := slices.IndexFunc(noticeClasses, func(c string) bool { return p.Classes[c].End == policy.Report })
 	if i < 0 {
 		return ""
 	}
@@ -25,7 +27,7 @@ func (l *Line) noticeOnly() string {
 // joined claims what answers at addresses that a tenant has joined to the cloud by a VPN, an extra route or a BGP peer. It is told to
 // that project, and nothing else follows: there is no machine of the cloud to act on.
 func (l *Line) joined(v *Vantage, h harvest) []claim {
-	class := l.noticeOnly()
+	class := NoticeOnly(l.Policy)
 	at := map[probe.Endpoint]sight{}
 	var judged []probe.Observation
 	for _, s := range h.sights {

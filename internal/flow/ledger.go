@@ -28,7 +28,7 @@ type Ledger interface {
 	Queue(ctx context.Context, vantage string, limit int) ([]casework.Ask, error)
 	Blocks(ctx context.Context, vantage string) (map[netip.Prefix]int64, error)
 	Reached(ctx context.Context, vantage string) (string, error)
-	Standings(ctx context.Context, s access.Scope, cloud string, project asset.ProjectID, since int64) ([]casework.Standing, error)
+	LastStandings(ctx context.Context, cloud, vantage string) ([]casework.Standing, error)
 	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)
 	Case(ctx context.Context, s access.Scope, id string) (casework.Case, error)
 	Cases(ctx context.Context, s access.Scope, f casework.Filter) ([]casework.Case, error)

@@ -35,12 +35,26 @@ var settings = []string{CheckHidden, CheckDefault, CheckTemplate, CheckNetblock,
 // Settings lists the checks whose findings the configuration alone shows.
 func Settings() []string { return slices.Clone(settings) }
 
+// Weight is how bad a finding of the configuration is: its severity, and the class that sets its clocks.
+type Weight struct{ Severity, Class string }
+
+// weights are those that a check can give: first the usual one, then the other, where its claim says when.
+var weights = map[string][]Weight{
+	CheckHidden:   {{"low", "L"}, {"medium", "B"}},
+	CheckDefault:  {{"medium", "M"}},
+	CheckTemplate: {{"medium", "M"}},
+	CheckNetblock: {{"medium", "M"}},
+	CheckProfile:  {{"medium", "M"}, {"low", "L"}},
+}
+
+// Weights lists those that a check of the configuration can give, the usual one first.
+func Weights(check string) []Weight { return slices.Clone(weights[check]) }
+
 // setting is one claim that the configuration makes.
 type setting struct {
 	key      finding.Key
 	project  asset.ProjectID
-	class    string
-	severity string
+	weight   Weight
 	title    string
 	layer    duty.Layer
 	aspect   duty.Aspect
@@ -192,7 +206,7 @@ func (l *Line) openSetting(ctx context.Context, s setting) (bool, error) {
 		return false, err
 	}
 	f := finding.Finding{
-		ID: cmp.Or(old.ID, newID()), Key: s.key, Project: s.project, State: finding.Open, Grade: finding.Observed, Severity: s.severity, Class: s.class, Title: s.title, Revision: 1,
+		ID: cmp.Or(old.ID, newID()), Key: s.key, Project: s.project, State: finding.Open, Grade: finding.Observed, Severity: s.weight.Severity, Class: s.weight.Class, Title: s.title, Revision: 1,
 		Endpoint: s.at, Evidence: s.evidence, Cause: s.cause, Duty: by, FirstSeen: d.now, LastSeen: d.now, Version: old.Version,
 	}
 	d.change.Sightings = append(d.change.Sightings, finding.Sighting{Finding: f.ID, At: d.now, RealAt: l.Clock.Real(), Verdict: finding.Vulnerable})
@@ -273,11 +287,11 @@ func (l *Line) hidden(v *Vantage, out map[finding.Key]setting) {
 				rules = append(rules, ruleText(r, l.x))
 			}
 		}
-		class, severity := "L", "low"
+		weight := weights[CheckHidden][0]
 		if l.reach(v).MostOf(hs) { // not a limited range, but everybody except us
-			class, severity = "B", "medium"
+			weight = weights[CheckHidden][1]
 		}
-		out[k] = setting{key: k, project: first.Project, class: class, severity: severity, layer: "assurance", aspect: "configure",
+		out[k] = setting{key: k, project: first.Project, weight: weight, layer: "assurance", aspect: "configure",
 			title:    "The security groups let others in and keep our probes out",
 			cause:    "what " + string(v.Zone) + " reaches there cannot be looked at",
 			at:       probe.Endpoint{Addr: first.Addr, Proto: first.Proto, Port: first.First},

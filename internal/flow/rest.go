@@ -39,7 +39,7 @@ func (l *Line) rests(out map[finding.Key]setting) {
 			continue
 		}
 		like := example[of]
-		s := setting{key: finding.Key{Cloud: l.Cloud, Project: of.project, Check: of.check, Locus: restLocus}, project: of.project, class: "M", severity: "medium", layer: like.layer, aspect: like.aspect,
+		s := setting{key: finding.Key{Cloud: l.Cloud, Project: of.project, Check: of.check, Locus: restLocus}, project: of.project, weight: Weight{"medium", "M"}, layer: like.layer, aspect: like.aspect,
 			title:    "The project has more of the same than is told one by one",
 			cause:    fmt.Sprintf("of one check %d findings are open for a project at most; others are opened as these are mended", mostSettings),
 			evidence: map[string]untrusted.Text{"in all": untrusted.From(fmt.Sprint(n)), "such as": untrusted.From(like.title)}}

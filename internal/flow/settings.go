@@ -19,11 +19,11 @@ import (
 // drift claims what is not secure by default: templates for the whole cloud, and each project's group default.
 func (l *Line) drift(out map[finding.Key]setting) {
 	for _, d := range profile.Drifted(l.x) {
-		s := setting{key: finding.Key{Cloud: l.Cloud, Project: d.Project, Check: CheckDefault, Locus: ruleLocus(d.Rule)}, project: d.Project, class: "M", severity: "medium", layer: d.Layer, aspect: d.Aspect,
+		s := setting{key: finding.Key{Cloud: l.Cloud, Project: d.Project, Check: CheckDefault, Locus: ruleLocus(d.Rule)}, project: d.Project, weight: weights[CheckDefault][0], layer: d.Layer, aspect: d.Aspect,
 			title: "The group that machines get by default lets others in", cause: d.Why,
 			evidence: map[string]untrusted.Text{"rule to remove": untrusted.From(ruleText(d.Rule, l.x)), countKey: untrusted.From(fmt.Sprint(d.Ports))}}
 		if d.Kind == profile.Template {
-			s.key.Check, s.key.Locus, s.title = CheckTemplate, templateLocus(l.x, d), "The cloud's template lets others in to every new group"
+			s.key.Check, s.key.Locus, s.weight, s.title = CheckTemplate, templateLocus(l.x, d), weights[CheckTemplate][0], "The cloud's template lets others in to every new group"
 			delete(s.evidence, countKey)
 		}
 		out[s.key] = s
@@ -62,7 +62,7 @@ func (l *Line) netblocks(out map[finding.Key]setting) {
 		for _, r := range m.By {
 			by = append(by, r.Why)
 		}
-		s := setting{key: finding.Key{Cloud: l.Cloud, Check: CheckNetblock, Locus: m.ID}, class: "M", severity: "medium", layer: "assurance", aspect: "monitor", title: titles[m.Kind],
+		s := setting{key: finding.Key{Cloud: l.Cloud, Check: CheckNetblock, Locus: m.ID}, weight: weights[CheckNetblock][0], layer: "assurance", aspect: "monitor", title: titles[m.Kind],
 			cause: "the netblocks of the configuration and the cloud's external subnets and routed prefixes differ", evidence: map[string]untrusted.Text{"lacking": untrusted.From(some(missing))}}
 		if len(by) > 0 {
 			s.evidence["held by"] = untrusted.From(some(by))
@@ -173,12 +173,12 @@ func (l *Line) deviation(s *asset.Server, choice profile.Choice, d profile.Devia
 			}
 		}
 	}
-	c := setting{key: finding.Key{Cloud: l.Cloud, Server: s.ID, Port: d.Port, Check: CheckProfile, Locus: locus, Zone: d.Zone}, project: s.Project, class: "M", severity: "medium",
+	c := setting{key: finding.Key{Cloud: l.Cloud, Server: s.ID, Port: d.Port, Check: CheckProfile, Locus: locus, Zone: d.Zone}, project: s.Project, weight: weights[CheckProfile][0],
 		layer: "network-controls", aspect: "configure", title: "The machine is open beyond what it is for",
 		cause:    fmt.Sprintf("its profile is %s, %s", strings.Join(choice.Names, " or "), saidBy(choice.By)),
 		evidence: map[string]untrusted.Text{"open beyond its profile": untrusted.From(some(beyond)), "opened by": untrusted.From(strings.Join(d.Why, ", "))}}
 	if choice.By == profile.Inferred {
-		c.class, c.severity = "L", "low"
+		c.weight = weights[CheckProfile][1]
 	}
 	if d.State == reach.WhenOn {
 		c.evidence["state"] = untrusted.From("not now: when the machine is on")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"demarc/internal/access"
 	"demarc/internal/asset"
 	"demarc/internal/casework"
 	"demarc/internal/probe"
@@ -14,15 +13,13 @@ import (
 // count writes down, for each project, how what a sweep saw stands to the rules. A project whose counts are the same as before gets
 // no row: an unchanged sweep writes its coverage alone.
 func (l *Line) count(ctx context.Context, v *Vantage, set *reach.Set, hs []harvest) error {
-	known, err := l.Ledger.Standings(ctx, access.Operator(), l.Cloud, "", l.Clock.Now())
+	known, err := l.Ledger.LastStandings(ctx, l.Cloud, v.Name)
 	if err != nil {
 		return err
 	}
 	last := map[asset.ProjectID]casework.Standing{}
 	for _, s := range known {
-		if s.Vantage == v.Name {
-			last[s.Project] = s
-		}
+		last[s.Project] = s
 	}
 	open, err := l.Ledger.OpenExposures(ctx, v.Name)
 	if err != nil {
@@ -87,12 +84,22 @@ func (l *Line) standings(v *Vantage, set *reach.Set, open []probe.Exposure, hs [
 	}
 	slices.SortFunc(asked, probe.Endpoint.Compare)
 	slices.SortFunc(answered, probe.Endpoint.Compare)
-	for r := range set.Ranges() {
-		if h := l.holds[r.Addr]; r.Proto == probe.TCP && h.Server == r.Server && r.Server != "" && !h.Shared && within(asked, r) && !within(answered, r) {
-			of(h.Project).OpenSilent++ // it lets the zone in, was asked, and nothing in it answers
+	for o := range set.All() {
+		if idle(o, asked, answered) && l.holds[o.Addr].Server == o.Server && !l.holds[o.Addr].Shared {
+			of(l.holds[o.Addr].Project).OpenSilent++
 		}
 	}
 	return out
+}
+
+// idle tells whether a run of TCP ports that one object opens to a machine lets the zone in, was asked, and has nothing in it that answers.
+// Each object that opens it counts, for each can go by itself; what is let in by two rules is listed twice too.
+func idle(o reach.Opening, asked, answered []probe.Endpoint) bool {
+	if o.State != reach.Now || o.Proto != probe.TCP || !o.Scanner || !o.Zone || o.Prefix.IsValid() || o.Server == "" {
+		return false
+	}
+	r := reach.Range{Addr: o.Addr, Proto: o.Proto, First: o.First, Last: o.Last}
+	return within(asked, r) && !within(answered, r)
 }
 
 // within tells whether any of some endpoints, which are in order, is of a run of ports.

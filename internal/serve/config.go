@@ -161,17 +161,10 @@ func Load(path string) (*Config, *policy.Policy, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if !p.DryRun && c.Cloud.AuthURL != "" && !loopback(c.Cloud.AuthURL) {
-		return nil, nil, fault.New(fault.Refused, "the policy leaves the dry run, and the cloud is not on this machine").In(fault.Place(path, data, "$.policy")).
-			Hinted("this release acts on clouds on 127.0.0.0/8 only; set dry_run: true")
-	}
-	if p.Recent > policy.Duration(time.Minute) && c.Cloud.AuthURL != "" && !loopback(c.Cloud.AuthURL) {
-		return nil, nil, fault.New(fault.Refused, "recent_every of the policy is %s", p.Recent).In(fault.Place(path, data, "$.policy")).
-			Hinted("at most 60s: what a tenant opens is to be seen within a minute")
-	}
-	if c.Clock.Rate > 1 && c.Cloud.AuthURL != "" && !loopback(c.Cloud.AuthURL) {
-		return nil, nil, fault.New(fault.Refused, "policy time is compressed, and the cloud is not on this machine").In(fault.Place(path, data, "$.clock.rate")).
-			Hinted("people need the time that mails promise; leave clock.rate out")
+	if u := c.Cloud.AuthURL; u != "" && !loopback(u) { // the address in a clouds.yaml is looked at when it is connected to
+		if bs := c.abroad(p); len(bs) > 0 {
+			return nil, nil, fault.New(fault.Refused, "%s, and the cloud is not on this machine", bs[0].what).In(fault.Place(path, data, bs[0].at)).Hinted("%s", bs[0].remedy)
+		}
 	}
 	return c, p, nil
 }
@@ -186,6 +179,24 @@ func (c *Config) policy() (*policy.Policy, error) {
 		return nil, fault.New(fault.Config, "cannot read the policy: %w", err).In(fault.Position{File: path})
 	}
 	return policy.Parse(path, data)
+}
+
+// bar is what a configuration asks for and may not have on a cloud that is not on this machine.
+type bar struct{ at, what, remedy string }
+
+// abroad lists what keeps a configuration from any cloud but one of this machine.
+func (c *Config) abroad(p *policy.Policy) []bar {
+	var out []bar
+	if !p.DryRun {
+		out = append(out, bar{"$.policy", "the policy leaves the dry run", "this release acts on clouds on 127.0.0.0/8 only; set dry_run: true"})
+	}
+	if p.Recent > policy.Duration(time.Minute) {
+		out = append(out, bar{"$.policy", fmt.Sprintf("recent_every of the policy is %s", p.Recent), "set recent_every to 60s at most: what a tenant opens is to be seen within a minute"})
+	}
+	if c.Clock.Rate > 1 {
+		out = append(out, bar{"$.clock.rate", "policy time is compressed", "people need the time that mails promise; leave clock.rate out"})
+	}
+	return out
 }
 
 // path resolves a path of the file against the file's folder.

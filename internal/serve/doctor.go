@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"demarc/internal/fault"
+	"demarc/internal/flow"
 	"demarc/internal/policy"
 	"demarc/internal/untrusted"
 )
@@ -153,6 +154,10 @@ func (d Doctor) policy(_ context.Context, k *chart) {
 		k.fine(PolicyRead, "%s is read; it is a dry run: what would be enforced is reported", where)
 	default:
 		k.fine(PolicyRead, "%s is read; acts are carried out after an approval", where)
+	}
+	if flow.NoticeOnly(p) == "" {
+		k.warn(PolicyNoNotice, "let class M or class L of the policy end in report",
+			"neither class M nor class L ends in a report: what answers at addresses that tenants joined to the cloud by a VPN, an extra route or BGP is told to nobody")
 	}
 }
 

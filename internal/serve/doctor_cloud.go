@@ -257,9 +257,11 @@ func (c *clouds) mayAct(ctx context.Context, k *chart, driver *openstack.Cloud) 
 
 // mayBeHere asks what serve asks before it starts.
 func (c *clouds) mayBeHere(k *chart, endpoints []string) {
-	if c.Config.mustBeHere(c.Policy) && slices.ContainsFunc(endpoints, func(u string) bool { return !loopback(u) }) {
-		k.fail(EnforceNotHere, "set dry_run: true and leave clock.rate out: this release acts on clouds on 127.0.0.0/8 only",
-			"the policy leaves the dry run or policy time is compressed, and a service of the cloud is not on this machine")
+	if !slices.ContainsFunc(endpoints, func(u string) bool { return !loopback(u) }) {
+		return
+	}
+	for _, b := range c.Config.abroad(c.Policy) {
+		k.fail(EnforceNotHere, b.remedy, "%s, and a service of the cloud is not on this machine", b.what)
 	}
 }
 

@@ -5,7 +5,8 @@ type Code string
 
 // What can be found. docs/doctor.md says what each means.
 const (
-	PolicyRead Code = "policy"
+	PolicyRead     Code = "policy"
+	PolicyNoNotice Code = "policy-no-notice-class"
 
 	CloudAccount     Code = "cloud-account"
 	CloudRefused     Code = "cloud-credential-refused"
@@ -77,7 +78,7 @@ const (
 
 // Codes lists them all.
 var Codes = []Code{
-	PolicyRead,
+	PolicyRead, PolicyNoNotice,
 	CloudAccount, CloudRefused, CloudUnreachable, CloudReaderOnly, CloudPerProject, CloudSystem, CloudSilent, CloudPartial, CloudCoverage, CloudUnproven, CloudCanChange, Expiring,
 	EnforceOff, EnforceAccount, EnforceOne, EnforceRefused, EnforceUnreachable, EnforceWeak, EnforceNoReason, EnforceGroup, EnforceShared, EnforceNoGroup, EnforceNotHere,
 	ClockRight, ClockOff, ClockUnsync, ClockAlone,

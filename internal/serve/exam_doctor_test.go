@@ -167,6 +167,7 @@ func ailments() map[string]ailment {
 	perProject.scenario = many
 	const ports, keystone = "/networking/v2.0/ports", "/identity"
 	return map[string]ailment{
+		"no class without an act": {plot: plot{policy: []string{"grace: 0s, end: report", "grace: 0s, end: operator"}}, code: serve.PolicyNoNotice, fine: true},
 		"wrong password":          {plot: plot{password: "canary-wrong"}, code: serve.CloudRefused},
 		"an expired credential":   {plot: expired, code: serve.CloudRefused},
 		"no cloud there":          {plot: plot{config: []string{"auth_url: ", "auth_url: http://127.0.0.1:1/v3 # "}}, code: serve.CloudUnreachable},

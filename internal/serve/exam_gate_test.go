@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -228,6 +231,56 @@ func TestNoDryRunIsLeftForACloudElsewhere(t *testing.T) {
 		if f, ok := fault.Of(err); !ok || f.Code != fault.Refused || !strings.Contains(f.Hint, "127.0.0.0/8") || f.At.Line == 0 {
 			t.Errorf("%s: %v", url, err)
 		}
+	}
+}
+
+// led takes what is asked of a name to the cloud of this machine.
+type led struct {
+	next http.RoundTripper
+	host string
+}
+
+func (l led) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Host, r.Host = l.host, l.host
+	return l.next.RoundTrip(r)
+}
+
+// Where a clouds.yaml leads is known once it is connected to. What is for a cloud of this machine alone is refused then, and told before
+// by the doctor.
+func TestWhatIsForThisMachineAloneIsRefusedForACloudsFileToo(t *testing.T) {
+	t.Parallel()
+	for what, change := range map[string]struct{ policy, config []string }{
+		"the policy leaves the dry run":          {[]string{"recent_every: 50d", "recent_every: 60s"}, nil},
+		"recent_every of the policy is 1m1s":     {[]string{"dry_run: false", "dry_run: true", "recent_every: 50d", "recent_every: 61s"}, nil},
+		"recent_every of the policy is 1m0.001s": {[]string{"dry_run: false", "dry_run: true", "recent_every: 50d", "recent_every: 60001ms"}, nil},
+		"policy time is compressed":              {[]string{"dry_run: false", "dry_run: true", "recent_every: 50d", "recent_every: 60s"}, []string{"  act: true", "  act: true\nclock: {rate: 60}"}},
+		"":                                       {[]string{"dry_run: false", "dry_run: true", "recent_every: 50d", "recent_every: 60s"}, nil},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			e := ward(t, plot{policy: change.policy})
+			at, err := url.Parse(e.w.AuthURL())
+			e.must(err)
+			around := func(next http.RoundTripper) http.RoundTripper { return led{next, at.Host} }
+			e.plot.config = append([]string{"  auth_url: " + e.w.AuthURL() + "\n  username: demarc\n  password_file: cloud.secret\n  project: security\n", "  clouds_file: clouds.yaml\n  clouds_entry: far\n"}, change.config...)
+			e.write()
+			clouds := fmt.Sprintf("clouds: {far: {auth: {auth_url: %q, username: demarc, password: %q, project_name: security}}}", "http://keystone.example"+at.Path, lab.DemoPassword)
+			e.must(os.WriteFile(filepath.Join(e.dir, "clouds.yaml"), []byte(clouds), 0o600))
+			c, p, err := serve.Load(filepath.Join(e.dir, "demarc.yaml"))
+			e.must(err)
+			d, err := serve.Open(t.Context(), c, p, serve.Options{Clock: flow.NewLeaping(begins.UnixMicro()), HTTP: around})
+			if err == nil {
+				e.must(d.Close())
+			}
+			if f, ok := fault.Of(err); ok != (what != "") || ok && (f.Code != fault.Refused || !strings.HasPrefix(f.Message, what+", and not every service") || f.Hint == "") {
+				t.Errorf("serve says %v", err)
+			}
+			_, bad := e.doctor(func(d *serve.Doctor) { d.HTTP = around })
+			if r := bad[serve.EnforceNotHere]; !strings.HasPrefix(r.What, what) || (r.What == "") != (what == "") {
+				t.Errorf("the doctor says %+v", r)
+			}
+		})
 	}
 }
 

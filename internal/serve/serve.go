@@ -63,9 +63,8 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	if err != nil {
 		return nil, err
 	}
-	if !local && c.mustBeHere(p) {
-		return nil, errors.Join(fault.New(fault.Refused, "the policy leaves the dry run or policy time is compressed, and not every service of the cloud is on this machine").
-			Hinted("this release acts on clouds on 127.0.0.0/8 only; set dry_run: true and leave clock.rate out"), closeAll(hands))
+	if bs := c.abroad(p); !local && len(bs) > 0 {
+		return nil, errors.Join(fault.New(fault.Refused, "%s, and not every service of the cloud is on this machine", bs[0].what).Hinted("%s", bs[0].remedy), closeAll(hands))
 	}
 	db, err := c.OpenDatabase(ctx)
 	if err != nil {
@@ -87,9 +86,6 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	d.Line = flow.New(fc)
 	return d, nil
 }
-
-// mustBeHere tells whether what is configured is allowed on a cloud of this machine alone.
-func (c *Config) mustBeHere(p *policy.Policy) bool { return c.Clock.Rate > 1 || !p.DryRun }
 
 func closeAll(clouds []*openstack.Cloud) error {
 	for _, c := range clouds {

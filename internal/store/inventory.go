@@ -20,7 +20,8 @@ import (
 	"demarc/internal/untrusted"
 )
 
-// goneAfter is how many complete snapshots in a row must lack an object before it counts as gone.
+// goneAfter is how many complete snapshots in a row must lack an object before it counts as gone. One from a file is enough: nobody
+// reads it twice, and it comes from no cache.
 const goneAfter = 2
 
 type objectKey struct{ kind, id string }
@@ -33,7 +34,7 @@ type objectRow struct {
 }
 
 // inventory merges a snapshot. What is new or altered is written; what is missing is removed only by complete
-// snapshots, and only by the second in a row; bindings follow from the result. A snapshot of some kinds only is a reading of
+// snapshots, and only by the second in a row or by one from a file; bindings follow from the result. A snapshot of some kinds only is a reading of
 // its own kind: it does not count as one of the whole cloud.
 func (w *writer) inventory() error {
 	in := w.c.Inventory
@@ -111,7 +112,7 @@ var revised = map[string]bool{"port": true, "fip": true, "group": true}
 
 // older tells whether an object was read at an earlier revision than the one that is known.
 func (w *writer) older(k objectKey, body []byte, row objectRow) (bool, error) {
-	if !revised[k.kind] || row.row == 0 || row.hash == hashOf(body) {
+	if !revised[k.kind] || row.row == 0 || row.hash == hashOf(body) || w.c.Inventory.Imported {
 		return false, nil
 	}
 	type counted struct {
@@ -223,7 +224,7 @@ func (w *writer) putObject(cloud string, k objectKey, body []byte, row objectRow
 
 func (w *writer) missObject(k objectKey, row objectRow) error {
 	w.altered, w.rebind = true, w.rebind || binds[k.kind]
-	if row.missing+1 < goneAfter {
+	if row.missing+1 < goneAfter && !w.c.Inventory.Imported {
 		return w.run("object missing", `UPDATE object SET missing = $1 WHERE id = $2`, row.missing+1, row.row)
 	}
 	return w.run("object gone", `UPDATE object SET missing = $1, valid_to = $2 WHERE id = $3`, row.missing+1, w.c.At, row.row)

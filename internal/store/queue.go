@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"demarc/internal/access"
-	"demarc/internal/asset"
 	"demarc/internal/casework"
 )
 
@@ -126,47 +124,4 @@ func (d *DB) Blocks(ctx context.Context, vantage string) (map[netip.Prefix]int64
 		return nil, fmt.Errorf("reading the netblocks of vantage %s: %w", vantage, err)
 	}
 	return decode[map[netip.Prefix]int64]("the netblocks of a vantage point", body)
-}
-
-func (w *writer) standings() error {
-	for _, s := range w.c.Standings {
-		body, err := json.Marshal(s)
-		if err != nil {
-			return fmt.Errorf("standing: %w", err)
-		}
-		err = w.run("standing", `INSERT INTO standing (cloud, vantage, project, at, body) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (cloud, vantage, project, at) DO UPDATE SET body = excluded.body`,
-			s.Cloud, s.Vantage, string(s.Project), s.At, string(body))
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Standings lists the counts of projects from one time on, oldest first; of each project and vantage point also the last one before
-// that time, which still stood then. Counts of projects outside the reader's scope are left out.
-func (d *DB) Standings(ctx context.Context, s access.Scope, cloud string, project asset.ProjectID, since int64) ([]casework.Standing, error) {
-	w := &where{}
-	if cloud != "" {
-		w.add("cloud = ?", cloud)
-	}
-	if project != "" {
-		w.add("project = ?", string(project))
-	}
-	w.add("(at >= ? OR at = (SELECT MAX(o.at) FROM standing o WHERE o.cloud = standing.cloud AND o.vantage = standing.vantage AND o.project = standing.project AND o.at < ?))", since)
-	w.scope(s, "project")
-	var out []casework.Standing
-	err := each(ctx, d.read, func(r *sql.Rows) error {
-		var body string
-		if err := r.Scan(&body); err != nil {
-			return err
-		}
-		v, err := decode[casework.Standing]("a standing", body)
-		out = append(out, v)
-		return err
-	}, `SELECT body FROM standing`+w.String()+` ORDER BY at, cloud, vantage, project`, w.args...)
-	if err != nil {
-		return nil, fmt.Errorf("reading standings: %w", err)
-	}
-	return out, nil
 }

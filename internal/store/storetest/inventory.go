@@ -9,6 +9,7 @@ import (
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
+	"demarc/internal/probe"
 	"demarc/internal/untrusted"
 )
 
@@ -177,6 +178,43 @@ func recent(t *testing.T, e Engine) {
 	x.walk(90, without(world(0), "s2"))
 	if now, want := x.servers(0), []string{"s1 ACTIVE"}; !slices.Equal(now, want) {
 		t.Errorf("after two whole readings: %v, want %v", now, want)
+	}
+}
+
+// imported: what a file says is so at once. One commit ends what it lacks, and takes a row back to an earlier revision.
+func imported(t *testing.T, e Engine) {
+	x := begin(t, e)
+	take := func(at int64, s *asset.Snapshot) probe.Coverage {
+		s.Began, s.Ended = at, at
+		x.commit(casework.Change{At: at, Inventory: &casework.Inventory{Snapshot: s, RealAt: 1000 + at, Imported: true}})
+		c, ok, err := x.LastCoverage(t.Context(), "inventory", "cloud", "", "import")
+		if err != nil || !ok || c.Ended != at {
+			t.Errorf("at %d: coverage %+v, %v, %v", at, c, ok, err)
+		}
+		return c
+	}
+	first := world(0)
+	first.Groups[0].Revision = 7
+	take(10, first)
+	take(20, partial(without(world(0), "s2")))
+	if now := x.servers(0); !slices.Equal(now, []string{"s1 ACTIVE", "s2 ACTIVE"}) {
+		t.Errorf("after a file of a partial reading: %v", now)
+	}
+	back := without(world(0), "s2")
+	back.Groups[0].Revision = 6
+	if c := take(30, back); !c.Complete {
+		t.Errorf("the reading is not complete: %+v", c)
+	}
+	if now := x.servers(0); !slices.Equal(now, []string{"s1 ACTIVE"}) {
+		t.Errorf("after one file that lacks s2: %v", now)
+	}
+	if g := got[*asset.Snapshot](x)(x.Snapshot(t.Context(), "cloud", 0)).Groups[0]; g.Revision != 6 {
+		t.Errorf("the group is at revision %d", g.Revision)
+	}
+	for addr, held := range map[string]int{"10.0.0.1": 1, "10.0.0.2": 0} {
+		if bs := got[[]asset.Binding](x)(x.BindingsAt(t.Context(), operator, netip.MustParseAddr(addr), 30)); len(bs) != held {
+			t.Errorf("%s is held by %+v", addr, bs)
+		}
 	}
 }
 

@@ -106,4 +106,18 @@ func standings(t *testing.T, e Engine) {
 	if s := got[[]casework.Standing](x)(x.Standings(ctx, operator, "", "", 99)); len(s) != 2 {
 		t.Errorf("%+v", s)
 	}
+	other := casework.Standing{Cloud: "cloud", Vantage: "inside", Project: "p1", At: 70, Unsure: 1}
+	abroad := casework.Standing{Cloud: "elsewhere", Vantage: "outside", Project: "p0", At: 80}
+	third := casework.Standing{Cloud: "cloud", Vantage: "outside", Project: "p10", At: 5}
+	x.commit(casework.Change{At: 80, Standings: []casework.Standing{other, abroad, third}})
+	for at, want := range map[[2]string][]casework.Standing{
+		{"cloud", "outside"}:     {all[3], third, {Cloud: "cloud", Vantage: "outside", Project: "p2", At: 10, OpenAnswers: 3}},
+		{"cloud", "inside"}:      {other},
+		{"elsewhere", "outside"}: {abroad},
+		{"elsewhere", "inside"}:  nil,
+	} {
+		if s := got[[]casework.Standing](x)(x.LastStandings(ctx, at[0], at[1])); !slices.Equal(s, want) {
+			t.Errorf("the last of %v: %+v", at, s)
+		}
+	}
 }

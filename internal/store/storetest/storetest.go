@@ -35,6 +35,7 @@ type Store interface {
 	Blocks(ctx context.Context, vantage string) (map[netip.Prefix]int64, error)
 	Reached(ctx context.Context, vantage string) (string, error)
 	Standings(ctx context.Context, s access.Scope, cloud string, project asset.ProjectID, since int64) ([]casework.Standing, error)
+	LastStandings(ctx context.Context, cloud, vantage string) ([]casework.Standing, error)
 	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)
 	FactsOf(ctx context.Context, hash string) (probe.Facts, error)
 	Case(ctx context.Context, s access.Scope, id string) (casework.Case, error)
@@ -78,7 +79,7 @@ func Run(t *testing.T, e Engine) {
 	for name, part := range map[string]func(*testing.T, Engine){
 		"AllOrNothing": allOrNothing, "Conflict": conflict, "Constraints": constraints, "Timers": timers, "Mail": mail, "Clock": clock, "KillSwitch": killSwitch,
 		"Scope": scope, "NotFound": notFound, "Reopen": reopen, "AuditVerifies": auditVerifies, "Exposures": exposures, "Queue": queue, "QueueTurns": queueTurns, "Blocks": blocks, "Standings": standings,
-		"Merge": merge, "Recent": recent, "Older": olderAnswers, "Pages": pages, "Bindings": bindings, "History": history, "Unchanged": unchanged, "Large": large, "Order": order, "HostileText": hostileText, "TwoWriters": twoWriters,
+		"Merge": merge, "Recent": recent, "Older": olderAnswers, "Imported": imported, "Pages": pages, "Bindings": bindings, "History": history, "Unchanged": unchanged, "Large": large, "Order": order, "HostileText": hostileText, "TwoWriters": twoWriters,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
