@@ -77,3 +77,30 @@ func TestWhatAForwardingLeadsToListensThere(t *testing.T) {
 		}
 	}
 }
+
+// What is behind a port forwarding counts for the project that it leads to, answering or silent, and nothing that another claims too
+// counts for anybody.
+func TestWhatAForwardingLeadsToCounts(t *testing.T) {
+	t.Parallel()
+	for want, claim := range map[string][]asset.Port{"astro: 1 answer, 1 open and silent; genomics: 1 leak, 1 denied": nil, "": {another}} {
+		s := forwarding(claim...)
+		s.FloatingIPs[0].Forwardings = append(s.FloatingIPs[0].Forwardings, asset.Forwarding{ID: "x", Protocol: "tcp", External: 3333, Port: "genomics", InternalAddr: netip.MustParseAddr("10.0.0.6"), Internal: 33})
+		l, open := forwardLine(s, 8080, 2222, 443)
+		v := &l.Vantages[0]
+		set := l.reach(v)
+		var h harvest
+		for port, outcome := range map[uint16]probe.Outcome{8080: probe.Open, 9001: probe.Closed, 2222: probe.Open, 3333: probe.Filtered, 443: probe.Open} {
+			e, holder := probe.Endpoint{Addr: forwardAddr, Proto: probe.TCP, Port: port}, l.holds[forwardAddr]
+			h.sights = append(h.sights, sight{holder: holder, config: set.LookupAt(e, holder.Port), Observation: probe.Observation{Endpoint: e, Facts: probe.Facts{Outcome: outcome}}})
+		}
+		got, all := l.standings(v, set, open, []harvest{h}), ""
+		if a, g := got["astro"], got["genomics"]; a != nil && g != nil {
+			all = fmt.Sprintf("astro: %d answer, %d open and silent; genomics: %d leak, %d denied", a.OpenAnswers, a.OpenSilent, g.DeniedAnswers, g.DeniedSilent)
+		} else if len(got) > 0 {
+			all = fmt.Sprintf("%v", got)
+		}
+		if all != want {
+			t.Errorf("%q, want %q", all, want)
+		}
+	}
+}
