@@ -54,9 +54,10 @@ type whoAnswer struct {
 	At         moment      `json:"at,omitzero"`         // absent: now
 	Tolerance  string      `json:"tolerance,omitempty"` // how far off that may be, to both sides
 	KnownAt    moment      `json:"known_at,omitzero"`   // as it was known then; absent: as it is known now
-	Answer     asset.Whose `json:"answer"`              // held, nobody, ambiguous
+	Answer     asset.Whose `json:"answer"`              // held, connected, nobody, ambiguous
 	Doubt      asset.Doubt `json:"doubt,omitempty"`     // why it is ambiguous: shared, several, partly
 	Holders    []held      `json:"holders"`             // all who held it within the tolerance
+	Connected  []joined    `json:"connected"`           // who has joined it to the cloud, where nobody holds it
 	Now        []held      `json:"now"`
 	KnownSince moment      `json:"known_since,omitzero"` // nothing is known of the time before
 }
@@ -72,7 +73,9 @@ Somebody else's clock may be off: with --tolerance the time may have been as muc
 the address only if it alone held it all of that time. --known-at asks what was known at another time, whatever was
 learnt since.
 
-Exit status: 0 one machine, 1 nobody as far as is known, 2 usage, 3 attributable to none.`,
+An address that no port holds may be joined to the cloud by a project, with a VPN, an extra route or a BGP peer: it is "connected".
+
+Exit status: 0 one machine, or one project that joined it, 1 nobody as far as is known, 2 usage, 3 attributable to none.`,
 		Example: `  demarc inventory who 192.0.2.10 --db demarc.db
   demarc inventory who 192.0.2.10 --at 2026-05-04T02:14:00+01:00 --tolerance 5m --output json
   demarc inventory who 192.0.2.10 --at 2026-05-04T02:14:00Z --known-at 2026-05-05T00:00:00Z
@@ -111,6 +114,9 @@ func who(c *cobra.Command, r *reading, db *store.DB, arg string, q asked) error 
 	}
 	a, err := askWho(c.Context(), db, addr.Unmap(), q)
 	if err != nil {
+		return err
+	}
+	if err := a.connect(c.Context(), db, r, q); err != nil {
 		return err
 	}
 	switch r.output {
@@ -161,6 +167,22 @@ func askWho(ctx context.Context, db *store.DB, addr netip.Addr, q asked) (whoAns
 	return a, err
 }
 
+// connect looks for who has joined the address to the cloud, where nobody is known to have held it.
+func (a *whoAnswer) connect(ctx context.Context, db *store.DB, r *reading, q asked) (err error) {
+	a.Connected = []joined{}
+	if a.Answer != asset.Nobody {
+		return nil
+	}
+	a.Connected, err = joinedBy(ctx, db, r, a.Address, q)
+	switch {
+	case len(a.Connected) == 1:
+		a.Answer = connected
+	case len(a.Connected) > 1:
+		a.Answer, a.Doubt = asset.Ambiguous, asset.Several
+	}
+	return err
+}
+
 // verdict is the answer as an exit status.
 func (a whoAnswer) verdict(r *reading) error {
 	about := " at " + r.when(a.At)
@@ -170,13 +192,15 @@ func (a whoAnswer) verdict(r *reading) error {
 	switch {
 	case a.Doubt == asset.Shared:
 		return fault.New(fault.CannotLook, "%s is shared: what came from it can be attributed to no machine", a.Address)
+	case a.Doubt == asset.Several && len(a.Connected) > 1:
+		return fault.New(fault.CannotLook, "%s is ambiguous: no port holds it, and %s join it to their clouds", a.Address, projects(a.Connected))
 	case a.Doubt == asset.Several && a.Tolerance != "":
 		return fault.New(fault.CannotLook, "%s is ambiguous: %d held it%s", a.Address, len(a.Holders), about).Hinted("ask for a more exact time, or leave it at that: none of them can be charged with it")
 	case a.Doubt == asset.Several:
 		return fault.New(fault.CannotLook, "%s is ambiguous: %d held it", a.Address, len(a.Holders)).Hinted("the same address stands for different machines in different networks")
 	case a.Doubt == asset.Partly:
 		return fault.New(fault.CannotLook, "%s is ambiguous: nobody is known to have held it all the time%s", a.Address, about).Hinted("the inventory begins at %s; before that, and between two holders, anybody may have had it", r.when(a.KnownSince))
-	case a.Answer == asset.Held:
+	case a.Answer == asset.Held || a.Answer == connected:
 		return nil
 	case a.KnownSince == 0:
 		return fault.New(fault.Violation, "nobody is known to hold %s: no cloud was read yet", a.Address)
@@ -280,6 +304,7 @@ func mails(os []owner) string {
 
 func writeWho(c *cobra.Command, r *reading, a whoAnswer) error {
 	s := newSheet(c)
+	writeJoined(s, r, a)
 	for _, h := range a.Holders {
 		s.row("address", a.Address.String())
 		if a.At != 0 {

@@ -40,7 +40,8 @@ func profileCommand() *cobra.Command {
 		Long: `The profile of a machine and who says so; what is open beyond it, with the rule that opens it; and the smallest set of rules
 that still serves what really listens within the profile. What listens is what answered our probes.
 
-Exit status: 0 nothing goes beyond, 1 something does, 2 usage, 3 nothing says what kind of machine it is.`,
+Exit status: 0 nothing goes beyond, 1 something does, 2 usage, 3 nothing says what kind of machine it is, or
+what goes beyond is at addresses that lie in no declared netblock.`,
 		Example: `  demarc profile explain web-1 --config demarc.yaml
   demarc profile explain 5f0c… --config demarc.yaml --output json`,
 		Args: checkArgs(cobra.ExactArgs(1)),
@@ -171,13 +172,17 @@ func explainProfile(c *cobra.Command, r *reading, conf *serve.Config, db *store.
 	if err := a.write(c, r); err != nil {
 		return err
 	}
+	left := beyondOutside(q, conf.Viewpoints())
+	if !ok || len(a.Deviations) > 0 { // else it is what the command ends with
+		left.warn(c)
+	}
 	switch {
 	case !ok:
 		return fault.New(fault.CannotLook, "nothing says what kind of machine %s is", s.ID).Hinted("declare it: profile_of in the policy, the metadata %s, or a tag %sweb", profile.MetadataKey, profile.TagPrefix)
 	case len(a.Deviations) > 0:
 		return fault.New(fault.Violation, "%d rules open more than the profile allows", len(a.Deviations))
 	}
-	return nil
+	return left.err()
 }
 
 // heard lists what answered our probes at the addresses of a machine, and the protocols of which every open port was asked: that is TCP

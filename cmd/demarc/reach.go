@@ -39,7 +39,10 @@ and --source nobody knows where our probes come from: "scanner" is then "?", and
 be open if machine, port and router were on.
 
 With --inventory the answer comes from a file of demarc inventory export, without a database. With --deny the status is 1
-where the zone gets in at one of those ports, also where the machine is off now.`,
+where the zone gets in at one of those ports, also where the machine is off now.
+
+With a configuration the answer is of its declared netblocks. What the rules open at other addresses is told beside it, and where
+a port of --deny is among that, the status is 3: nobody has said whether those addresses are routed to the zone.`,
 		Example: `  demarc reach web-1 --config demarc.yaml
   demarc reach web-1 --db demarc.db --zone internet --source 198.51.100.10
   demarc reach 5f0c… --config demarc.yaml --at 2026-05-04T02:14:00Z --output json
@@ -103,12 +106,20 @@ func reachKnown(c *cobra.Command, r *reading, db *store.DB, f reachFlags, server
 		return err
 	}
 	var xs []*asset.Index
+	known := false
 	for _, name := range clouds {
 		s, err := stateOf(c.Context(), db, name, at)
 		if err != nil {
 			return err
 		}
+		known = known || s.Ended != 0
 		xs = append(xs, asset.NewIndex(s))
+	}
+	switch {
+	case len(clouds) == 0:
+		return fault.New(fault.CannotLook, "no cloud was read yet: what its rules open is not known").Hinted("demarc serve reads one, demarc inventory import takes one from a file")
+	case !known && at != 0:
+		return fault.New(fault.CannotLook, "nothing was known of %s at %s", strings.Join(clouds, ", "), r.when(at)).Hinted("demarc inventory show tells what is known")
 	}
 	return showReach(c, r, f, xs, server)
 }
@@ -163,7 +174,9 @@ func showReach(c *cobra.Command, r *reading, f reachFlags, xs []*asset.Index, ar
 			_, _ = fmt.Fprintf(c.ErrOrStderr(), "The inventory of %s is not whole: what is not in it may be open all the same.\n", x.Snapshot.Cloud)
 		}
 	}
-	return denied(deny, rows, xs)
+	left := leftOut(xs, s, views)
+	left.warn(c)
+	return denied(deny, rows, left, xs)
 }
 
 // reachedBy lists what is open to each view: of one server, or of all.
@@ -276,17 +289,21 @@ func parseDenied(words []string) ([]noPort, error) {
 	return out, nil
 }
 
-// denied is the answer to --deny: none of those ports may be open, and a reading with gaps shows nothing.
-func denied(deny []noPort, rows []reached, xs []*asset.Index) error {
+// forbids tells whether an opening is of those that must not be. What a port of the network service has open is none: nobody's rule opens
+// it, and none can shut it.
+func forbids(deny []noPort, o reach.Opening) bool {
+	return o.Zone && !o.Service && slices.ContainsFunc(deny, func(n noPort) bool { return n.proto == o.Proto && n.first <= o.Last && o.First <= n.last })
+}
+
+// denied is the answer to --deny: none of those ports may be open, and a reading with gaps shows nothing, nor one of which a part is
+// left out.
+func denied(deny []noPort, rows []reached, left outside, xs []*asset.Index) error {
 	if len(deny) == 0 {
 		return nil
 	}
 	open, first := 0, ""
 	for _, o := range rows {
-		if o.Service {
-			continue // nobody's rule opens it, and none can shut it
-		}
-		if o.Zone && slices.ContainsFunc(deny, func(n noPort) bool { return n.proto == o.Proto && n.first <= o.Last && o.First <= n.last }) {
+		if forbids(deny, o.Opening) {
 			if open++; first == "" {
 				first = fmt.Sprintf("%s %s %s by %s", o.Addr, o.Proto, ports(o.Opening), strings.Join(o.Why, ", "))
 			}
@@ -300,7 +317,7 @@ func denied(deny []noPort, rows []reached, xs []*asset.Index) error {
 			return incomplete(x.Snapshot)
 		}
 	}
-	return nil
+	return left.of(func(o reach.Opening) bool { return forbids(deny, o) }).err()
 }
 
 // incomplete is what an inventory with gaps says where nothing was found.

@@ -24,7 +24,8 @@ Endpoints are compared, with whom they are open to. A rule that is replaced by t
 one that lets more of the zone in does. What is open to our scanner alone is shown, and is no opening. "when_on" is of a
 machine that is off.
 
-Exit status: 0 nothing opens, 1 something does, 2 usage, 3 the new file does not say what all is in the cloud.`,
+Exit status: 0 nothing opens, 1 something does, 2 usage, 3 the new file does not say what all is in the cloud,
+or what would open is at addresses that lie in no declared netblock of the configuration.`,
 		Example: `  demarc reach diff before.jsonl after.jsonl --config demarc.yaml
   demarc reach diff before.jsonl after.jsonl --zone internet --source 198.51.100.10 --output json`,
 		Args: checkArgs(cobra.ExactArgs(2)),
@@ -60,6 +61,7 @@ func reachDiff(c *cobra.Command, r *reading, f reachFlags, before, after string)
 		}
 		xs[i] = asset.NewIndex(s)
 	}
+	left := opensOutside(xs, views)
 	rows := changedBy(xs, views)
 	if err := list(c, r, "Nothing opens and nothing closes to "+strings.Join(viewNames(views), ", ")+".", rows, reachChangeColumns()...); err != nil {
 		return err
@@ -70,6 +72,9 @@ func reachDiff(c *cobra.Command, r *reading, f reachFlags, before, after string)
 			opens++
 		}
 	}
+	if opens > 0 || !xs[1].Snapshot.Complete() { // else it is what the command ends with
+		left.warn(c)
+	}
 	switch {
 	case opens == 1:
 		return fault.New(fault.Violation, "this would open something")
@@ -78,7 +83,7 @@ func reachDiff(c *cobra.Command, r *reading, f reachFlags, before, after string)
 	case !xs[1].Snapshot.Complete():
 		return incomplete(xs[1].Snapshot)
 	}
-	return nil
+	return left.err()
 }
 
 func changedBy(xs [2]*asset.Index, views []serve.Viewpoint) []changed {

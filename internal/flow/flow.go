@@ -78,6 +78,7 @@ type Line struct {
 	xAt        int64                                    // real time of it
 	accepted   int64                                    // policy time of the last mail that the next hop took
 	holds      map[netip.Addr]asset.Holder              // who holds which address, by x
+	forwards   map[netip.Addr]*asset.FloatingIP         // and which forward to several machines, alone at their address
 	addrs      map[asset.PortID][]netip.Addr            // and which each port holds, in order
 	fips       map[asset.FloatingIPID]*asset.FloatingIP // by x
 	sets       map[string]*reach.Set                    // what each vantage point can reach, by x

@@ -140,7 +140,7 @@ func (l *Line) listening(ctx context.Context) (out map[asset.ServerID][]probe.En
 			return nil, false, err
 		}
 		for _, e := range open {
-			if h, ok := l.holds[e.Endpoint.Addr]; ok && !h.Shared && h.Server != "" {
+			if h, ok := l.behind(single(e.Endpoint)); ok {
 				out[h.Server] = append(out[h.Server], e.Endpoint)
 			}
 		}

@@ -50,8 +50,8 @@ func (l *Line) standings(v *Vantage, set *reach.Set, open []probe.Exposure, hs [
 		return out[p]
 	}
 	for _, e := range open {
-		h, ok := l.holds[e.Endpoint.Addr]
-		if !ok || h.Server == "" || h.Shared {
+		h, ok := l.behind(single(e.Endpoint))
+		if !ok {
 			continue
 		}
 		switch c := of(h.Project); set.LookupAt(e.Endpoint, h.Port).Standing(probe.Open) {
@@ -68,14 +68,15 @@ func (l *Line) standings(v *Vantage, set *reach.Set, open []probe.Exposure, hs [
 	var asked, answered []probe.Endpoint // in order
 	for _, h := range hs {
 		for _, s := range h.sights {
-			if !s.known() || s.Facts.Outcome == probe.Failed {
+			by, config, ok := l.counted(set, s)
+			if !ok || s.Facts.Outcome == probe.Failed {
 				continue
 			}
-			if s.config.Zone {
+			if config.Zone {
 				asked = append(asked, s.Endpoint)
 			}
-			if s.config.Standing(s.Facts.Outcome) == reach.DeniedSilent {
-				of(s.holder.Project).DeniedSilent++
+			if config.Standing(s.Facts.Outcome) == reach.DeniedSilent {
+				of(by.Project).DeniedSilent++
 			}
 		}
 	}
@@ -85,11 +86,21 @@ func (l *Line) standings(v *Vantage, set *reach.Set, open []probe.Exposure, hs [
 	slices.SortFunc(asked, probe.Endpoint.Compare)
 	slices.SortFunc(answered, probe.Endpoint.Compare)
 	for o := range set.All() {
-		if idle(o, asked, answered) && l.holds[o.Addr].Server == o.Server && !l.holds[o.Addr].Shared {
-			of(l.holds[o.Addr].Project).OpenSilent++
+		if h, ok := l.behind(reach.Range{Addr: o.Addr, Proto: o.Proto, First: o.First, Last: o.Last}); ok && h.Server == o.Server && idle(o, asked, answered) {
+			of(h.Project).OpenSilent++
 		}
 	}
 	return out
+}
+
+// counted is whom one look counts for, and what the rules say of the endpoint to him. A sweep attributes by the address alone; behind a
+// forwarding it is whom this very port leads to.
+func (l *Line) counted(set *reach.Set, s sight) (asset.Holder, reach.Answer, bool) {
+	if s.known() {
+		return s.holder, s.config, true
+	}
+	h, ok := l.behind(single(s.Endpoint))
+	return h, set.LookupAt(s.Endpoint, h.Port), ok && s.holder.Shared
 }
 
 // idle tells whether a run of TCP ports that one object opens to a machine lets the zone in, was asked, and has nothing in it that answers.

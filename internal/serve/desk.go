@@ -285,15 +285,17 @@ func standing(ctx context.Context, db *store.DB) (flow.Clock, error) {
 
 // Viewpoint is a vantage point as the computation of reach sees it.
 type Viewpoint struct {
-	Name string
-	View reach.View
+	Name     string
+	View     reach.View
+	Declared []netip.Prefix // every netblock that is declared, also of zones that this one is not
 }
 
 // Viewpoints lists the configured vantage points.
 func (c *Config) Viewpoints() []Viewpoint {
 	out := make([]Viewpoint, len(c.Vantages))
 	for i, v := range c.Vantages {
-		out[i] = Viewpoint{v.Name, c.view(v)}
+		all, _ := c.blocks(v)
+		out[i] = Viewpoint{v.Name, c.view(v), all}
 	}
 	return out
 }
@@ -312,5 +314,5 @@ func PointOfView(name string, zone probe.Zone, source netip.Addr) Viewpoint {
 	if source.IsValid() {
 		v.Scanners = []netip.Addr{source}
 	}
-	return Viewpoint{name, v}
+	return Viewpoint{Name: name, View: v}
 }
