@@ -46,7 +46,7 @@ what goes beyond is at addresses that lie in no declared netblock.`,
   demarc profile explain 5f0c… --config demarc.yaml --output json`,
 		Args: checkArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			return r.withBlocks(c.Context(), func(conf *serve.Config, db *store.DB) error { return explainProfile(c, &r, conf, db, args[0]) })
+			return r.configured(c.Context(), forProfiles, func(conf *serve.Config, db *store.DB) error { return explainProfile(c, &r, conf, db, args[0]) })
 		},
 	})
 	return c
