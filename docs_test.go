@@ -2,6 +2,7 @@ package demarc_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -101,11 +102,11 @@ func TestDocsListWhatThereIs(t *testing.T) {
 		ids = append(ids, checks[i].ID)
 	}
 	same(t, "docs/checks.md", tableWords(t, p["docs/checks.md"], "# Checks"), ids)
-	same(t, "docs/checks.md, the configuration", tableWords(t, p["docs/checks.md"], "## What the configuration alone shows"), flow.Settings())
+	same(t, "docs/checks.md, the configuration", tableWords(t, p["docs/checks.md"], "## What the configuration alone shows"), flow.PostureChecks())
 	for i := range checks {
 		same(t, "docs/checks.md, "+checks[i].ID, weighed(t, p["docs/checks.md"], checks[i].ID), []string{string(checks[i].Severity) + " " + string(checks[i].Class)})
 	}
-	for _, id := range flow.Settings() {
+	for _, id := range flow.PostureChecks() {
 		var ws []string
 		for _, w := range flow.Weights(id) {
 			ws = append(ws, w.Severity+" "+w.Class)
@@ -113,6 +114,10 @@ func TestDocsListWhatThereIs(t *testing.T) {
 		if got := weighed(t, p["docs/checks.md"], id); len(ws) == 0 || !slices.Equal(got, ws) {
 			t.Errorf("docs/checks.md, %s: the row says %q, the code %q", id, got, ws)
 		}
+	}
+	inWords := []string{"no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"}
+	if says := fmt.Sprintf("| %s checks of what a machine answers, and %s of the configuration (", inWords[len(ids)], inWords[len(flow.PostureChecks())]); !bytes.Contains(p["docs/limits.md"], []byte(says)) {
+		t.Errorf("docs/limits.md does not say %q", says)
 	}
 	for _, id := range []string{flow.CheckLeak, flow.CheckBlocked} {
 		if !bytes.Contains(p["docs/checks.md"], []byte("`"+id+"`")) {
@@ -249,4 +254,46 @@ func TestDocsLength(t *testing.T) {
 	if n := bytes.Count(pages(t)["docs/architecture.md"], []byte("\n")); n > 200 {
 		t.Errorf("docs/architecture.md has %d lines, more than 200", n)
 	}
+}
+
+var (
+	flowStep  = regexp.MustCompile(`(?m)^\t\{"(\w+)", \(\*Line\)\.\w+\},$`)
+	flowOrder = regexp.MustCompile(`always in this order: ([a-z,\s]+)\.`)
+	fileName  = regexp.MustCompile("`([a-z]+\\.go)`")
+)
+
+// docs/architecture.md tells the order that the runner takes, and has a place for each file of the line.
+func TestDocsTellTheOrderOfTheLine(t *testing.T) {
+	code, err := os.ReadFile("internal/flow/flow.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var steps []string
+	for _, m := range flowStep.FindAllSubmatch(code, -1) {
+		steps = append(steps, string(m[1]))
+	}
+	page := pages(t)["docs/architecture.md"]
+	told := flowOrder.FindSubmatch(page)
+	if told == nil || len(steps) < 10 {
+		t.Fatalf("the code has the steps %q, and the page says %q", steps, told)
+	}
+	if got := strings.FieldsFunc(string(told[1]), func(r rune) bool { return r == ',' || r == ' ' || r == '\n' }); !slices.Equal(got, steps) {
+		t.Errorf("docs/architecture.md: the order is %q, in the code %q", got, steps)
+	}
+	_, line, _ := bytes.Cut(page, []byte("\n## The line\n"))
+	line, _, _ = bytes.Cut(line, []byte("\n## "))
+	var placed, files []string
+	for _, m := range fileName.FindAllSubmatch(line, -1) {
+		placed = append(placed, string(m[1]))
+	}
+	paths, err := filepath.Glob("internal/flow/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range paths {
+		if name := filepath.Base(p); !strings.HasSuffix(name, "_test.go") {
+			files = append(files, name)
+		}
+	}
+	same(t, "docs/architecture.md, the files of the line", placed, files)
 }

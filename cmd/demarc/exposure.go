@@ -51,7 +51,7 @@ func exposureListCommand(r *reading) *cobra.Command {
 stand now. Without a configuration name the vantage point by --vantage, --zone and --source, as it is called in the database.
 
 open_answers    the rules let the zone in, and it answers
-open_silent     the rules let the zone in, and nothing listens: the rule can go
+open_silent     the rules let the zone in, and nothing listens: the rule can go, unless another machine is reached through it
 denied_answers  the rules let nobody in, and it answers: a filter leaks
 scanner_only    only our probe is let in: nothing to do
 unsure          the model is not proven there
@@ -94,6 +94,8 @@ type exposed struct {
 	Rules      []asset.RuleID  `json:"rules"`
 	Advice     untrusted.Text  `json:"advice,omitzero"`
 	Doubts     []string        `json:"doubts,omitempty"`
+
+	group string // whose rule it is, where the rule could go or be narrowed
 }
 
 func listExposures(c *cobra.Command, r *reading, db *store.DB, f exposureFlags) error {
@@ -112,18 +114,16 @@ func listExposures(c *cobra.Command, r *reading, db *store.DB, f exposureFlags) 
 	if err != nil {
 		return err
 	}
-	var rows []exposed
-	for _, v := range views {
-		seen, err := exposures(c.Context(), db, xs, v)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, slices.DeleteFunc(seen, func(e exposed) bool { return !keep(e) })...)
+	rows, err := f.rows(c.Context(), r, db, xs)
+	if err != nil {
+		return err
 	}
+	names := viewNames(views)
+	rows = slices.DeleteFunc(rows, func(e exposed) bool { return !slices.Contains(names, e.Vantage) || !keep(e) })
 	if r.output == "table" && slices.ContainsFunc(views, func(v serve.Viewpoint) bool { return len(v.View.Scanners) == 0 }) {
 		_, _ = fmt.Fprintln(c.ErrOrStderr(), "Where our probes come from is unknown: no rule is called idle, and what is open to them alone is taken as open to the zone. Name it with --source, or give --config.")
 	}
-	return list(c, r, "Nothing answers "+strings.Join(viewNames(views), ", ")+" that was asked for, and no rule is known to be idle.", rows, exposedColumns(r)...)
+	return list(c, r, "Nothing answers "+strings.Join(names, ", ")+" that was asked for, and no rule is known to be idle.", rows, exposedColumns(r)...)
 }
 
 // indexes reads every cloud as it is now.
@@ -160,6 +160,38 @@ func (f exposureFlags) filter(xs []*asset.Index) (func(exposed) bool, error) {
 	return func(e exposed) bool {
 		return (server == "" || e.Server == server) && (project == "" || e.Project == project) && (f.standing == "" || e.Standing == f.standing)
 	}, nil
+}
+
+// rows are those of every vantage point, whichever is asked for: a rule is idle only where nobody is reached through it.
+func (f exposureFlags) rows(ctx context.Context, r *reading, db *store.DB, xs []*asset.Index) ([]exposed, error) {
+	all := f.reachFlags
+	if r.config != "" {
+		all.vantage = ""
+	}
+	views, err := all.views(r)
+	if err != nil {
+		return nil, err
+	}
+	var out []exposed
+	for _, v := range views {
+		seen, err := exposures(ctx, db, xs, v)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, seen...)
+	}
+	used := map[asset.RuleID]bool{}
+	for _, e := range out {
+		for _, rule := range e.Rules {
+			used[rule] = used[rule] || e.Observed == "answers"
+		}
+	}
+	for i := range out {
+		if e := &out[i]; e.group != "" && used[e.Rules[0]] {
+			e.Advice = untrusted.From(fmt.Sprintf("%s: another endpoint is reached through rule %s of %s; give this machine a group without it", e.Observed, e.Rules[0], e.group))
+		}
+	}
+	return out, nil
 }
 
 // findProject finds a project by id or by name in any cloud; no argument is none. A name that several carry names none.
@@ -390,6 +422,9 @@ func (l *looker) silent(out []exposed) []exposed {
 			row.Standing, row.Configured = reach.ScannerOnly, reach.ScannerOnly
 		}
 		row.Observed, row.Advice = l.idle(o)
+		if o.Zone && o.Rule != "" && row.Observed != "not asked yet" {
+			row.group = l.group(o.Group)
+		}
 		out = append(out, l.dressed(row))
 	}
 	return out

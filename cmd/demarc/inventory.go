@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,16 +37,19 @@ type holding struct {
 	Gaps         string         `json:"gaps,omitempty"` // of the last reading
 }
 
-// kinds orders the counts.
-var kinds = []string{"projects", "users", "servers", "ports", "floating_ips", "networks", "subnets", "routers", "groups", "rules", "images"}
+// heldKinds orders the counts: the kinds of objects as a cloud is read, and the rules behind their groups.
+func heldKinds() []string {
+	out := asset.Kinds()
+	return slices.Insert(out, slices.Index(out, "groups")+1, "rules")
+}
 
 func count(s *asset.Snapshot) map[string]int {
-	rules := 0
+	out := s.Counts()
+	out["rules"] = 0
 	for _, g := range s.Groups {
-		rules += len(g.Rules)
+		out["rules"] += len(g.Rules)
 	}
-	return map[string]int{"projects": len(s.Projects), "users": len(s.Users), "servers": len(s.Servers), "ports": len(s.Ports), "floating_ips": len(s.FloatingIPs),
-		"networks": len(s.Networks), "subnets": len(s.Subnets), "routers": len(s.Routers), "groups": len(s.Groups), "rules": rules, "images": len(s.Images)}
+	return out
 }
 
 func showInventory(c *cobra.Command, r *reading, db *store.DB) error {
@@ -84,7 +88,10 @@ func showInventory(c *cobra.Command, r *reading, db *store.DB) error {
 			s.gap()
 		}
 		s.row("cloud", h.Cloud)
-		for _, k := range kinds {
+		for _, k := range heldKinds() {
+			if h.Counts[k] == 0 {
+				continue
+			}
 			s.row(strings.ReplaceAll(k, "_", " "), strconv.Itoa(h.Counts[k]))
 		}
 		s.row("last reading", cmp.Or(r.when(h.LastReading), "never"))
@@ -99,7 +106,7 @@ func showInventory(c *cobra.Command, r *reading, db *store.DB) error {
 
 func holdingColumns(r *reading) []column[holding] {
 	cols := []column[holding]{col("cloud", func(h holding) string { return h.Cloud })}
-	for _, k := range kinds {
+	for _, k := range heldKinds() {
 		cols = append(cols, col(k, func(h holding) string { return strconv.Itoa(h.Counts[k]) }))
 	}
 	return append(cols, col("last_reading", func(h holding) string { return r.when(h.LastReading) }),

@@ -20,6 +20,7 @@ import (
 	"demarc/internal/fault"
 	"demarc/internal/flow"
 	"demarc/internal/store"
+	"demarc/internal/untrusted"
 )
 
 // exporting says what of an inventory goes into a file.
@@ -69,9 +70,18 @@ func exportInventory(c *cobra.Command, r *reading, db *store.DB, e exporting, to
 		return fault.New(fault.CannotLook, "nothing was known of %s at %s", cloud, r.when(at)).Hinted("demarc inventory show tells what is known")
 	}
 	if to == "-" {
-		return lines.Write(c.OutOrStdout(), s, e.people)
+		return writeInventory(c, c.OutOrStdout(), s, e.people)
 	}
-	return replaceFile(to, func(w io.Writer) error { return lines.Write(w, s, e.people) })
+	return replaceFile(to, func(w io.Writer) error { return writeInventory(c, w, s, e.people) })
+}
+
+// writeInventory writes a file, and tells what is left out of it.
+func writeInventory(c *cobra.Command, w io.Writer, s *asset.Snapshot, people bool) error {
+	left, err := lines.Write(w, s, people)
+	for _, g := range left {
+		_, _ = fmt.Fprintf(c.ErrOrStderr(), "Not in the file: %s %s\n", g.Kind, untrusted.From(g.Reason).Terminal())
+	}
+	return err
 }
 
 // theCloud is the one that is meant: the one that is named, else the only one there is.

@@ -99,7 +99,9 @@ func makeLedger(ctx context.Context, kind, path string) (err error) {
 		part := inventoryAt(3*scriptDay, "port-2")
 		part.Inventory.Snapshot.Gaps = []asset.Gap{{Kind: "ports", Reason: "HTTP 403"}}
 		changes = append(changes, part)
-	case "exposed", "idle", "off":
+	case "odd":
+		changes[2].Inventory.Snapshot.Servers[2].Status = ""
+	case "exposed", "idle", "shared", "off":
 		changes = append(changes, exposureChanges(kind, changes[2])...)
 	default:
 		open.Cases[0].State = casework.State(kind)
@@ -153,6 +155,10 @@ func exposureChanges(kind string, last casework.Change) []casework.Change {
 		g := &last.Inventory.Snapshot.Groups[0]
 		g.Rules = append(g.Rules, asset.Rule{ID: "rule-wide", Group: g.ID, Direction: asset.Ingress, EtherType: 4, Protocol: "tcp", PortMin: 20000, PortMax: 30000})
 		return []casework.Change{{At: at, Queue: []casework.Ask{ssh}}}
+	case "shared":
+		s := last.Inventory.Snapshot
+		s.FloatingIPs = append(s.FloatingIPs, asset.FloatingIP{ID: "fip-2", Project: "p-genomics", Network: "net-ext", Addr: netip.MustParseAddr("192.0.2.11"), Port: "port-1", Fixed: netip.MustParseAddr("10.0.0.5")})
+		return []casework.Change{{At: at, Exposures: []probe.Exposure{seen("192.0.2.11", 6379)}}}
 	case "off":
 		s := *last.Inventory.Snapshot
 		s.Servers = slices.Clone(s.Servers)

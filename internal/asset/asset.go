@@ -166,6 +166,22 @@ type Network struct {
 	Scope6     AddressScopeID `json:"scope6,omitempty"`
 }
 
+// AddressScope is the address scope of a network in a family, "" where it has none or is not known.
+func (n *Network) AddressScope(six bool) AddressScopeID {
+	switch {
+	case n == nil:
+		return ""
+	case six:
+		return n.Scope6
+	}
+	return n.Scope4
+}
+
+// SharesScope tells whether two networks are of one address scope of a family, so that a router does not translate between them.
+func (n *Network) SharesScope(other *Network, six bool) bool {
+	return n.AddressScope(six) != "" && n.AddressScope(six) == other.AddressScope(six)
+}
+
 // Subnet is an address range on a network.
 type Subnet struct {
 	ID      SubnetID     `json:"id"`

@@ -44,12 +44,12 @@ type loser struct {
 // at least apart (µs) ago already counts as said twice; a listing with no row at all is never believed, but for kinds that may be
 // empty. Rows that went back to an earlier revision are a gap too.
 func (l *Losses) Hold(known, now *Snapshot, at, apart int64) []Gap {
-	had, has := rows(known), rows(now)
+	had, has := rowsOf(known), rowsOf(now)
 	said := l.lacking(had, has, at, apart)
 	few := max(fewProjects, len(known.Projects)/shrinkShare)
 	l.believe(had, said, few, at)
 	var gaps []Gap
-	for _, kind := range listings {
+	for _, kind := range Kinds() {
 		t := l.tally(kind, had[kind], said[kind], few)
 		switch all := len(had[kind]); {
 		case all >= shrinkLeast && len(has[kind]) == 0 && (!mayEmpty[kind] || t.lost > 0 || len(has["ports"]) == 0): // however often: an account that may not see is answered the same
@@ -185,49 +185,6 @@ func revisions[T any](vs []T, of func(T) (string, int)) map[string]int {
 	for _, v := range vs {
 		id, n := of(v)
 		out[id] = n
-	}
-	return out
-}
-
-// listings are the kinds of gaps, in the order in which a cloud is read.
-var listings = []string{"projects", "users", "grants", "servers", "images", "networks", "subnets", "routers", "groups", "address_sets", "ports", "floating_ips", "trunks", "load_balancers", "firewalls", "links", "rbac", "default_rules"}
-
-// rows are the identities that a snapshot holds, by kind, and whose each is; "" is nobody's whom it would do to delete it.
-func rows(s *Snapshot) map[string]map[string]ProjectID {
-	nobody := ProjectID("")
-	routers := make(map[RouterID]ProjectID, len(s.Routers)) // Neutron gives the port of a gateway to nobody: it goes with its router
-	for i := range s.Routers {
-		routers[s.Routers[i].ID] = s.Routers[i].Project
-	}
-	return map[string]map[string]ProjectID{
-		"projects": owners(s.Projects, func(v *Project) (string, ProjectID) { return string(v.ID), nobody }),
-		"users":    owners(s.Users, func(v *User) (string, ProjectID) { return string(v.ID), nobody }),
-		"grants": owners(s.Grants, func(v *Grant) (string, ProjectID) {
-			return string(v.User) + " " + string(v.Project) + " " + v.Role, v.Project
-		}),
-		"servers":        owners(s.Servers, func(v *Server) (string, ProjectID) { return string(v.ID), v.Project }),
-		"images":         owners(s.Images, func(v *Image) (string, ProjectID) { return string(v.ID), v.Project }),
-		"networks":       owners(s.Networks, func(v *Network) (string, ProjectID) { return string(v.ID), v.Project }),
-		"subnets":        owners(s.Subnets, func(v *Subnet) (string, ProjectID) { return string(v.ID), v.Project }),
-		"routers":        owners(s.Routers, func(v *Router) (string, ProjectID) { return string(v.ID), v.Project }),
-		"groups":         owners(s.Groups, func(v *Group) (string, ProjectID) { return string(v.ID), v.Project }),
-		"address_sets":   owners(s.AddressSets, func(v *AddressSet) (string, ProjectID) { return string(v.ID), v.Project }),
-		"ports":          owners(s.Ports, func(v *Port) (string, ProjectID) { return string(v.ID), cmp.Or(v.Project, routers[RouterID(v.Device)]) }),
-		"floating_ips":   owners(s.FloatingIPs, func(v *FloatingIP) (string, ProjectID) { return string(v.ID), v.Project }),
-		"trunks":         owners(s.Trunks, func(v *Trunk) (string, ProjectID) { return string(v.ID), v.Project }),
-		"load_balancers": owners(s.LoadBalancers, func(v *LoadBalancer) (string, ProjectID) { return string(v.ID), v.Project }),
-		"firewalls":      owners(s.Firewalls, func(v *Firewall) (string, ProjectID) { return string(v.ID), v.Project }),
-		"links":          owners(s.Links, func(v *Link) (string, ProjectID) { return string(v.ID), v.Project }),
-		"rbac":           owners(s.RBAC, func(v *RBAC) (string, ProjectID) { return string(v.ID), v.Project }),
-		"default_rules":  owners(s.DefaultRules, func(v *DefaultRule) (string, ProjectID) { return string(v.ID), nobody }),
-	}
-}
-
-func owners[T any](vs []T, of func(*T) (id string, owner ProjectID)) map[string]ProjectID {
-	out := make(map[string]ProjectID, len(vs))
-	for i := range vs {
-		id, owner := of(&vs[i])
-		out[id] = owner
 	}
 	return out
 }

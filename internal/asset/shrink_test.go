@@ -73,11 +73,11 @@ func TestEveryListingIsHeldAgainstTheLast(t *testing.T) {
 		full.Ports, full.FloatingIPs = append(full.Ports, Port{ID: PortID(id)}), append(full.FloatingIPs, FloatingIP{ID: FloatingIPID(id)})
 	}
 	gaps := new(Losses).Hold(full, &Snapshot{}, 1, 1)
-	if len(gaps) != len(listings) {
+	if len(gaps) != len(kinds) {
 		t.Fatalf("%v", gaps)
 	}
 	for i, g := range gaps {
-		if g.Kind != listings[i] {
+		if g.Kind != kinds[i].name {
 			t.Errorf("%d: %v", i, g)
 		}
 	}

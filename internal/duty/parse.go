@@ -67,15 +67,6 @@ func (m *Model) unknownCheck(known []string) *mistake {
 	return nil
 }
 
-// ReadFile reads and validates a model. A file that is larger than settings may be is not read.
-func ReadFile(path string) (*Model, error) {
-	data, err := fault.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return Parse(path, data)
-}
-
 // read decodes a model and gives a way to find the place of its parts.
 func read(name string, data []byte) (*Model, func(path string) fault.Position, error) {
 	if err := illegible(name, data); err != nil {

@@ -2,9 +2,6 @@ package duty
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -92,37 +89,6 @@ func BenchmarkAMillionResources(b *testing.B) {
 		for i := range rs {
 			r := m.Describe(rs[i], 15)
 			m.Holdings(&r, count)
-		}
-	}
-}
-
-// A file of 100 MB is refused by its size, and not read.
-func TestAHugeFileIsNotRead(t *testing.T) {
-	for _, name := range []string{"m.yaml", "m.json", "m.csv"} {
-		path := filepath.Join(t.TempDir(), name)
-		f, err := os.Create(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := f.WriteString("id: x\n"); err != nil {
-			t.Fatal(err)
-		}
-		if err := f.Truncate(100 << 20); err != nil {
-			t.Fatal(err)
-		}
-		if err := f.Close(); err != nil {
-			t.Fatal(err)
-		}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		m, err := ReadFile(path)
-		runtime.ReadMemStats(&after)
-		w, ok := fault.Of(err)
-		if !ok || m != nil || w.At.File != path || !strings.Contains(w.Message, "larger than settings may be") {
-			t.Errorf("%s: got %v and %v", name, m, err)
-		}
-		if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
-			t.Errorf("%s: %d MB were taken", name, used>>20)
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package fault_test
 
 import (
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -48,5 +51,27 @@ func TestADocumentThatTheDecoderPanicsOnIsRefused(t *testing.T) {
 	f, ok := fault.Of(fault.DecodeYAML("x.yaml", []byte("a: &s !0 00"), &v))
 	if !ok || f.Code != fault.Config || f.At.File != "x.yaml" || !strings.Contains(f.Message, "cannot be decoded") {
 		t.Errorf("got %v", f)
+	}
+}
+
+// A file of 100 MB is refused by its size, and not read.
+func TestAHugeFileIsNotRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.yaml")
+	if err := os.WriteFile(path, []byte("id: x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 100<<20); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	b, err := fault.ReadFile(path)
+	runtime.ReadMemStats(&after)
+	w, ok := fault.Of(err)
+	if !ok || b != nil || w.At.File != path || !strings.Contains(w.Message, "larger than settings may be") {
+		t.Errorf("got %d bytes and %v", len(b), err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
+		t.Errorf("%d MB were taken", used>>20)
 	}
 }

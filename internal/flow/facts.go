@@ -79,7 +79,6 @@ func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (t ga
 	}
 	t.ServerExists, t.SameProject = true, s.Project == ds.Case.Project
 	t.Protected = l.Protected != nil && l.Protected(*s)
-	holders := l.holds
 	t.SamePort = true
 	if t.Proven, err = l.proven(ctx, ds); err != nil {
 		return t, err
@@ -88,7 +87,7 @@ func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (t ga
 		if !f.State.Live() {
 			continue
 		}
-		h, known := holders[f.Endpoint.Addr]
+		h, known := l.holds[f.Endpoint.Addr]
 		t.Shared = t.Shared || h.Shared
 		if !known || h.Port != f.Key.Port || h.Server != f.Key.Server {
 			t.SamePort = false
@@ -205,18 +204,19 @@ func (l *Line) usage(ctx context.Context, c casework.Case) (gate.Usage, error) {
 		}
 		lately, here := a.IntendedAt > now-hour, a.Project == c.Project
 		u.CloudDay++
-		u.CloudHour += count(lately)
-		u.ProjectDay += count(here)
-		u.ProjectHour += count(lately && here)
+		u.CloudHour += oneIf(lately)
+		u.ProjectDay += oneIf(here)
+		u.ProjectHour += oneIf(lately && here)
 	}
 	for _, s := range l.x.Snapshot.Servers {
-		u.CloudServers += count(s.Active())
-		u.ProjectServers += count(s.Active() && s.Project == c.Project)
+		u.CloudServers += oneIf(s.Active())
+		u.ProjectServers += oneIf(s.Active() && s.Project == c.Project)
 	}
 	return u, nil
 }
 
-func count(b bool) int {
+// oneIf makes a yes one, to be added up.
+func oneIf(b bool) int {
 	if b {
 		return 1
 	}

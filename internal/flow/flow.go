@@ -91,9 +91,16 @@ type Line struct {
 	queued     bool                                     // and that was by x
 	unswept    map[string]bool                          // vantage points of which that is not known: they sweep at once
 	posturedAt int64                                    // real time of the whole reading that findings of the configuration were last held against
-	showing    map[finding.Key]setting                  // what the configuration shows
+	showing    map[finding.Key]shortfall                // what the configuration shows
 	shown      bool                                     // and that is by x and by what listens now
 }
+
+// Names of work that is put off when it can not be done. What is of a case goes by its timer and id.
+const (
+	workInventory = "inventory"
+	workRecent    = "recent"
+	workSweep     = "sweep " // and the vantage point
+)
 
 type failure struct {
 	until int64
@@ -183,11 +190,11 @@ func (l *Line) NextDue(ctx context.Context) (int64, error) {
 
 // nextRound is when the next inventory or sweep is due; what was put off is due when its wait is over.
 func (l *Line) nextRound(ctx context.Context) (int64, error) {
-	c, ok, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "")
+	c, ok, err := l.Ledger.LastCoverage(ctx, probe.KindInventory, l.Cloud, "", "")
 	if err != nil {
 		return 0, err
 	}
-	at := l.failed["inventory"].until
+	at := l.failed[workInventory].until
 	if ok {
 		full := max(at, l.fullDue(c))
 		due, often, err := l.recentDue(ctx, c)
@@ -195,7 +202,7 @@ func (l *Line) nextRound(ctx context.Context) (int64, error) {
 			return 0, err
 		}
 		if at = full; often {
-			at = min(full, max(due, l.failed["recent"].until))
+			at = min(full, max(due, l.failed[workRecent].until))
 		}
 	}
 	for i := range l.Vantages {
@@ -204,7 +211,7 @@ func (l *Line) nextRound(ctx context.Context) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		at = min(at, max(due, l.failed["sweep "+v.Name].until))
+		at = min(at, max(due, l.failed[workSweep+v.Name].until))
 	}
 	return max(at, l.Clock.Now()+1), nil
 }

@@ -12,15 +12,16 @@ import (
 	"demarc/internal/casework"
 	"demarc/internal/cloud"
 	"demarc/internal/fault"
+	"demarc/internal/probe"
 	"demarc/internal/reach"
 )
 
 // refreshWhenDue reads the cloud when the last reading is older than the policy wants.
 func (l *Line) refreshWhenDue(ctx context.Context) (bool, error) {
-	if l.waiting("inventory") {
+	if l.waiting(workInventory) {
 		return false, nil
 	}
-	c, ok, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "")
+	c, ok, err := l.Ledger.LastCoverage(ctx, probe.KindInventory, l.Cloud, "", "")
 	if err != nil {
 		return false, err
 	}
@@ -31,7 +32,7 @@ func (l *Line) refreshWhenDue(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	due, often, err := l.recentDue(ctx, c)
-	if err != nil || !often || due > l.Clock.Now() || l.waiting("recent") {
+	if err != nil || !often || due > l.Clock.Now() || l.waiting(workRecent) {
 		return false, err
 	}
 	return true, l.recent(ctx)
@@ -46,7 +47,7 @@ func (l *Line) refresh(ctx context.Context) error {
 	start := l.Clock.Now()
 	s, err := l.Reader.Snapshot(ctx, l.Clock.Now)
 	if err != nil {
-		l.putOff("inventory", err)
+		l.putOff(workInventory, err)
 		return fmt.Errorf("reading cloud %s: %w", l.Cloud, err)
 	}
 	if err := l.holdShrunk(ctx, s); err != nil {
@@ -64,12 +65,12 @@ func (l *Line) refresh(ctx context.Context) error {
 	if err := d.commit(ctx); err != nil {
 		return err
 	}
-	l.done("inventory")
+	l.done(workInventory)
 	if err := l.loadInventory(ctx, l.Clock.Real()); err != nil {
 		return err
 	}
 	l.xAt = l.Clock.Real()
-	c, _, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "") // the store may find rows that are older than what is known
+	c, _, err := l.Ledger.LastCoverage(ctx, probe.KindInventory, l.Cloud, "", "") // the store may find rows that are older than what is known
 	if err != nil {
 		return err
 	}
@@ -170,7 +171,7 @@ func (l *Line) buryGone(ctx context.Context) error {
 
 // healthy tells whether the last reading of the cloud was complete, and its age on the slower of both clocks.
 func (l *Line) healthy(ctx context.Context) (ok bool, age int64, err error) {
-	c, known, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "")
+	c, known, err := l.Ledger.LastCoverage(ctx, probe.KindInventory, l.Cloud, "", "")
 	if err != nil || !known {
 		return false, -1, err
 	}

@@ -93,7 +93,7 @@ func (d *draft) silentHosts(ctx context.Context, v *Vantage, h harvest) error {
 			return err
 		}
 		if slices.ContainsFunc(known, func(f finding.Finding) bool {
-			return f.State.Live() && f.Key.Port == port && !slices.Contains(settings, f.Key.Check)
+			return f.State.Live() && f.Key.Port == port && !slices.Contains(postureChecks, f.Key.Check)
 		}) {
 			continue // what is known of it is looked at on its own
 		}

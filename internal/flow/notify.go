@@ -164,7 +164,7 @@ func (l *Line) item(f finding.Finding) notice.Item {
 	if c := l.checks[f.Key.Check]; c != nil {
 		it.Advice = strings.NewReplacer("{service}", serviceOf(c), "{endpoint}", f.Endpoint.String()).Replace(c.Remedy)
 	}
-	if f.Key.Check == CheckBlocked || slices.Contains(settings, f.Key.Check) || f.Duty.Party == duty.Provider {
+	if f.Key.Check == CheckBlocked || slices.Contains(postureChecks, f.Key.Check) || f.Duty.Party == duty.Provider {
 		return it // the cure is not to close the tenant's rule
 	}
 	v := l.vantage(f.Vantage)

@@ -31,7 +31,7 @@ func (l *Line) probeOpened(ctx context.Context) (bool, error) {
 		if l.waiting(key) {
 			continue
 		}
-		if due, err := l.sweepDue(ctx, v); err != nil || l.askedNew && due <= l.Clock.Now() && !l.waiting("sweep "+v.Name) {
+		if due, err := l.sweepDue(ctx, v); err != nil || l.askedNew && due <= l.Clock.Now() && !l.waiting(workSweep+v.Name) {
 			l.askedNew = false
 			if err != nil {
 				return false, err

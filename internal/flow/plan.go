@@ -19,7 +19,7 @@ import (
 func (l *Line) sweepWhenDue(ctx context.Context) (bool, error) {
 	for i := range l.Vantages {
 		v := &l.Vantages[i]
-		key := "sweep " + v.Name
+		key := workSweep + v.Name
 		due, err := l.sweepDue(ctx, v)
 		if err != nil {
 			return false, err
@@ -40,7 +40,7 @@ func (l *Line) sweepWhenDue(ctx context.Context) (bool, error) {
 // sweepDue is when the next sweep from a vantage point is due. It follows from the coverage, so a sweep that died
 // half-way is due at once.
 func (l *Line) sweepDue(ctx context.Context, v *Vantage) (int64, error) {
-	c, ok, err := l.Ledger.LastCoverage(ctx, "sweep", l.Cloud, v.Name, probe.Control)
+	c, ok, err := l.Ledger.LastCoverage(ctx, probe.KindSweep, l.Cloud, v.Name, probe.Control)
 	if err != nil || !ok || l.unswept[v.Name] {
 		return 0, err
 	}
@@ -63,7 +63,7 @@ func (l *Line) sweep(ctx context.Context, v *Vantage) error {
 	if err := l.refresh(ctx); err != nil {
 		return err
 	}
-	last, _, err := l.Ledger.LastCoverage(ctx, "sweep", l.Cloud, v.Name, probe.Control)
+	last, _, err := l.Ledger.LastCoverage(ctx, probe.KindSweep, l.Cloud, v.Name, probe.Control)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (l *Line) sweep(ctx context.Context, v *Vantage) error {
 	}
 	delete(l.unswept, v.Name)
 	l.shown = false
-	return l.count(ctx, v, set, seen)
+	return l.countStandings(ctx, v, set, seen)
 }
 
 // newBlocks says since when each netblock of a vantage point is probed; nil where the ledger knows it. One that was taken out of the

@@ -29,11 +29,11 @@ const (
 	CheckProfile  = "exposure-profile"    // a machine is open beyond what it is for
 )
 
-// settings are the checks of this kind. What they find is stated by the cloud itself, and never leads to an act.
-var settings = []string{CheckHidden, CheckDefault, CheckTemplate, CheckNetblock, CheckProfile}
+// postureChecks are the checks of this kind. What they find is stated by the cloud itself, and never leads to an act.
+var postureChecks = []string{CheckHidden, CheckDefault, CheckTemplate, CheckNetblock, CheckProfile}
 
-// Settings lists the checks whose findings the configuration alone shows.
-func Settings() []string { return slices.Clone(settings) }
+// PostureChecks lists the checks whose findings the configuration alone shows.
+func PostureChecks() []string { return slices.Clone(postureChecks) }
 
 // Weight is how bad a finding of the configuration is: its severity, and the class that sets its clocks.
 type Weight struct{ Severity, Class string }
@@ -50,8 +50,8 @@ var weights = map[string][]Weight{
 // Weights lists those that a check of the configuration can give, the usual one first.
 func Weights(check string) []Weight { return slices.Clone(weights[check]) }
 
-// setting is one claim that the configuration makes.
-type setting struct {
+// shortfall is one claim that the configuration makes: something of it is not as it should be.
+type shortfall struct {
 	key      finding.Key
 	project  asset.ProjectID
 	weight   Weight
@@ -67,11 +67,11 @@ type setting struct {
 // something is wrong no longer.
 func (l *Line) posture(ctx context.Context) (bool, error) {
 	const key = "posture"
-	c, known, err := l.Ledger.LastCoverage(ctx, "inventory", l.Cloud, "", "")
+	c, known, err := l.Ledger.LastCoverage(ctx, probe.KindInventory, l.Cloud, "", "")
 	if err != nil || !known || !c.Complete || c.RealAt == l.posturedAt || l.waiting(key) {
 		return false, err
 	}
-	did, err := l.postures(ctx)
+	did, err := l.compare(ctx)
 	if err != nil {
 		l.putOff(key, err)
 		return true, err
@@ -81,9 +81,9 @@ func (l *Line) posture(ctx context.Context) (bool, error) {
 	return did, nil
 }
 
-// postures opens what is new and looks at what is gone. What goes wrong with one machine keeps no other waiting.
-func (l *Line) postures(ctx context.Context) (did bool, err error) {
-	shown, err := l.settings(ctx)
+// compare opens what is new and looks at what is gone. What goes wrong with one machine keeps no other waiting.
+func (l *Line) compare(ctx context.Context) (did bool, err error) {
+	shown, err := l.shortfalls(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -95,7 +95,7 @@ func (l *Line) postures(ctx context.Context) (did bool, err error) {
 	var errs []error
 	room := l.room(known)
 	for _, f := range known {
-		if f.Key.Cloud != l.Cloud || !slices.Contains(settings, f.Key.Check) || !slices.Contains(l.Policy.Posture, f.Key.Check) {
+		if f.Key.Cloud != l.Cloud || !slices.Contains(postureChecks, f.Key.Check) || !slices.Contains(l.Policy.Posture, f.Key.Check) {
 			continue // what is not asked any more is not said to be gone
 		}
 		s, still := wanted[f.Key]
@@ -105,17 +105,23 @@ func (l *Line) postures(ctx context.Context) (did bool, err error) {
 			continue // it is as it was
 		case !still && (!asIs || !l.tells(f)):
 			continue // it is gone already, the case itself asks again, or nothing follows from what is not there
-		case f.State == finding.Fixed && !room.take(s):
+		case f.State == finding.Fixed && !room.has(s):
 			continue // it is back, among the rest
 		}
-		done, err := l.lookAtSetting(ctx, f, s, still)
+		done, err := l.lookAtShortfall(ctx, f, s, still)
+		if f.State == finding.Fixed && done {
+			room.take(s)
+		}
 		did, errs = did || done, append(errs, err)
 	}
-	for _, k := range slices.SortedFunc(maps.Keys(wanted), func(a, b finding.Key) int { return strings.Compare(a.String(), b.String()) }) {
-		if !room.take(wanted[k]) {
+	for _, s := range slices.SortedFunc(maps.Values(wanted), shortfall.compare) {
+		if !room.has(s) {
 			continue
 		}
-		done, err := l.openSetting(ctx, wanted[k])
+		done, err := l.openShortfall(ctx, s)
+		if done {
+			room.take(s)
+		}
 		did, errs = did || done, append(errs, err)
 		if ctx.Err() != nil {
 			break
@@ -157,8 +163,8 @@ func (l *Line) tells(f finding.Finding) bool {
 	return true
 }
 
-// lookAtSetting is one look at a finding, by the configuration as it was last read.
-func (l *Line) lookAtSetting(ctx context.Context, f finding.Finding, s setting, still bool) (bool, error) {
+// lookAtShortfall is one look at a finding, by the configuration as it was last read.
+func (l *Line) lookAtShortfall(ctx context.Context, f finding.Finding, s shortfall, still bool) (bool, error) {
 	ds, err := l.dossier(ctx, f.Case)
 	if err != nil {
 		return false, err
@@ -189,8 +195,8 @@ func conflictIsLater(err error) error {
 	return err
 }
 
-// openSetting opens a finding for a claim of the configuration.
-func (l *Line) openSetting(ctx context.Context, s setting) (bool, error) {
+// openShortfall opens a finding for a claim of the configuration.
+func (l *Line) openShortfall(ctx context.Context, s shortfall) (bool, error) {
 	d := l.draft("posture")
 	old, known, err := l.Ledger.FindingByKey(ctx, s.key)
 	if err != nil || known && (old.State.Live() || old.State == finding.AttributionHold) {
@@ -216,13 +222,13 @@ func (l *Line) openSetting(ctx context.Context, s setting) (bool, error) {
 	return true, conflictIsLater(d.commit(ctx))
 }
 
-// settingNow is the verdict of the configuration on a finding of its own, for a case that asks again.
-func (d *draft) settingNow(ctx context.Context, ds casework.Dossier, f finding.Finding) (casework.Dossier, error) {
+// shortfallNow is the verdict of the configuration on a finding of its own, for a case that asks again.
+func (d *draft) shortfallNow(ctx context.Context, ds casework.Dossier, f finding.Finding) (casework.Dossier, error) {
 	ok, _, err := d.l.healthy(ctx)
 	if err != nil {
 		return ds, err
 	}
-	now, err := d.l.settings(ctx)
+	now, err := d.l.shortfalls(ctx)
 	if err != nil {
 		return ds, err
 	}
@@ -241,13 +247,13 @@ func (d *draft) settingNow(ctx context.Context, ds casework.Dossier, f finding.F
 	return d.draw(ds, f, sight{}, finding.NotVulnerable), nil
 }
 
-// settings is everything that the configuration shows now. It is worked out once for each reading and each change of what listens, and
+// shortfalls is everything that the configuration shows now. It is worked out once for each reading and each change of what listens, and
 // not to be altered.
-func (l *Line) settings(ctx context.Context) (map[finding.Key]setting, error) {
+func (l *Line) shortfalls(ctx context.Context) (map[finding.Key]shortfall, error) {
 	if l.shown {
 		return l.showing, nil
 	}
-	out := map[finding.Key]setting{}
+	out := map[finding.Key]shortfall{}
 	for i := range l.Vantages {
 		l.hidden(&l.Vantages[i], out)
 	}
@@ -256,7 +262,7 @@ func (l *Line) settings(ctx context.Context) (map[finding.Key]setting, error) {
 	if err := l.profiles(ctx, out); err != nil {
 		return nil, err
 	}
-	maps.DeleteFunc(out, func(k finding.Key, _ setting) bool { return !slices.Contains(l.Policy.Posture, k.Check) })
+	maps.DeleteFunc(out, func(k finding.Key, _ shortfall) bool { return !slices.Contains(l.Policy.Posture, k.Check) })
 	l.rests(out)
 	l.showing, l.shown = out, true
 	return out, nil
@@ -267,7 +273,7 @@ const mostNamed = 8
 
 // hidden claims, for each port of a machine, that others of the zone are let in where our probe is not, and names the rules that
 // would let it in.
-func (l *Line) hidden(v *Vantage, out map[finding.Key]setting) {
+func (l *Line) hidden(v *Vantage, out map[finding.Key]shortfall) {
 	byPort := map[asset.PortID][]reach.Hidden{}
 	for _, h := range l.reach(v).Hidden() {
 		if h.Proto == probe.TCP { // what else there is, nothing asks yet
@@ -291,7 +297,7 @@ func (l *Line) hidden(v *Vantage, out map[finding.Key]setting) {
 		if l.reach(v).MostOf(hs) { // not a limited range, but everybody except us
 			weight = weights[CheckHidden][1]
 		}
-		out[k] = setting{key: k, project: first.Project, weight: weight, layer: "assurance", aspect: "configure",
+		out[k] = shortfall{key: k, project: first.Project, weight: weight, layer: "assurance", aspect: "configure",
 			title:    "The security groups let others in and keep our probes out",
 			cause:    "what " + string(v.Zone) + " reaches there cannot be looked at",
 			at:       probe.Endpoint{Addr: first.Addr, Proto: first.Proto, Port: first.First},

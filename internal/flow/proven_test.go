@@ -29,7 +29,7 @@ func TestWhatIsNotProvenIsBeyondNoProfile(t *testing.T) {
 		l.Policy.Posture = []string{CheckProfile}
 		l.Ledger = sweptLedger{}
 		l.Vantages[0].View.Prefixes = []netip.Prefix{netip.MustParsePrefix("::/0")}
-		out := map[finding.Key]setting{}
+		out := map[finding.Key]shortfall{}
 		if err := l.profiles(t.Context(), out); err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +55,7 @@ func TestEachDifferenceOfNetblocksIsClaimed(t *testing.T) {
 	} {
 		l := New(Config{Netblocks: blocks})
 		l.know(asset.NewIndex(s))
-		out := map[finding.Key]setting{}
+		out := map[finding.Key]shortfall{}
 		l.netblocks(out)
 		var kinds []string
 		for _, m := range plan.Reconcile(l.x, blocks) {
@@ -102,7 +102,7 @@ func TestWhereNothingIsLeftTheCountIsZero(t *testing.T) {
 		var written casework.Change
 		l.Ledger = countedBefore{last: c.last, written: &written}
 		v := &l.Vantages[0]
-		if err := l.count(t.Context(), v, l.reach(v), nil); err != nil {
+		if err := l.countStandings(t.Context(), v, l.reach(v), nil); err != nil {
 			t.Fatal(err)
 		}
 		if len(written.Standings) != c.rows {

@@ -31,7 +31,7 @@ func (l *Line) recentDue(ctx context.Context, full probe.Coverage) (at int64, ok
 	if err != nil || since == 0 {
 		return 0, false, err
 	}
-	c, known, err := l.Ledger.LastCoverage(ctx, "recent", l.Cloud, "", "")
+	c, known, err := l.Ledger.LastCoverage(ctx, probe.KindRecent, l.Cloud, "", "")
 	if err != nil {
 		return 0, false, err
 	}
@@ -45,7 +45,7 @@ func (l *Line) recentDue(ctx context.Context, full probe.Coverage) (at int64, ok
 // recent reads what changes often: servers that changed, all groups and address groups, all floating IPs. It adds and alters, and
 // removes nothing.
 func (l *Line) recent(ctx context.Context) error {
-	const key = "recent"
+	const key = workRecent
 	since, err := l.Ledger.Since(ctx, l.Cloud)
 	if err != nil {
 		return err

@@ -10,9 +10,9 @@ import (
 	"demarc/internal/reach"
 )
 
-// count writes down, for each project, how what a sweep saw stands to the rules. A project whose counts are the same as before gets
+// countStandings writes down, for each project, how what a sweep saw stands to the rules. A project whose counts are the same as before gets
 // no row: an unchanged sweep writes its coverage alone.
-func (l *Line) count(ctx context.Context, v *Vantage, set *reach.Set, hs []harvest) error {
+func (l *Line) countStandings(ctx context.Context, v *Vantage, set *reach.Set, hs []harvest) error {
 	known, err := l.Ledger.LastStandings(ctx, l.Cloud, v.Name)
 	if err != nil {
 		return err

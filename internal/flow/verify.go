@@ -92,8 +92,8 @@ func (l *Line) fresh(ctx context.Context) error {
 // lookAgain probes one finding's endpoint, with a control endpoint that shows whether the path works. A port that was altered
 // since the inventory was read is looked at once more with a new one.
 func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Finding) (casework.Dossier, error) {
-	if slices.Contains(settings, f.Key.Check) {
-		return d.settingNow(ctx, ds, f)
+	if slices.Contains(postureChecks, f.Key.Check) {
+		return d.shortfallNow(ctx, ds, f)
 	}
 	ours, err := d.l.inForce(ctx, ds.Case)
 	if err != nil {

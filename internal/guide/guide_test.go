@@ -21,7 +21,7 @@ import (
 // from the cloud's rules.
 func wanted(t *testing.T) map[guide.Kind][]string {
 	t.Helper()
-	out := map[guide.Kind][]string{guide.Check: append([]string{flow.CheckLeak, flow.CheckBlocked}, flow.Settings()...)}
+	out := map[guide.Kind][]string{guide.Check: append([]string{flow.CheckLeak, flow.CheckBlocked}, flow.PostureChecks()...)}
 	model, err := duty.Default()
 	if err != nil {
 		t.Fatal(err)

@@ -140,15 +140,7 @@ func claimed(x *asset.Index, s *asset.Subnet, r *asset.Router) bool {
 	if outside == nil || n.Project == outside.Project {
 		return outside == nil
 	}
-	return !sameScope(n, outside, s.CIDR.Addr().Is6())
-}
-
-// sameScope tells whether two networks are of one address scope of a family: a router does not translate between them.
-func sameScope(a, b *asset.Network, six bool) bool {
-	if six {
-		return a.Scope6 != "" && a.Scope6 == b.Scope6
-	}
-	return a.Scope4 != "" && a.Scope4 == b.Scope4
+	return !n.SharesScope(outside, s.CIDR.Addr().Is6())
 }
 
 // routedSubnet says why a subnet can be reached from outside, whatever is declared: what a declaration is held against. "" where it can not.
@@ -163,7 +155,7 @@ func routedSubnet(x *asset.Index, s *asset.Subnet, r *asset.Router) string {
 		return fmt.Sprintf("routed IPv6 behind router %s", r.Name)
 	}
 	outside := x.Networks[r.External]
-	if n != nil && outside != nil && sameScope(n, outside, s.CIDR.Addr().Is6()) {
+	if outside != nil && n.SharesScope(outside, s.CIDR.Addr().Is6()) {
 		return fmt.Sprintf("behind router %s, in the address scope of the external network %s", r.Name, outside.Name)
 	}
 	return ""

@@ -120,6 +120,13 @@ func (l *Numbers) UnmarshalYAML(read func(any) error) error {
 	return nil
 }
 
+// The kinds of coverage: of a reading of a cloud, or of the probes of a vantage point.
+const (
+	KindInventory = "inventory" // the whole cloud
+	KindRecent    = "recent"    // a reading of what changes often, and of nothing else
+	KindSweep     = "sweep"     // probes, whatever their purpose
+)
+
 // Coverage says how far one shard was carried out. Only a complete one lets absence mean anything.
 type Coverage struct {
 	Shard    string  `json:"shard"`

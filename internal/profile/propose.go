@@ -124,7 +124,7 @@ func coverRun(need map[uint16][]netip.Prefix, run []uint16, left *int) []opens {
 		}
 	}
 	s := search{by: by, best: greedy(by, len(all)), left: *left}
-	s.try(nil, make([]int, len(cells)), all, cells)
+	s.try(nil, make([]int, len(cells)))
 	*left = max(s.left, 0)
 	out := make([]opens, len(s.best))
 	for i, j := range s.best {
@@ -257,7 +257,7 @@ type search struct {
 }
 
 // try goes on from what is taken; open counts how often each cell is.
-func (s *search) try(taken, open []int, all, cells []opens) {
+func (s *search) try(taken, open []int) {
 	if s.left--; s.left < 0 || len(taken) >= len(s.best) {
 		return
 	}
@@ -276,7 +276,7 @@ func (s *search) try(taken, open []int, all, cells []opens) {
 	}
 	for _, j := range s.by[cell] {
 		s.mark(open, j, 1)
-		s.try(append(taken, j), open, all, cells)
+		s.try(append(taken, j), open)
 		s.mark(open, j, -1)
 	}
 }

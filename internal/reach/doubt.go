@@ -1,7 +1,5 @@
 package reach
 
-import "strings"
-
 // doubt says why the model is not proven for a path. What is in doubt is asked and told; it is never ground for saying that a
 // filter leaks, nor for an act.
 type doubt uint16
@@ -55,5 +53,3 @@ func (d doubt) words() []string {
 	}
 	return out
 }
-
-func (d doubt) String() string { return strings.Join(d.words(), "; ") }

@@ -231,19 +231,34 @@ func ports(r *asset.Rule) (open [3]span, n int, doubts doubt) {
 		}
 		return [3]span{s}, 1, 0
 	}
-	switch r.Protocol {
-	case "", "any":
+	if asset.EveryProtocol(r.Protocol) {
 		return every, 3, 0
-	case "0", "ip", "hopopt":
+	}
+	t, all, ok := carried(r.Protocol)
+	switch {
+	case all:
 		return every, 3, doubtZero
-	case "tcp", "6":
-		return one(tcp)
-	case "udp", "17":
-		return one(udp)
-	case "icmp", "1", "icmpv6", "ipv6-icmp", "58": // Neutron reads icmp in an IPv6 rule as ICMPv6
-		return one(icmp)
+	case ok:
+		return one(t)
 	}
 	return open, 0, 0
+}
+
+// carried is what a rule's one protocol is to us; all where it is number 0, and false where we ask about no such thing. Neutron reads
+// icmp in an IPv6 rule as ICMPv6.
+func carried(protocol string) (t transport, all, ok bool) {
+	switch n, known := asset.ProtocolNumber(protocol); {
+	case !known:
+	case n == asset.ProtocolHopOpt:
+		return 0, true, false
+	case n == asset.ProtocolTCP:
+		return tcp, false, true
+	case n == asset.ProtocolUDP:
+		return udp, false, true
+	case n == asset.ProtocolICMP, n == asset.ProtocolICMPv6:
+		return icmp, false, true
+	}
+	return 0, false, false
 }
 
 // echo tells whether an ICMP rule lets echo requests in: type 8 of ICMP, 128 of ICMPv6, code 0 (RFC 792, RFC 4443).
@@ -309,18 +324,16 @@ const firstEphemeral, lastEphemeral = 32768, 60999
 
 // answers tells whether an egress rule lets answers of a transport out: to some port, and to every port that our probes leave from.
 func answers(e *asset.Rule, t transport) (some, ours bool, doubts doubt) {
-	same := false
-	switch e.Protocol {
-	case "", "any":
+	if asset.EveryProtocol(e.Protocol) {
 		return true, true, 0
-	case "0", "ip", "hopopt":
+	}
+	of, all, ok := carried(e.Protocol)
+	same := ok && of == t
+	switch {
+	case all:
 		return true, true, doubtZero
-	case "tcp", "6":
-		same = t == tcp
-	case "udp", "17":
-		same = t == udp
-	case "icmp", "1", "icmpv6", "ipv6-icmp", "58":
-		same = t == icmp && echoReply(e)
+	case same && t == icmp:
+		same = echoReply(e)
 		return same, same, 0
 	}
 	return same, same && (e.PortMin == asset.AnyPort || e.PortMin <= firstEphemeral && lastEphemeral <= e.PortMax), 0
@@ -340,7 +353,7 @@ func Describe(r *asset.Rule) string {
 	switch {
 	case r.PortMin == asset.AnyPort:
 		return proto
-	case slices.Contains([]string{"icmp", "1", "icmpv6", "ipv6-icmp", "58"}, r.Protocol):
+	case asset.IsICMP(r.Protocol):
 		if r.PortMax == asset.AnyPort {
 			return fmt.Sprintf("%s type %d", proto, r.PortMin)
 		}

@@ -107,19 +107,10 @@ func fits(r *asset.FirewallRule, t transport, s span) bool {
 		(t == icmp || r.PortMin == asset.AnyPort || r.PortMin <= int(s.first) && int(s.last) <= r.PortMax)
 }
 
-// carries tells whether a rule's protocol is a transport. FWaaS takes names and numbers.
+// carries tells whether a rule's protocol is a transport. FWaaS takes names and numbers, and its number 0 is no transport.
 func carries(protocol string, t transport) bool {
-	switch protocol {
-	case "":
-		return true
-	case "tcp", "6":
-		return t == tcp
-	case "udp", "17":
-		return t == udp
-	case "icmp", "1", "icmpv6", "ipv6-icmp", "58":
-		return t == icmp
-	}
-	return false
+	of, _, ok := carried(protocol)
+	return protocol == "" || ok && of == t
 }
 
 // unclear tells whether one of some firewall groups has a rule that asks more than is modelled.

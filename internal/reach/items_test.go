@@ -548,6 +548,7 @@ func TestProtocolsAndTypes(t *testing.T) {
 		"protocol 0 is in doubt":      {with(rule("r", "0", -1, -1, "")), ssh, open, doubtZero, "rule r"},
 		"every protocol":              {with(rule("r", "", -1, -1, "")), icmpAt("203.0.113.5"), open, 0, "any protocol from any"},
 		"TCP by number":               {with(rule("r", "6", -1, -1, "")), ssh, open, 0, "rule r"},
+		"SCTP opens no TCP":           {with(rule("r", "sctp", 22, 22, "")), ssh, shut, 0, ""},
 		"GRE opens no TCP":            {with(rule("r", "47", -1, -1, "")), ssh, shut, 0, ""},
 		"every type":                  {with(rule("r", "icmp", -1, -1, "")), icmpAt("203.0.113.5"), open, 0, "icmp from any"},
 		"an echo request":             {with(rule("r", "icmp", 8, 0, "")), icmpAt("203.0.113.5"), open, 0, "icmp type 8 code 0"},

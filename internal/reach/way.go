@@ -274,22 +274,15 @@ func (f *finder) reached(p *asset.Port, at netip.Prefix, subnet asset.SubnetID, 
 // routed tells whether a router sends to an address without translating: global IPv6 always, others where the operator declared
 // the block, the external network shares the address scope, or a BGP speaker announces it.
 func (f *finder) routed(a netip.Addr, inside, outside *asset.Network) (bool, doubt) {
-	var in, out asset.AddressScopeID
-	if inside != nil && outside != nil {
-		in, out = inside.Scope4, outside.Scope4
-		if a.Is6() {
-			in, out = inside.Scope6, outside.Scope6
-		}
-	}
 	var d doubt
-	if in != out {
+	if inside != nil && outside != nil && inside.AddressScope(a.Is6()) != outside.AddressScope(a.Is6()) {
 		d = doubtScope
 	}
 	if a.Is6() && a.IsGlobalUnicast() && !a.IsPrivate() {
 		return true, d
 	}
 	declared := len(f.v.Blocks) > 0 && within(f.v.Blocks, a)
-	return declared || in != "" && in == out || f.bgp.Has(a), d | doubtRouted
+	return declared || inside.SharesScope(outside, a.Is6()) || f.bgp.Has(a), d | doubtRouted
 }
 
 // announced gathers what BGP speakers announce.

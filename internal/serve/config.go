@@ -364,7 +364,7 @@ func ReadModel(path string) (*duty.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := append([]string{flow.CheckLeak, flow.CheckBlocked}, flow.Settings()...)
+	known := append([]string{flow.CheckLeak, flow.CheckBlocked}, flow.PostureChecks()...)
 	for i := range checks {
 		known = append(known, checks[i].ID)
 	}

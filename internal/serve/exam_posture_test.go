@@ -96,8 +96,8 @@ func (e *exam) settingsOf(check string) []finding.Finding {
 	return out
 }
 
-// setting is the only finding of a check.
-func (e *exam) setting(check string) finding.Finding {
+// shortfall is the only finding of a check.
+func (e *exam) shortfall(check string) finding.Finding {
 	e.t.Helper()
 	fs := e.settingsOf(check)
 	if len(fs) != 1 {
@@ -167,7 +167,7 @@ func TestWhatTheConfigurationShows(t *testing.T) {
 			want := m.open(e)
 			e.until("open", 2, func() bool { return len(e.settingsOf(m.check)) > 0 })
 			e.after(2 * day)
-			f := e.setting(m.check)
+			f := e.shortfall(m.check)
 			c := e.caseByID(f.Case)
 			if f.State != finding.Open || f.Grade != finding.Observed || f.Duty.Party != m.party || c.Party != m.party || c.Track != casework.Configuration || c.State != casework.Notified {
 				t.Errorf("finding %s %s of the %s, case %s %s", f.State, f.Grade, f.Duty.Party, c.State, c.Track)
@@ -185,12 +185,12 @@ func TestWhatTheConfigurationShows(t *testing.T) {
 			m.shut(e)
 			e.w.Plan(lab.Fault{Kind: lab.Answer, Status: 503, RetryAfter: "0", Method: http.MethodGet, Path: "/identity/v3/users", Times: -1})
 			e.after(2 * day)
-			if f := e.setting(m.check); f.State != finding.Open || f.Negatives != 0 {
+			if f := e.shortfall(m.check); f.State != finding.Open || f.Negatives != 0 {
 				t.Fatalf("partial readings say that it is gone: %s, %d", f.State, f.Negatives)
 			}
 			e.w.ClearFaults()
 			read := e.count("", "inventory.read")
-			e.until("fixed", 3, func() bool { return e.setting(m.check).State == finding.Fixed })
+			e.until("fixed", 3, func() bool { return e.shortfall(m.check).State == finding.Fixed })
 			if n, gone := e.count("", "inventory.read")-read, e.count("", "looked.not_vulnerable"); n < 2 || gone != 2 {
 				t.Errorf("fixed after %d readings and %d looks", n, gone)
 			}
@@ -201,8 +201,8 @@ func TestWhatTheConfigurationShows(t *testing.T) {
 			}
 
 			m.open(e)
-			e.until("open again", 3, func() bool { return e.setting(m.check).State == finding.Open })
-			if f := e.setting(m.check); f.Reopened != 1 || f.Case != c.ID {
+			e.until("open again", 3, func() bool { return e.shortfall(m.check).State == finding.Open })
+			if f := e.shortfall(m.check); f.Reopened != 1 || f.Case != c.ID {
 				t.Errorf("%+v", f)
 			}
 			e.after(95 * day) // beyond every deadline of its class
@@ -235,18 +235,18 @@ func TestACheckTakenOutOfThePolicyFixesNothing(t *testing.T) {
 	e.add("default", nine)
 	e.until("open", 2, func() bool { return len(e.settingsOf("default-group-open")) > 0 })
 	e.remove("default", nine)
-	e.settings("default-group-open", "netblock-mismatch")
+	e.posture("default-group-open", "netblock-mismatch")
 	e.after(5 * day)
-	if f := e.setting("default-group-open"); f.State != finding.Open || f.Negatives != 0 {
+	if f := e.shortfall("default-group-open"); f.State != finding.Open || f.Negatives != 0 {
 		t.Errorf("%s after %d negatives", f.State, f.Negatives)
 	}
-	e.settings("netblock-mismatch", "default-group-open")
-	e.until("fixed", 2, func() bool { return e.setting("default-group-open").State == finding.Fixed })
+	e.posture("netblock-mismatch", "default-group-open")
+	e.until("fixed", 2, func() bool { return e.shortfall("default-group-open").State == finding.Fixed })
 	e.noErrors()
 }
 
-// settings restarts with another check of the configuration.
-func (e *exam) settings(was, now string) {
+// posture restarts with another check of the configuration.
+func (e *exam) posture(was, now string) {
 	e.t.Helper()
 	file := filepath.Join(e.dir, "policy.yaml")
 	b, err := os.ReadFile(file)
@@ -306,7 +306,7 @@ func TestAMachineThatIsOffFixesNoSetting(t *testing.T) {
 	}
 	e.must(e.w.StartServer("cache-1"))
 	e.remove("cache", others)
-	e.until("fixed", 3, func() bool { return e.setting("sg-blocks-scanner").State == finding.Fixed })
+	e.until("fixed", 3, func() bool { return e.shortfall("sg-blocks-scanner").State == finding.Fixed })
 }
 
 // The rule that is named lets the probe in: what was hidden is asked, and the finding is fixed.
@@ -328,7 +328,7 @@ func TestTheNamedRuleLetsTheProbeIn(t *testing.T) {
 	if took := e.clock.Now() - at; took > hour || e.count("", "sweep.planned") != swept {
 		t.Errorf("found after %d minutes", took/minute)
 	}
-	e.until("fixed", 2, func() bool { return e.setting("sg-blocks-scanner").State == finding.Fixed })
+	e.until("fixed", 2, func() bool { return e.shortfall("sg-blocks-scanner").State == finding.Fixed })
 	if e.count("", "sweep.planned") != swept {
 		t.Error("it took a sweep")
 	}
@@ -344,7 +344,7 @@ func TestTwoVantagePointsOfOneZone(t *testing.T) {
 	e := open(t, p)
 	e.add("cache", lab.Rule{Proto: "tcp", Min: 8000, Max: 8000, Remote: netip.MustParsePrefix("203.0.113.0/24")})
 	e.until("open", 2, func() bool { return len(e.settingsOf("exposure-profile")) > 0 })
-	f := e.setting("exposure-profile")
+	f := e.shortfall("exposure-profile")
 	if !strings.Contains(f.Evidence["open beyond its profile"].Raw(), "tcp/8000 from 203.0.113.0/24") {
 		t.Errorf("%s", evidence(f))
 	}

@@ -81,7 +81,7 @@ func (w *writer) clock() error {
 
 func (w *writer) coverage() error {
 	for _, c := range w.c.Coverage {
-		if err := w.addCoverage("sweep", c); err != nil {
+		if err := w.addCoverage(probe.KindSweep, c); err != nil {
 			return err
 		}
 	}

@@ -42,12 +42,8 @@ func (d *DB) FactsOf(ctx context.Context, hash string) (probe.Facts, error) {
 	return decode[probe.Facts]("facts", body)
 }
 
-// The kinds of coverage.
-const (
-	KindInventory = "inventory"
-	KindRecent    = "recent" // a reading of what changes often, and of nothing else
-	KindSweep     = "sweep"
-)
+// KindInventory is the kind of coverage that readings of a whole cloud have, for who asks the store for it.
+const KindInventory = probe.KindInventory
 
 // LastCoverage is the latest record of its kind; ok is false when there is none. Vantage and purpose are empty for the
 // inventory.
@@ -61,7 +57,7 @@ func (d *DB) LastCoverage(ctx context.Context, kind, cloud, vantage string, purp
 
 // LastComplete is the latest reading of a cloud that was read to its end; ok is false when there is none.
 func (d *DB) LastComplete(ctx context.Context, cloud string) (c probe.Coverage, ok bool, err error) {
-	cs, err := d.coverages(ctx, `WHERE kind = $1 AND cloud = $2 AND complete = 1 ORDER BY id DESC LIMIT 1`, KindInventory, cloud)
+	cs, err := d.coverages(ctx, `WHERE kind = $1 AND cloud = $2 AND complete = 1 ORDER BY id DESC LIMIT 1`, probe.KindInventory, cloud)
 	if err != nil || len(cs) == 0 {
 		return c, false, err
 	}

@@ -26,9 +26,7 @@ func (d *DB) BindingsWithin(ctx context.Context, s access.Scope, addr netip.Addr
 		w.add("(valid_to = 0 OR valid_to > ?)", from)
 	} else {
 		w.add("known_at <= ?", knownAt)
-		w.add("(valid_to = 0 OR end_known_at > ?", knownAt)
-		w.args = append(w.args, from)
-		w.conds[len(w.conds)-1] += fmt.Sprintf(" OR valid_to > $%d)", len(w.args))
+		w.add("(valid_to = 0 OR end_known_at > ? OR valid_to > ?)", knownAt, from)
 	}
 	w.scope(s, "project")
 	var out []asset.Binding
@@ -75,19 +73,19 @@ type Readings struct {
 // ReadingsOf tells how a cloud was read until a time; at 0 asks for now.
 func (d *DB) ReadingsOf(ctx context.Context, cloud string, at int64) (Readings, error) {
 	var out Readings
-	cs, err := d.coverages(ctx, `WHERE kind = $1 AND cloud = $2 ORDER BY id DESC LIMIT 1`, KindInventory, cloud)
+	cs, err := d.coverages(ctx, `WHERE kind = $1 AND cloud = $2 ORDER BY id DESC LIMIT 1`, probe.KindInventory, cloud)
 	if err != nil || len(cs) == 0 {
 		return out, err
 	}
 	out.Last = cs[0]
-	if cs, err = d.coverages(ctx, `WHERE kind = $1 AND cloud = $2 AND purpose <> $3 LIMIT 1`, KindInventory, cloud, string(purposeImport)); err != nil {
+	if cs, err = d.coverages(ctx, `WHERE kind = $1 AND cloud = $2 AND purpose <> $3 LIMIT 1`, probe.KindInventory, cloud, string(purposeImport)); err != nil {
 		return out, err
 	}
 	out.Live = len(cs) > 0
 	if at == 0 {
 		at = math.MaxInt64
 	}
-	if cs, err = d.coverages(ctx, `WHERE kind = $1 AND cloud = $2 AND complete = 1 AND began <= $3 LIMIT 1`, KindInventory, cloud, at); err != nil {
+	if cs, err = d.coverages(ctx, `WHERE kind = $1 AND cloud = $2 AND complete = 1 AND began <= $3 LIMIT 1`, probe.KindInventory, cloud, at); err != nil {
 		return out, err
 	}
 	out.Complete = len(cs) > 0
@@ -96,7 +94,7 @@ func (d *DB) ReadingsOf(ctx context.Context, cloud string, at int64) (Readings, 
 
 // LastSweep is the latest record of a vantage point and purpose that was whole; the zero value without one.
 func (d *DB) LastSweep(ctx context.Context, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, error) {
-	cs, err := d.coverages(ctx, `WHERE kind = 'sweep' AND cloud = $1 AND vantage = $2 AND purpose = $3 AND complete = 1 ORDER BY id DESC LIMIT 1`, cloud, vantage, string(purpose))
+	cs, err := d.coverages(ctx, `WHERE kind = $1 AND cloud = $2 AND vantage = $3 AND purpose = $4 AND complete = 1 ORDER BY id DESC LIMIT 1`, probe.KindSweep, cloud, vantage, string(purpose))
 	if err != nil || len(cs) == 0 {
 		return probe.Coverage{}, err
 	}

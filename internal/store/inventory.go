@@ -84,9 +84,9 @@ func (w *writer) inventory() error {
 			return err
 		}
 	}
-	kind := KindRecent
+	kind := probe.KindRecent
 	if len(s.Only) == 0 {
-		kind = KindInventory
+		kind = probe.KindInventory
 		if err := w.run("pages of the walk", `DELETE FROM reading WHERE cloud = $1`, s.Cloud); err != nil {
 			return err
 		}

@@ -36,3 +36,26 @@ func TestTheSchemasAreTheSame(t *testing.T) {
 		t.Errorf("%d lines", len(a))
 	}
 }
+
+// Each mark of a condition takes one value, in order, and its number goes on from those before it.
+func TestAMarkTakesOneValue(t *testing.T) {
+	w := &where{}
+	w.add("a = ?", 1)
+	w.add("(b > ? OR c > ?)", 2, 3)
+	w.in("d", []string{"x", "y"})
+	w.add("e = f")
+	w.add("g = ?", 4)
+	if got := w.String(); got != " WHERE a = $1 AND (b > $2 OR c > $3) AND d IN ($4, $5) AND e = f AND g = $6" || !slices.Equal(w.args, []any{1, 2, 3, "x", "y", 4}) {
+		t.Errorf("%s with %v", got, w.args)
+	}
+	for cond, args := range map[string][]any{"a = ?": nil, "a = 1": {1}, "(a = ? OR b = ?)": {1}} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%q takes %v", cond, args)
+				}
+			}()
+			w.add(cond, args...)
+		}()
+	}
+}

@@ -36,7 +36,7 @@ func (d *DB) Standings(ctx context.Context, s access.Scope, cloud string, projec
 	if project != "" {
 		w.add("project = ?", string(project))
 	}
-	w.add("(at >= ? OR at = (SELECT MAX(o.at) FROM standing o WHERE o.cloud = standing.cloud AND o.vantage = standing.vantage AND o.project = standing.project AND o.at < ?))", since)
+	w.add("(at >= ? OR at = (SELECT MAX(o.at) FROM standing o WHERE o.cloud = standing.cloud AND o.vantage = standing.vantage AND o.project = standing.project AND o.at < ?))", since, since)
 	w.scope(s, "project")
 	var out []casework.Standing
 	err := each(ctx, d.read, func(r *sql.Rows) error {

@@ -222,9 +222,18 @@ type where struct {
 	args  []any
 }
 
-func (w *where) add(cond string, arg any) {
-	w.args = append(w.args, arg)
-	w.conds = append(w.conds, strings.ReplaceAll(cond, "?", "$"+strconv.Itoa(len(w.args))))
+// add adds a condition. Its marks take the arguments in order: ? the first that none has taken yet. A value that is wanted in two places
+// is given twice. Marks that do not fit the arguments are a mistake of the caller, and nothing is read with them.
+func (w *where) add(cond string, args ...any) {
+	parts := strings.Split(cond, "?")
+	if len(parts) != len(args)+1 {
+		panic(fmt.Sprintf("%q has %d marks for %d values", cond, len(parts)-1, len(args)))
+	}
+	for i, arg := range args {
+		w.args = append(w.args, arg)
+		parts[i] += "$" + strconv.Itoa(len(w.args))
+	}
+	w.conds = append(w.conds, strings.Join(parts, ""))
 }
 
 // in bounds a column to a list; an empty list admits nothing.

@@ -6,6 +6,7 @@ import (
 
 	"demarc/internal/access"
 	"demarc/internal/casework"
+	"demarc/internal/probe"
 )
 
 // Tally counts what went through the line, within the reader's scope.
@@ -17,8 +18,8 @@ func (d *DB) Tally(ctx context.Context, s access.Scope) (casework.Tally, error) 
 		query  string
 	}{
 		{"project", []any{&t.Machines}, `SELECT count(DISTINCT CASE WHEN valid_to = 0 AND server <> '' THEN server END) FROM binding`},
-		{"", []any{&t.Readings, &t.Sweeps, &t.Sent, &t.Answered}, `SELECT count(CASE WHEN kind = 'inventory' THEN 1 END), count(CASE WHEN kind = 'sweep' THEN 1 END),
-			CAST(COALESCE(sum(CASE WHEN kind = 'sweep' THEN sent END), 0) AS BIGINT), CAST(COALESCE(sum(CASE WHEN kind = 'sweep' THEN answered END), 0) AS BIGINT) FROM coverage`},
+		{"", []any{&t.Readings, &t.Sweeps, &t.Sent, &t.Answered}, `SELECT count(CASE WHEN kind = '` + probe.KindInventory + `' THEN 1 END), count(CASE WHEN kind = '` + probe.KindSweep + `' THEN 1 END),
+			CAST(COALESCE(sum(CASE WHEN kind = '` + probe.KindSweep + `' THEN sent END), 0) AS BIGINT), CAST(COALESCE(sum(CASE WHEN kind = '` + probe.KindSweep + `' THEN answered END), 0) AS BIGINT) FROM coverage`},
 		{"finding.project", []any{&t.Findings, &t.Customer, &t.Provider}, `SELECT count(*), count(CASE WHEN kase.party = 'customer' THEN 1 END), count(CASE WHEN kase.party <> 'customer' THEN 1 END)
 			FROM finding LEFT JOIN kase ON kase.id = finding.kase`},
 		{"project", []any{&t.Cases, &t.Live}, `SELECT count(*), count(CASE WHEN state NOT IN ('closed', 'moot') THEN 1 END) FROM kase`},

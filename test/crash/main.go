@@ -301,7 +301,7 @@ func (w *world) judge(cut bool) verdict {
 
 func (w *world) judgeMail(cut bool, lost, doubled func(string, ...any)) {
 	copies := map[string]map[string]int{} // step, Message-ID
-	other := w.settings()
+	other := w.shortfalls()
 	for _, m := range w.Mail.Messages() {
 		if slices.Contains(other, strings.Trim(m.MessageID, "<>")) {
 			continue // another story
@@ -333,8 +333,8 @@ func (w *world) judgeMail(cut bool, lost, doubled func(string, ...any)) {
 	}
 }
 
-// settings lists the Message-IDs of the cases of what the configuration shows.
-func (w *world) settings() []string {
+// shortfalls lists the Message-IDs of the cases of what the configuration shows.
+func (w *world) shortfalls() []string {
 	ctx := context.Background()
 	db, err := store.Open(ctx, w.place)
 	if err != nil {

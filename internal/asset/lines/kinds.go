@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"demarc/internal/asset"
 )
@@ -19,10 +21,10 @@ type item struct {
 	body json.RawMessage
 }
 
-// kind is one kind of objects: how they are listed, and how one is taken in.
+// kind is one kind of objects: how they are listed, with those that can not be written, and how one is taken in.
 type kind struct {
 	name string
-	list func(*asset.Snapshot) ([]item, error)
+	list func(*asset.Snapshot) ([]item, []odd, error)
 	take func(*asset.Snapshot, json.RawMessage) (key string, err error)
 }
 
@@ -30,7 +32,7 @@ type kind struct {
 var kinds = []kind{
 	of("project", func(s *asset.Snapshot) *[]asset.Project { return &s.Projects }, func(v *asset.Project) string { return string(v.ID) }, nil),
 	of("user", func(s *asset.Snapshot) *[]asset.User { return &s.Users }, func(v *asset.User) string { return string(v.ID) }, nil),
-	of("grant", func(s *asset.Snapshot) *[]asset.Grant { return &s.Grants }, grantKey, nil),
+	of("grant", func(s *asset.Snapshot) *[]asset.Grant { return &s.Grants }, grantKey, checkGrant),
 	of("image", func(s *asset.Snapshot) *[]asset.Image { return &s.Images }, func(v *asset.Image) string { return string(v.ID) }, nil),
 	of("server", func(s *asset.Snapshot) *[]asset.Server { return &s.Servers }, func(v *asset.Server) string { return string(v.ID) }, checkServer),
 	of("network", func(s *asset.Snapshot) *[]asset.Network { return &s.Networks }, func(v *asset.Network) string { return string(v.ID) }, nil),
@@ -64,7 +66,7 @@ func isOfPeople(kind string) bool { return kind == "user" || kind == "grant" }
 // of is a kind whose objects stand in one list of the snapshot.
 func of[T any](name string, in func(*asset.Snapshot) *[]T, key func(*T) string, check func(*T) error) kind {
 	return kind{name,
-		func(s *asset.Snapshot) ([]item, error) { return listed(*in(s), key) },
+		func(s *asset.Snapshot) ([]item, []odd, error) { return listed(*in(s), key, check) },
 		func(s *asset.Snapshot, body json.RawMessage) (string, error) {
 			v, err := taken(body, key, check)
 			if err != nil {
@@ -75,18 +77,6 @@ func of[T any](name string, in func(*asset.Snapshot) *[]T, key func(*T) string, 
 		}}
 }
 
-func listed[T any](vs []T, key func(*T) string) ([]item, error) {
-	out := make([]item, len(vs))
-	for i := range vs {
-		b, err := encode(&vs[i])
-		if err != nil {
-			return nil, err
-		}
-		out[i] = item{key(&vs[i]), b}
-	}
-	return out, nil
-}
-
 // taken reads one object. A key that nobody knows is refused: a misspelt remote_prefix would open a rule to all.
 func taken[T any](body json.RawMessage, key func(*T) string, check func(*T) error) (v T, err error) {
 	d := json.NewDecoder(bytes.NewReader(body))
@@ -94,15 +84,20 @@ func taken[T any](body json.RawMessage, key func(*T) string, check func(*T) erro
 	if err := d.Decode(&v); err != nil {
 		return v, err
 	}
-	for _, id := range strings.Split(key(&v), " ") {
+	return v, sound(&v, key, check)
+}
+
+// sound says what is wrong with an object: what a file is refused for, and what is not written.
+func sound[T any](v *T, key func(*T) string, check func(*T) error) error {
+	for _, id := range strings.Split(key(v), " ") {
 		if !isID(id) {
-			return v, fmt.Errorf("%q is no id", id)
+			return fmt.Errorf("%q is no id", id)
 		}
 	}
-	if check != nil {
-		return v, check(&v)
+	if check == nil {
+		return nil
 	}
-	return v, nil
+	return check(v)
 }
 
 // isID tells whether a text can name an object: printable ASCII without spaces, as every identifier of a cloud is.
@@ -110,16 +105,26 @@ func isID(s string) bool {
 	return s != "" && len(s) <= 255 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-func grantKey(v *asset.Grant) string { return string(v.User) + " " + string(v.Project) + " " + v.Role }
+// grantKey holds a role without its spaces: an operator calls roles as they like, in any script.
+func grantKey(v *asset.Grant) string {
+	return string(v.User) + " " + string(v.Project) + " " + url.PathEscape(v.Role)
+}
+
+func checkGrant(v *asset.Grant) error {
+	if strings.ContainsFunc(v.Role, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Errorf("role %q has what can not be seen", v.Role)
+	}
+	return nil
+}
 
 // groups are written without their rules, which have lines of their own.
 var groups = kind{"group",
-	func(s *asset.Snapshot) ([]item, error) {
-		bare := slices.Clone(s.Groups)
-		for i := range bare {
-			bare[i].Rules = nil
-		}
-		return listed(bare, groupKey)
+	func(s *asset.Snapshot) ([]item, []odd, error) {
+		return listed(slices.Clone(s.Groups), groupKey, func(v *asset.Group) error {
+			err := soundRules(v)
+			v.Rules = nil // of the clone
+			return err
+		})
 	},
 	func(s *asset.Snapshot, body json.RawMessage) (string, error) {
 		v, err := taken(body, groupKey, func(v *asset.Group) error {
@@ -138,44 +143,58 @@ func groupKey(v *asset.Group) string { return string(v.ID) }
 
 // rules are those of all groups, by group. They are put into their groups when the file is read; see reader.take.
 var rules = kind{"rule",
-	func(s *asset.Snapshot) ([]item, error) {
+	func(s *asset.Snapshot) ([]item, []odd, error) {
 		var out []item
+		groupOf := map[asset.RuleID]asset.GroupID{}
 		for i := range s.Groups {
-			of := slices.Clone(s.Groups[i].Rules)
-			for j := range of {
-				of[j].Group = s.Groups[i].ID
+			g := &s.Groups[i]
+			if sound(g, groupKey, soundRules) != nil { // it is left out, and named with the groups
+				continue
 			}
-			items, err := listed(of, ruleKey)
+			items, odds, err := listed(rulesOf(g), ruleKey, checkRule)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
+			}
+			if len(odds) > 0 {
+				return nil, nil, fmt.Errorf("%s: %s", odds[0].key, odds[0].why)
+			}
+			for _, r := range g.Rules {
+				if other, twice := groupOf[r.ID]; twice && other != g.ID {
+					return nil, nil, fmt.Errorf("%s is there twice, in group %s and in group %s", r.ID, other, g.ID)
+				}
+				groupOf[r.ID] = g.ID
 			}
 			out = append(out, items...)
 		}
-		return out, nil
+		return out, nil, nil
 	},
 	nil}
 
-func ruleKey(v *asset.Rule) string { return string(v.Group) + " " + string(v.ID) }
-
-// protocolNames are the names that Neutron knows. Source: neutron_lib.constants.IP_PROTOCOL_MAP.
-var protocolNames = []string{"", "any", "ah", "dccp", "egp", "esp", "gre", "hopopt", "icmp", "igmp", "ip", "ipip", "ipv6-encap", "ipv6-frag", "ipv6-icmp", "icmpv6", "ipv6-nonxt", "ipv6-opts",
-	"ipv6-route", "ospf", "pgm", "rsvp", "sctp", "tcp", "udp", "udplite", "vrrp"}
-
-func knownProtocol(s string) bool {
-	n, err := strconv.ParseUint(s, 10, 8)
-	return slices.Contains(protocolNames, s) || err == nil && strconv.FormatUint(n, 10) == s
+// rulesOf are a group's rules as they are written: each says whose it is.
+func rulesOf(g *asset.Group) []asset.Rule {
+	out := slices.Clone(g.Rules)
+	for i := range out {
+		out[i].Group = g.ID
+	}
+	return out
 }
 
-// withTypes have a type and a code, and no ports.
-var withTypes = []string{"icmp", "1", "icmpv6", "ipv6-icmp", "58"}
-
-// portsFit tells whether a rule's ports mean what they say: of ICMP a type and perhaps a code, of others both ends of a run or none.
-func portsFit(v *asset.Rule) bool {
-	lo, hi := v.PortMin, v.PortMax
-	if slices.Contains(withTypes, v.Protocol) {
-		return lo >= asset.AnyPort && lo <= 255 && hi >= asset.AnyPort && hi <= 255 && (lo != asset.AnyPort || hi == asset.AnyPort)
+// soundRules says what is wrong with the rules of a group. It is written whole or not at all: with a rule left out it would look
+// narrower than it is.
+func soundRules(g *asset.Group) error {
+	for _, r := range rulesOf(g) {
+		if err := sound(&r, ruleKey, checkRule); err != nil {
+			return fmt.Errorf("rule %s: %w", r.ID, err)
+		}
 	}
-	return lo == asset.AnyPort && hi == asset.AnyPort || lo >= 1 && lo <= hi && hi <= 65535
+	return nil
+}
+
+func ruleKey(v *asset.Rule) string { return string(v.Group) + " " + string(v.ID) }
+
+func knownProtocol(s string) bool {
+	_, one := asset.ProtocolNumber(s)
+	return one || asset.EveryProtocol(s)
 }
 
 // checkRule refuses what Neutron does not keep, and what we would read in another way than it was meant.
@@ -193,7 +212,7 @@ func checkRule(v *asset.Rule) error {
 		return fmt.Errorf("ether_type is %d, not 4 or 6", v.EtherType)
 	case !knownProtocol(v.Protocol):
 		return fmt.Errorf("protocol is %q, not tcp, udp, icmp, ipv6-icmp, another name of Neutron's, a number to 255, or empty for any", v.Protocol)
-	case !portsFit(v):
+	case !asset.PortsFit(v.Protocol, v.PortMin, v.PortMax):
 		return fmt.Errorf("ports %d to %d are none of %s: -1 and -1 is any", v.PortMin, v.PortMax, cmp.Or(v.Protocol, "any protocol"))
 	case remotes > 1:
 		return fmt.Errorf("a rule has one remote at most")
@@ -330,8 +349,8 @@ func checkFirewallRule(r *asset.FirewallRule) error {
 		return fmt.Errorf("port_min is %d, not 1 to 65535; -1 and -1 is any", r.PortMin)
 	case !every && (r.PortMax < r.PortMin || r.PortMax > 65535):
 		return fmt.Errorf("port_max is %d, not %d to 65535; -1 and -1 is any", r.PortMax, r.PortMin)
-	case !every && slices.Contains(withTypes, r.Protocol):
-		return fmt.Errorf("port_min is %d, and %s has no ports", r.PortMin, r.Protocol)
+	case !every && !asset.HasPorts(r.Protocol):
+		return fmt.Errorf("port_min is %d, and %s has no ports", r.PortMin, cmp.Or(r.Protocol, "any protocol"))
 	}
 	for _, p := range []struct {
 		field string

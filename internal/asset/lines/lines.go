@@ -55,42 +55,58 @@ const end = "end"
 
 // Write writes a snapshot, which must not have been indexed: the index gives ports to machines and takes them away. Its Ended is
 // the time of the file. Without people there are no users, no roles, no creators, no reasons of a lock, and of a machine's metadata
-// only what is said to Demarc.
-func Write(w io.Writer, s *asset.Snapshot, people bool) error {
-	out := bufio.NewWriter(w)
-	h := header{Format, Version, s.Cloud, time.UnixMicro(s.Ended).UTC().Format(time.RFC3339Nano), s.Complete() && whole(s), people}
-	if f := h.check(); f != nil {
-		return fmt.Errorf("writing the inventory: %w", f)
-	}
-	if err := put(out, h); err != nil {
-		return err
-	}
+// only what is said to Demarc. What a reader would refuse is left out, which the result tells by kind and id; the file then does not say
+// that it is complete.
+func Write(w io.Writer, s *asset.Snapshot, people bool) (left []asset.Gap, err error) {
 	if !people {
 		s = withoutPeople(s)
 	}
-	total := 0
-	for _, k := range kinds {
-		items, err := k.list(s)
-		if err != nil {
-			return fmt.Errorf("writing the inventory: %s: %w", k.name, err)
-		}
-		if total += len(items); total > MaxObjects {
-			return fault.New(fault.CannotLook, "the cloud holds more than %d objects", MaxObjects).Hinted("a file of this format can not hold more")
-		}
-		slices.SortFunc(items, func(a, b item) int { return cmp.Compare(a.key, b.key) })
-		for i, it := range items {
-			if i > 0 && items[i-1].key == it.key {
-				return fmt.Errorf("writing the inventory: %s %s is there twice", k.name, it.key)
-			}
+	all, left, err := itemsOf(s)
+	if err != nil {
+		return nil, err
+	}
+	out := bufio.NewWriter(w)
+	h := header{Format, Version, s.Cloud, time.UnixMicro(s.Ended).UTC().Format(time.RFC3339Nano), s.Complete() && whole(s) && len(left) == 0, people}
+	if f := h.check(); f != nil {
+		return nil, fmt.Errorf("writing the inventory: %w", f)
+	}
+	if err := put(out, h); err != nil {
+		return nil, err
+	}
+	for i, k := range kinds {
+		for _, it := range all[i] {
 			if err := put(out, line{k.name, it.body}); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
 	if err := put(out, line{Kind: end}); err != nil {
-		return err
+		return nil, err
 	}
-	return out.Flush()
+	return left, out.Flush()
+}
+
+// itemsOf lists the objects of every kind in the order of a file, and what is left out of it. All are there before the first line is
+// written, for that says whether anything is missing.
+func itemsOf(s *asset.Snapshot) (all [][]item, left []asset.Gap, err error) {
+	total := 0
+	for _, k := range kinds {
+		items, odds, err := k.list(s)
+		if err != nil {
+			return nil, nil, fmt.Errorf("writing the inventory: %s: %w", k.name, err)
+		}
+		if total += len(items); total > MaxObjects {
+			return nil, nil, fault.New(fault.CannotLook, "the cloud holds more than %d objects", MaxObjects).Hinted("a file of this format can not hold more")
+		}
+		slices.SortFunc(items, func(a, b item) int { return cmp.Compare(a.key, b.key) })
+		for i := range items[:max(len(items), 1)-1] {
+			if items[i].key == items[i+1].key {
+				return nil, nil, fmt.Errorf("writing the inventory: %s %s is there twice", k.name, items[i].key)
+			}
+		}
+		all, left = append(all, items), append(left, gaps(k.name, odds)...)
+	}
+	return all, left, nil
 }
 
 // whole tells whether what trunks name is there. A cloud that changed while it was read may show a trunk before its ports; a file that
@@ -109,7 +125,7 @@ func whole(s *asset.Snapshot) bool {
 	})
 }
 
-// put writes one line. What could not be read back is not written.
+// put writes one line, which is of an object that a reader takes.
 func put(w io.Writer, v any) error {
 	b, err := encode(v)
 	if err != nil {

@@ -54,8 +54,8 @@ func full() *asset.Snapshot {
 func write(t testing.TB, s *asset.Snapshot, people bool) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := lines.Write(&b, s, people); err != nil {
-		t.Fatal(err)
+	if left, err := lines.Write(&b, s, people); err != nil || len(left) > 0 {
+		t.Fatal(left, err)
 	}
 	return b.String()
 }
@@ -226,7 +226,12 @@ func TestTwoOfOneIDAreNotWritten(t *testing.T) {
 	t.Parallel()
 	s := full()
 	s.Ports = append(s.Ports, s.Ports[0])
-	if err := lines.Write(io.Discard, s, true); err == nil || !strings.Contains(err.Error(), "port po1 is there twice") {
+	if _, err := lines.Write(io.Discard, s, true); err == nil || !strings.Contains(err.Error(), "port po1 is there twice") {
+		t.Error(err)
+	}
+	s = full()
+	s.Groups[1].Rules[0].ID = s.Groups[0].Rules[0].ID
+	if _, err := lines.Write(io.Discard, s, true); err == nil || !strings.Contains(err.Error(), "r1 is there twice, in group g1 and in group g2") {
 		t.Error(err)
 	}
 }
@@ -293,15 +298,19 @@ var hostile = map[string]struct {
 	"a body of null":                       {head + `{"kind":"group","body":null}` + "\n" + last, 2, `"" is no id`},
 	"a body that is a list":                {head + `{"kind":"group","body":[]}` + "\n" + last, 2, "the body can not be: array"},
 	"a key twice":                          {head + `{"kind":"group","kind":"rule","body":{"id":"x"}}` + "\n" + last, 2, `the key "kind" is there twice`},
-	"a key twice, inside":                  {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"port_min":22,"port_max":22,"remote_prefix":"192.0.2.0/24","remote_prefix":"0.0.0.0/0"`), 3, "twice"},
-	"a key twice in two letters":           {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"port_min":22,"port_max":22,"remote_prefix":"192.0.2.0/24","Remote_Prefix":"0.0.0.0/0"`), 3, "twice"},
-	"a misspelt key":                       {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"port_min":22,"port_max":22,"remote_prefx":"192.0.2.0/24"`), 3, `unknown field "remote_prefx"`},
-	"no direction":                         {ruleLine(`"id":"r","group":"g","ether_type":4,"port_min":22,"port_max":22`), 3, "direction"},
-	"no ether type":                        {ruleLine(`"id":"r","group":"g","direction":"ingress","port_min":22,"port_max":22`), 3, "ether_type"},
-	"a port that is none":                  {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"port_min":22,"port_max":70000`), 3, "ports 22 to 70000"},
-	"another family":                       {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"port_min":22,"port_max":22,"remote_prefix":"2001:db8::/32"`), 3, "ether type 4"},
-	"two remotes":                          {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"port_min":22,"port_max":22,"remote_prefix":"192.0.2.0/24","remote_group":"g"`), 3, "one remote"},
-	"a prefix within another":              {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":6,"port_min":22,"port_max":22,"remote_prefix":"::ffff:192.0.2.0/120"`), 3, "no plain prefix"},
+	"a key twice, inside":                  {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"protocol":"tcp","port_min":22,"port_max":22,"remote_prefix":"192.0.2.0/24","remote_prefix":"0.0.0.0/0"`), 3, "twice"},
+	"a key twice in two letters":           {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"protocol":"tcp","port_min":22,"port_max":22,"remote_prefix":"192.0.2.0/24","Remote_Prefix":"0.0.0.0/0"`), 3, "twice"},
+	"a misspelt key":                       {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"protocol":"tcp","port_min":22,"port_max":22,"remote_prefx":"192.0.2.0/24"`), 3, `unknown field "remote_prefx"`},
+	"no direction":                         {ruleLine(`"id":"r","group":"g","ether_type":4,"protocol":"tcp","port_min":22,"port_max":22`), 3, "direction"},
+	"no ether type":                        {ruleLine(`"id":"r","group":"g","direction":"ingress","protocol":"tcp","port_min":22,"port_max":22`), 3, "ether_type"},
+	"a port that is none":                  {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"protocol":"tcp","port_min":22,"port_max":70000`), 3, "ports 22 to 70000"},
+	"ports without a protocol":             {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"port_min":22,"port_max":22`), 3, "ports 22 to 22 are none of any protocol"},
+	"ports of GRE":                         {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"protocol":"47","port_min":22,"port_max":22`), 3, "ports 22 to 22 are none of 47"},
+	"port 0":                               {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"protocol":"tcp","port_min":0,"port_max":22`), 3, "ports 0 to 22 are none of tcp"},
+	"ports that are left out":              {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"protocol":"tcp"`), 3, "ports 0 to 0 are none of tcp"},
+	"another family":                       {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"protocol":"tcp","port_min":22,"port_max":22,"remote_prefix":"2001:db8::/32"`), 3, "ether type 4"},
+	"two remotes":                          {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"protocol":"tcp","port_min":22,"port_max":22,"remote_prefix":"192.0.2.0/24","remote_group":"g"`), 3, "one remote"},
+	"a prefix within another":              {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":6,"protocol":"tcp","port_min":22,"port_max":22,"remote_prefix":"::ffff:192.0.2.0/120"`), 3, "no plain prefix"},
 	"a rule without its group":             {head + `{"kind":"rule","body":{"id":"r","group":"nobody","direction":"ingress","ether_type":4,"port_min":-1,"port_max":-1}}` + "\n" + last, 2, "group nobody"},
 	"a rule of no group":                   {ruleLine(`"id":"r","direction":"ingress","ether_type":4,"port_min":-1,"port_max":-1`), 3, "no id"},
 	"rules inside a group":                 {head + `{"kind":"group","body":{"id":"g","rules":[{"id":"r"}]}}` + "\n" + last, 2, "lines of their own"},
@@ -317,7 +326,7 @@ var hostile = map[string]struct {
 	"escaped text that is none":            {head + `{"kind":"project","body":{"id":"p","name":"a\\q"}}` + "\n" + last, 2, "lone backslash"},
 	"nested deep":                          {head + `{"kind":"project","body":{"id":"p","tags":` + strings.Repeat("[", 30) + strings.Repeat("]", 30) + "}}\n" + last, 2, "too deep"},
 	"nested very deep":                     {head + strings.Repeat(`{"body":`, 100_000) + "\n" + last, 2, "no JSON object"},
-	"a key twice by an old letter":         {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"port_min":22,"port_max":22,"remote_address_group":"a","remote_addreſſ_group":"b"`), 3, "twice"},
+	"a key twice by an old letter":         {ruleLine(`"id":"r","group":"g","direction":"ingress","ether_type":4,"protocol":"tcp","port_min":22,"port_max":22,"remote_address_group":"a","remote_addreſſ_group":"b"`), 3, "twice"},
 	"a key twice among many":               {head + `{"kind":"server","body":{"id":"s","status":"ACTIVE","metadata":{` + manyKeys(20) + `"k7":""}}}` + "\n" + last, 2, `the key "k7" is there twice`},
 	"a long line":                          {head + `{"kind":"project","body":{"id":"p","name":"` + strings.Repeat("x", lines.MaxLine) + `"}}` + "\n" + last, 2, "longer than"},
 	"two objects in a line":                {head + strings.TrimSpace(grp) + strings.TrimSpace(grp) + "\n" + last, 2, "behind the object"},
@@ -330,6 +339,8 @@ var hostile = map[string]struct {
 	"a firewall rule beyond all ports":     {firewallLine(`"action":"deny","protocol":"tcp","ether_type":4,"port_min":90,"port_max":65536`), 2, "ingress[1].port_max is 65536"},
 	"a firewall rule with one end":         {firewallLine(`"action":"deny","protocol":"tcp","ether_type":4,"port_min":-1,"port_max":80`), 2, "ingress[1].port_min is -1"},
 	"a firewall rule of ICMP with ports":   {firewallLine(`"action":"deny","protocol":"icmp","ether_type":4,"port_min":8,"port_max":8`), 2, "ingress[1].port_min is 8"},
+	"a firewall rule of all with ports":    {firewallLine(`"action":"deny","ether_type":4,"port_min":8,"port_max":8`), 2, "ingress[1].port_min is 8, and any protocol has no ports"},
+	"a firewall rule of GRE with ports":    {firewallLine(`"action":"deny","protocol":"47","ether_type":4,"port_min":8,"port_max":8`), 2, "ingress[1].port_min is 8, and 47 has no ports"},
 	"a firewall rule from another family":  {firewallLine(`"action":"deny","ether_type":4,"port_min":-1,"port_max":-1,"source":"2001:db8::/32"`), 2, "ingress[1].source: 2001:db8::/32 is not of ether type 4"},
 	"a firewall rule to another family":    {firewallLine(`"action":"deny","ether_type":6,"port_min":-1,"port_max":-1,"destination":"192.0.2.0/24"`), 2, "ingress[1].destination: 192.0.2.0/24 is not of ether type 6"},
 	"a firewall rule to a prefix within":   {firewallLine(`"action":"deny","ether_type":6,"port_min":-1,"port_max":-1,"destination":"::ffff:192.0.2.0/120"`), 2, "ingress[1].destination: ::ffff:192.0.2.0/120 is no plain prefix"},

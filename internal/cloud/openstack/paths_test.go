@@ -207,6 +207,7 @@ func TestWhatIsNotUnderstoodIsAGapAndNeverGuessed(t *testing.T) {
 		{"lb-1", set("vip_address", "front.example"), "load_balancers", "lb-1"},
 		{"wall-1", set("action", "perhaps"), "firewalls", "fw-1"},
 		{"wall-1", set("destination_port", "90:80"), "firewalls", "fw-1"},
+		{"wall-1", set("protocol", "icmp"), "firewalls", "fw-1"},
 		{"policy-1", set("firewall_rules", []any{"wall-1", "wall-9"}), "firewalls", "fw-1"},
 		{"vpn-1", set("peer_cidrs", []any{"192.168.7.0/24", "lan"}), "links", "vpn-1"},
 		{"peers-1", set("type", "subnet"), "links", "vpn-2"},

@@ -115,10 +115,6 @@ func (s *strict) portRange(field, text string) (first, last uint16) {
 	return s.port(field, lo), s.port(field, hi)
 }
 
-// protocolNames are the words that Neutron takes for protocols. Source: neutron_lib.constants, IP_PROTOCOL_MAP.
-var protocolNames = []string{"ah", "dccp", "egp", "esp", "gre", "hopopt", "icmp", "icmpv6", "igmp", "ip", "ipip", "ipv6-encap", "ipv6-frag", "ipv6-icmp",
-	"ipv6-nonxt", "ipv6-opts", "ipv6-route", "ospf", "pgm", "rsvp", "sctp", "tcp", "udp", "udplite", "vrrp"}
-
 // protocol is a name or a number; null and "any" are every protocol. Some services write the number as a number.
 func (s *strict) protocol(field string, raw json.RawMessage) string {
 	var p *string
@@ -133,38 +129,24 @@ func (s *strict) protocol(field string, raw json.RawMessage) string {
 	if n, err := strconv.Atoi(word); err == nil && n >= 0 && n <= 255 {
 		return strconv.Itoa(n)
 	}
-	if !slices.Contains(protocolNames, word) {
+	if _, known := asset.ProtocolNumber(word); !known {
 		s.odd(field, *p)
 	}
 	return word
 }
 
-// Which protocols have ports, and which a type and a code. Source: neutron.common._constants, SG_PORT_PROTO_NAMES.
-var (
-	withPorts = []string{"dccp", "33", "sctp", "132", "tcp", "6", "udp", "17", "udplite", "136"}
-	withTypes = []string{"icmp", "1", "icmpv6", "ipv6-icmp", "58"}
-)
-
-// span reads a rule's two numbers, which are ports, or ICMP's type and code. Neutron refuses ports without a protocol, one port
+// span reads a rule's two numbers, which are ports, or ICMP's type and code. Neutron refuses ports without a protocol, port 0, one port
 // alone, and numbers for other protocols; what holds such a thing all the same is not guessed at.
 func (s *strict) span(protocol string, from, to *int) (first, last int) {
-	none := func(n *int) int {
+	number := func(n *int) (int, bool) {
 		if n == nil {
-			return asset.AnyPort
+			return asset.AnyPort, true
 		}
-		return *n
+		return *n, *n >= 0
 	}
-	first, last = none(from), none(to)
-	fits := false
-	switch {
-	case from == nil && to == nil:
-		return asset.AnyPort, asset.AnyPort
-	case slices.Contains(withPorts, protocol):
-		fits = from != nil && to != nil && first >= 0 && first <= last && last <= 65535
-	case slices.Contains(withTypes, protocol):
-		fits = from != nil && first >= 0 && first <= 255 && (to == nil || last >= 0 && last <= 255)
-	}
-	if !fits {
+	first, one := number(from)
+	last, other := number(to)
+	if !one || !other || !asset.PortsFit(protocol, first, last) {
 		s.odd("port range", fmt.Sprintf("%d to %d of protocol %s", first, last, protocol))
 	}
 	return first, last

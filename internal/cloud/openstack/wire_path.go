@@ -152,6 +152,9 @@ func (w wireFirewallRule) asset() (asset.FirewallRule, bool, error) {
 	if w.Port != nil {
 		first, last := k.portRange("destination_port", *w.Port)
 		r.PortMin, r.PortMax = int(first), int(last)
+		if !asset.HasPorts(r.Protocol) { // FWaaS refuses it; read as it stands, it would be about more than it says
+			k.odd("destination_port", *w.Port)
+		}
 	}
 	r.Unclear = orEmpty(w.SourceGroup)+orEmpty(w.DestGroup) != ""
 	r, err := understood(&k, r)

@@ -17,9 +17,9 @@ import (
 )
 
 // drift claims what is not secure by default: templates for the whole cloud, and each project's group default.
-func (l *Line) drift(out map[finding.Key]setting) {
+func (l *Line) drift(out map[finding.Key]shortfall) {
 	for _, d := range profile.Drifted(l.x) {
-		s := setting{key: finding.Key{Cloud: l.Cloud, Project: d.Project, Check: CheckDefault, Locus: ruleLocus(d.Rule)}, project: d.Project, weight: weights[CheckDefault][0], layer: d.Layer, aspect: d.Aspect,
+		s := shortfall{key: finding.Key{Cloud: l.Cloud, Project: d.Project, Check: CheckDefault, Locus: ruleLocus(d.Rule)}, project: d.Project, weight: weights[CheckDefault][0], layer: d.Layer, aspect: d.Aspect,
 			title: "The group that machines get by default lets others in", cause: d.Why,
 			evidence: map[string]untrusted.Text{"rule to remove": untrusted.From(ruleText(d.Rule, l.x)), countKey: untrusted.From(fmt.Sprint(d.Ports))}}
 		if d.Kind == profile.Template {
@@ -51,7 +51,7 @@ func templateLocus(x *asset.Index, d profile.Drift) string {
 
 // netblocks claims what is declared and not held, and what is held and not declared: nobody probes the one, and the other is not ours
 // to probe.
-func (l *Line) netblocks(out map[finding.Key]setting) {
+func (l *Line) netblocks(out map[finding.Key]shortfall) {
 	titles := map[string]string{plan.Undeclared: "A netblock of the cloud is not declared, so nothing of it is probed", plan.PartlyDeclared: "A netblock of the cloud is declared in part, so the rest is not probed",
 		plan.Unheld: "A declared netblock is not the cloud's: what is probed there may be somebody else's", plan.PartlyHeld: "A declared netblock is the cloud's in part: what is probed beyond it may be somebody else's"}
 	for _, m := range plan.Reconcile(l.x, l.Netblocks) {
@@ -62,7 +62,7 @@ func (l *Line) netblocks(out map[finding.Key]setting) {
 		for _, r := range m.By {
 			by = append(by, r.Why)
 		}
-		s := setting{key: finding.Key{Cloud: l.Cloud, Check: CheckNetblock, Locus: m.ID}, weight: weights[CheckNetblock][0], layer: "assurance", aspect: "monitor", title: titles[m.Kind],
+		s := shortfall{key: finding.Key{Cloud: l.Cloud, Check: CheckNetblock, Locus: m.ID}, weight: weights[CheckNetblock][0], layer: "assurance", aspect: "monitor", title: titles[m.Kind],
 			cause: "the netblocks of the configuration and the cloud's external subnets and routed prefixes differ", evidence: map[string]untrusted.Text{"lacking": untrusted.From(some(missing))}}
 		if len(by) > 0 {
 			s.evidence["held by"] = untrusted.From(some(by))
@@ -72,7 +72,7 @@ func (l *Line) netblocks(out map[finding.Key]setting) {
 }
 
 // profiles claims, rule by rule, what is open to a machine beyond its profile. What is in doubt is left out.
-func (l *Line) profiles(ctx context.Context, out map[finding.Key]setting) error {
+func (l *Line) profiles(ctx context.Context, out map[finding.Key]shortfall) error {
 	if !slices.Contains(l.Policy.Posture, CheckProfile) {
 		return nil
 	}
@@ -153,7 +153,7 @@ func (l *Line) listening(ctx context.Context) (out map[asset.ServerID][]probe.En
 	return out, looked, nil
 }
 
-func (l *Line) deviation(s *asset.Server, choice profile.Choice, d profile.Deviation, smallest []asset.Rule) setting {
+func (l *Line) deviation(s *asset.Server, choice profile.Choice, d profile.Deviation, smallest []asset.Rule) shortfall {
 	var beyond, rules []string
 	for _, b := range d.Beyond {
 		from := strings.Trim(fmt.Sprint(b.From), "[]")
@@ -173,7 +173,7 @@ func (l *Line) deviation(s *asset.Server, choice profile.Choice, d profile.Devia
 			}
 		}
 	}
-	c := setting{key: finding.Key{Cloud: l.Cloud, Server: s.ID, Port: d.Port, Check: CheckProfile, Locus: locus, Zone: d.Zone}, project: s.Project, weight: weights[CheckProfile][0],
+	c := shortfall{key: finding.Key{Cloud: l.Cloud, Server: s.ID, Port: d.Port, Check: CheckProfile, Locus: locus, Zone: d.Zone}, project: s.Project, weight: weights[CheckProfile][0],
 		layer: "network-controls", aspect: "configure", title: "The machine is open beyond what it is for",
 		cause:    fmt.Sprintf("its profile is %s, %s", strings.Join(choice.Names, " or "), saidBy(choice.By)),
 		evidence: map[string]untrusted.Text{"open beyond its profile": untrusted.From(some(beyond)), "opened by": untrusted.From(strings.Join(d.Why, ", "))}}
