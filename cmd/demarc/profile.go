@@ -180,6 +180,9 @@ func explainProfile(c *cobra.Command, r *reading, conf *serve.Config, db *store.
 	case !ok:
 		return fault.New(fault.CannotLook, "nothing says what kind of machine %s is", s.ID).Hinted("declare it: profile_of in the policy, the metadata %s, or a tag %sweb", profile.MetadataKey, profile.TagPrefix)
 	case len(a.Deviations) > 0:
+		if len(a.Deviations) == 1 {
+			return fault.New(fault.Violation, "1 rule opens more than the profile allows")
+		}
 		return fault.New(fault.Violation, "%d rules open more than the profile allows", len(a.Deviations))
 	}
 	return left.err()
