@@ -202,7 +202,7 @@ func importInventory(c *cobra.Command, r *reading, cloud, from string) (err erro
 	if err := takeIn(ctx, db, s, now); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s at %s: %d servers, %d ports, %d floating IPs, %d groups\n", s.Cloud, r.when(moment(s.Ended)), len(s.Servers), len(s.Ports), len(s.FloatingIPs), len(s.Groups))
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s at %s: %s, %s, %s, %s\n", s.Cloud, r.when(moment(s.Ended)), several(len(s.Servers), "server"), several(len(s.Ports), "port"), several(len(s.FloatingIPs), "floating IP"), several(len(s.Groups), "group"))
 	return err
 }
 

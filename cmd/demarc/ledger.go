@@ -295,6 +295,14 @@ func (s sheet) gap() { _, _ = fmt.Fprintln(s.w) }
 
 func (s sheet) end() error { return s.w.Flush() }
 
+// several counts things by their name.
+func several(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
 // naming finds the names of servers and projects, as they were last called.
 type naming struct {
 	ctx   context.Context //nolint:containedctx // lives for one command

@@ -30,7 +30,7 @@ func netblockCommand() *cobra.Command {
 		Use: "list", Short: "The netblocks that are declared, and what is in them", Example: "  demarc netblock list --config demarc.yaml",
 		Args: checkArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return r.withBlocks(c.Context(), func(conf *serve.Config, db *store.DB) error { return listNetblocks(c, &r, conf, db) })
+			return r.configured(c.Context(), forNetblocks, func(conf *serve.Config, db *store.DB) error { return listNetblocks(c, &r, conf, db) })
 		},
 	}, netblockAddCommand(&r), &cobra.Command{
 		Use: "diff", Short: "Where the declared netblocks and the cloud differ",
@@ -46,16 +46,22 @@ Exit status: 0 they agree, 1 they differ, 2 usage, 3 the cloud was never read to
   demarc netblock diff --config demarc.yaml --output json`,
 		Args: checkArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return r.withBlocks(c.Context(), func(conf *serve.Config, db *store.DB) error { return diffNetblocks(c, &r, conf, db) })
+			return r.configured(c.Context(), forNetblocks, func(conf *serve.Config, db *store.DB) error { return diffNetblocks(c, &r, conf, db) })
 		},
 	})
 	return c
 }
 
-// withBlocks opens the database of a configuration, which declares the netblocks.
-func (r *reading) withBlocks(ctx context.Context, do func(*serve.Config, *store.DB) error) error {
+// What a configuration is needed for.
+const (
+	forNetblocks = "it declares the netblocks"
+	forProfiles  = "it names the vantage points, and whom they stand for"
+)
+
+// configured opens the database of a configuration, and says why one is needed where none is named.
+func (r *reading) configured(ctx context.Context, why string, do func(*serve.Config, *store.DB) error) error {
 	if r.config == "" {
-		return fault.New(fault.Usage, "no configuration is named").Hinted("it declares the netblocks; give it with --config")
+		return fault.New(fault.Usage, "no configuration is named").Hinted("%s; give it with --config", why)
 	}
 	conf, _, err := serve.Load(r.config)
 	if err != nil {
@@ -200,7 +206,8 @@ func netblockAddCommand(r *reading) *cobra.Command {
 	var every string
 	c := &cobra.Command{
 		Use: "add CIDR", Short: "Declare a netblock",
-		Long: `Declare a netblock: write it at the end of the file that the configuration names as netblocks_file. Comments and order stay.
+		Long: `Declare a netblock: write it at the end of the file that the configuration names as netblocks_file. Comments and order stay,
+and a file that is not there is begun.
 
 It is refused where it would be refused in the configuration: with bits beyond its length, twice, or where it overlaps what
 another holds. A server that runs goes on with the netblocks that it was started with; start it again.`,

@@ -46,7 +46,7 @@ what goes beyond is at addresses that lie in no declared netblock.`,
   demarc profile explain 5f0c… --config demarc.yaml --output json`,
 		Args: checkArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			return r.withBlocks(c.Context(), func(conf *serve.Config, db *store.DB) error { return explainProfile(c, &r, conf, db, args[0]) })
+			return r.configured(c.Context(), forProfiles, func(conf *serve.Config, db *store.DB) error { return explainProfile(c, &r, conf, db, args[0]) })
 		},
 	})
 	return c
@@ -180,6 +180,9 @@ func explainProfile(c *cobra.Command, r *reading, conf *serve.Config, db *store.
 	case !ok:
 		return fault.New(fault.CannotLook, "nothing says what kind of machine %s is", s.ID).Hinted("declare it: profile_of in the policy, the metadata %s, or a tag %sweb", profile.MetadataKey, profile.TagPrefix)
 	case len(a.Deviations) > 0:
+		if len(a.Deviations) == 1 {
+			return fault.New(fault.Violation, "1 rule opens more than the profile allows")
+		}
 		return fault.New(fault.Violation, "%d rules open more than the profile allows", len(a.Deviations))
 	}
 	return left.err()

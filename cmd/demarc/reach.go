@@ -39,7 +39,8 @@ and --source nobody knows where our probes come from: "scanner" is then "?", and
 be open if machine, port and router were on.
 
 With --inventory the answer comes from a file of demarc inventory export, without a database. With --deny the status is 1
-where the zone gets in at one of those ports, also where the machine is off now.
+where the zone gets in at one of those ports, also where the machine is off now. Of a port forwarding both count, the port that the
+outside sees and the machine's own. "denied" marks what must not be open.
 
 With a configuration the answer is of its declared netblocks. What the rules open at other addresses is told beside it, and where
 a port of --deny is among that, the status is 3: nobody has said whether those addresses are routed to the zone.`,
@@ -83,7 +84,9 @@ type reached struct {
 	From    probe.Zone     `json:"from"` // the vantage's zone
 	Name    untrusted.Text `json:"server_name,omitzero"`
 	reach.Opening
-	Scanner *bool `json:"scanner"` // whether our probe gets in; nil: unknown, for its source is not known
+	Scanner *bool `json:"scanner"`          // whether our probe gets in; nil: unknown, for its source is not known
+	Denied  *bool `json:"denied,omitempty"` // whether --deny says that it must not be; nil: it was not asked
+	x       *asset.Index
 }
 
 // reachedFrom is an opening as a vantage sees it. Without an address to probe from, whether our probe gets in is unknown.
@@ -156,7 +159,11 @@ func showReach(c *cobra.Command, r *reading, f reachFlags, xs []*asset.Index, ar
 		}
 		xs, s = []*asset.Index{x}, one
 	}
-	rows := reachedBy(xs, s, views)
+	rows, cols := reachedBy(xs, s, views), reachColumns(s == nil)
+	if len(deny) > 0 {
+		mark(rows, deny)
+		cols = slices.Insert(cols, 0, deniedColumn())
+	}
 	if r.output == "table" {
 		if err := reachHead(c, s, rows); err != nil {
 			return err
@@ -166,7 +173,7 @@ func showReach(c *cobra.Command, r *reading, f reachFlags, xs []*asset.Index, ar
 	if s == nil {
 		empty = "The cloud's rules open nothing to " + strings.Join(viewNames(views), ", ") + "."
 	}
-	if err := list(c, r, empty, rows, reachColumns(s == nil)...); err != nil {
+	if err := list(c, r, empty, rows, cols...); err != nil {
 		return err
 	}
 	for _, x := range xs {
@@ -191,6 +198,7 @@ func reachedBy(xs []*asset.Index, s *asset.Server, views []serve.Viewpoint) []re
 			}
 			for o := range all {
 				row := reachedFrom(v, o)
+				row.x = x
 				if it := x.Servers[o.Server]; it != nil {
 					row.Name = it.Name
 				}
@@ -258,71 +266,6 @@ func because(o reach.Opening) string {
 		why += " (not proven: " + strings.Join(o.Doubts, "; ") + ")"
 	}
 	return why
-}
-
-// noPort is a run of endpoints that must not be open.
-type noPort struct {
-	proto       probe.Proto
-	first, last uint16
-}
-
-// parseDenied reads tcp/22, udp/1-1024, tcp and icmp.
-func parseDenied(words []string) ([]noPort, error) {
-	var out []noPort
-	for _, w := range words {
-		proto, run, ranged := strings.Cut(w, "/")
-		n := noPort{proto: probe.Proto(proto), last: 65535}
-		first, last, two := strings.Cut(run, "-")
-		if !two {
-			last = first
-		}
-		a, errA := strconv.ParseUint(first, 10, 16)
-		b, errB := strconv.ParseUint(last, 10, 16)
-		if ranged {
-			n.first, n.last = uint16(a), uint16(b) //nolint:gosec // of 16 bits
-		}
-		if !slices.Contains([]probe.Proto{probe.TCP, probe.UDP, probe.ICMP}, n.proto) || ranged && (errA != nil || errB != nil || a < 1 || b < a || n.proto == probe.ICMP) {
-			return nil, fault.New(fault.Usage, "--deny can not be %q", w).Hinted("write tcp/22, udp/1-1024, tcp or icmp")
-		}
-		out = append(out, n)
-	}
-	return out, nil
-}
-
-// forbids tells whether an opening is of those that must not be. What a port of the network service has open is none: nobody's rule opens
-// it, and none can shut it.
-func forbids(deny []noPort, o reach.Opening) bool {
-	return o.Zone && !o.Service && slices.ContainsFunc(deny, func(n noPort) bool { return n.proto == o.Proto && n.first <= o.Last && o.First <= n.last })
-}
-
-// denied is the answer to --deny: none of those ports may be open, and a reading with gaps shows nothing, nor one of which a part is
-// left out.
-func denied(deny []noPort, rows []reached, left outside, xs []*asset.Index) error {
-	if len(deny) == 0 {
-		return nil
-	}
-	open, first := 0, ""
-	for _, o := range rows {
-		if forbids(deny, o.Opening) {
-			if open++; first == "" {
-				first = fmt.Sprintf("%s %s %s by %s", o.Addr, o.Proto, ports(o.Opening), strings.Join(o.Why, ", "))
-			}
-		}
-	}
-	if open > 0 {
-		return fault.New(fault.Violation, "%d of these open ports that must not be, the first %s", open, untrusted.From(first).Terminal()).Hinted("the column rule names what opens them")
-	}
-	for _, x := range xs {
-		if !x.Snapshot.Complete() {
-			return incomplete(x.Snapshot)
-		}
-	}
-	return left.of(func(o reach.Opening) bool { return forbids(deny, o) }).err()
-}
-
-// incomplete is what an inventory with gaps says where nothing was found.
-func incomplete(s *asset.Snapshot) error {
-	return fault.New(fault.CannotLook, "the inventory of %s is not whole: what is not in it may be open all the same", s.Cloud).Hinted("%s", s.Gaps[0].Reason)
 }
 
 func viewNames(vs []serve.Viewpoint) []string {

@@ -103,7 +103,7 @@ func (q Question) beyond(v reach.View, o reach.Opening) Deviation {
 	if len(and(let, zone)) == 0 { // and yet somebody gets in
 		let = anybody(six)
 	}
-	first, last := inside(q.Index, o)
+	first, last := Inside(q.Index, o)
 	for _, r := range q.pieces(o.Proto, first, last) {
 		if extra := minus(and(let, zone), q.allowed(r.Proto, r.First, let, six)); len(extra) > 0 {
 			d.Beyond = append(d.Beyond, Beyond{r, extra})
@@ -154,8 +154,8 @@ func (q Question) rule(o reach.Opening) *asset.Rule {
 	return nil
 }
 
-// inside are the machine's own ports that an opening leads to: those of a forwarding are others than the outside sees.
-func inside(x *asset.Index, o reach.Opening) (first, last uint16) {
+// Inside are the machine's own ports that an opening leads to: those of a forwarding are others than the outside sees.
+func Inside(x *asset.Index, o reach.Opening) (first, last uint16) {
 	for _, f := range x.FloatingOf[o.Port] {
 		if f.ID != o.FloatingIP || f.Port == o.Port {
 			continue
@@ -174,7 +174,7 @@ func inside(x *asset.Index, o reach.Opening) (first, last uint16) {
 
 // listening lists the machine's own ports within an opening that answered.
 func (q Question) listening(o reach.Opening) []uint16 {
-	first, _ := inside(q.Index, o)
+	first, _ := Inside(q.Index, o)
 	var out []uint16
 	for _, e := range q.Listening {
 		if e.Addr == o.Addr && e.Proto == o.Proto && o.First <= e.Port && e.Port <= o.Last {

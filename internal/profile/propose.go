@@ -56,7 +56,7 @@ func (q Question) propose() []asset.Rule {
 // kept is what of an opening the profile allows, where nobody knows what listens.
 func (q Question) kept(k needKey, o reach.Opening, let []netip.Prefix) []asset.Rule {
 	var out []asset.Rule
-	first, last := inside(q.Index, o)
+	first, last := Inside(q.Index, o)
 	for _, r := range q.pieces(o.Proto, first, last) {
 		for _, p := range q.allowed(o.Proto, r.First, let, k.six) {
 			out = append(out, opens{r.First, r.Last, p}.rule(k))

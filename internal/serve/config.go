@@ -51,6 +51,7 @@ type Config struct {
 
 	dir        string // of the file: relative paths count from there
 	inline     int    // so many netblocks are of the file itself
+	begins     bool   // the file of netblocks may be missing: it is about to be written
 	dbPassword string
 	own        *duty.Model // as its file has it
 	model      *duty.Model // with the contracts and offerings of this file
@@ -145,12 +146,14 @@ type Sample struct {
 }
 
 // Load reads a configuration, its policy and its secrets.
-func Load(path string) (*Config, *policy.Policy, error) {
+func Load(path string) (*Config, *policy.Policy, error) { return load(path, &Config{}) }
+
+func load(path string, c *Config) (*Config, *policy.Policy, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, nil, fault.New(fault.Config, "cannot read the configuration: %w", err).In(fault.Position{File: path})
 	}
-	c := &Config{dir: filepath.Dir(path)}
+	c.dir = filepath.Dir(path)
 	if err := fault.DecodeYAML(path, data, c); err != nil {
 		return nil, nil, err
 	}

@@ -21,9 +21,12 @@ func (c *Config) readNetblocks(file string, data []byte) error {
 	path, further := c.path(c.BlocksFile), []byte(nil)
 	if c.BlocksFile != "" {
 		var err error
-		if further, err = fault.ReadFile(path); errors.Is(err, fs.ErrNotExist) {
-			return fault.New(fault.Config, "there is no file of netblocks %s", path).In(fault.Place(file, data, "$.netblocks_file")).Hinted("begin one with a line [], for demarc netblock add to write to")
-		} else if err != nil {
+		further, err = fault.ReadFile(path)
+		switch missing := errors.Is(err, fs.ErrNotExist); {
+		case missing && c.begins:
+		case missing:
+			return fault.New(fault.Config, "there is no file of netblocks %s", path).In(fault.Place(file, data, "$.netblocks_file")).Hinted("demarc netblock add begins one; a line [] is one without any")
+		case err != nil:
 			return err
 		}
 		blocks, err := parseNetblocks(path, further)
@@ -73,17 +76,17 @@ var (
 )
 
 // AddNetblock appends a netblock to the file that a configuration names for them, and gives that file's path. Comments and order
-// stay. It refuses what the configuration would refuse, and a file that it cannot append to without changing what it says. A server
+// stay; a file that is not there is begun. It refuses what the configuration would refuse, and a file that it cannot append to without changing what it says. A server
 // that runs goes on with what it was started with.
 func AddNetblock(config string, b policy.Netblock) (string, error) {
-	c, _, err := Load(config)
+	c, _, err := load(config, &Config{begins: true})
 	if err != nil {
 		return "", err
 	}
 	line := netblockLine(b)
 	if c.BlocksFile == "" {
 		return "", fault.New(fault.Config, "the configuration names no file of netblocks").In(fault.Position{File: config}).
-			Hinted("add netblocks_file: netblocks.yaml to it, and begin that file with a line []; or write under netblocks: %s", line)
+			Hinted("add netblocks_file: netblocks.yaml to it, and add it again; or write under netblocks: %s", line)
 	}
 	all := append(slices.Clone(c.Netblocks), b)
 	if i, _, f := policy.CheckNetblocks(all); f != nil {
@@ -100,6 +103,9 @@ func AddNetblock(config string, b policy.Netblock) (string, error) {
 	}
 	path := c.path(c.BlocksFile)
 	was, err := fault.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, begin(path, line+"\n")
+	}
 	if err != nil {
 		return "", err
 	}
@@ -109,6 +115,22 @@ func AddNetblock(config string, b policy.Netblock) (string, error) {
 		return "", fault.New(fault.Config, "the file of netblocks can not be appended to").In(fault.Position{File: path}).Hinted("it is no plain list with one entry a line; write this by hand: %s", line)
 	}
 	return path, replace(path, was, []byte(text))
+}
+
+// begin writes a file that is not there yet. It holds no secret, and the server may be somebody else who reads it.
+func begin(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // as the comment says
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return fault.New(fault.Conflict, "%s was made by somebody else meanwhile", path).Hinted("try again")
+	case err != nil:
+		return fault.New(fault.CannotLook, "cannot write %s: %w", path, err).Hinted("make its folder, and let this account write there")
+	}
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fault.New(fault.CannotLook, "cannot write %s: %w", path, errors.Join(err, os.Remove(path)))
+	}
+	return nil
 }
 
 // appended puts an entry at the end of a list, indented as its first one.

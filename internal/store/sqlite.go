@@ -78,7 +78,7 @@ func exists(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return fault.New(fault.NotFound, "there is no database %s", path).Hinted("name the file with --db; demarc demo --dir makes one")
+		return fault.New(fault.NotFound, "there is no database %s", path).Hinted("name the file with --db; demarc serve makes the one of its configuration, demarc inventory import one from a file, demarc demo --dir one to try it out")
 	case err != nil:
 		return fault.New(fault.CannotLook, "cannot read the database: %w", err)
 	case info.IsDir():
