@@ -183,12 +183,12 @@ func (f exposureFlags) rows(ctx context.Context, r *reading, db *store.DB, xs []
 	used := map[asset.RuleID]bool{}
 	for _, e := range out {
 		for _, rule := range e.Rules {
-			used[rule] = used[rule] || e.Observed == "answers"
+			used[rule] = used[rule] || e.Observed == "answers" || e.Observed == "not asked yet"
 		}
 	}
 	for i := range out {
 		if e := &out[i]; e.group != "" && used[e.Rules[0]] {
-			e.Advice = untrusted.From(fmt.Sprintf("%s: another endpoint is reached through rule %s of %s; give this machine a group without it", e.Observed, e.Rules[0], e.group))
+			e.Advice = untrusted.From(fmt.Sprintf("%s: another endpoint is, or may be, reached through rule %s of %s; give this machine a group without it", e.Observed, e.Rules[0], e.group))
 		}
 	}
 	return out, nil

@@ -112,6 +112,37 @@ func TestWhoIsBelievedIsNotWhileManyLose(t *testing.T) {
 	}
 }
 
+// Who churns in many kinds takes one place among those who are believed, whatever he churns.
+func TestManyKindsOfOneAreOneDoing(t *testing.T) {
+	var l Losses
+	partial := 0
+	of := func(n int) *Snapshot {
+		s := &Snapshot{Ports: []Port{{ID: "p", Project: "a"}}}
+		for i := range 12 {
+			id := fmt.Sprintf("x-%d-%d", n, i)
+			s.Ports = append(s.Ports, Port{ID: PortID(id), Project: "x"})
+			s.Routers = append(s.Routers, Router{ID: RouterID(id), Project: "x"})
+			s.Networks = append(s.Networks, Network{ID: NetworkID(id), Project: "x"})
+			s.Subnets = append(s.Subnets, Subnet{ID: SubnetID(id), Project: "x"})
+			s.Groups = append(s.Groups, Group{ID: GroupID(id), Project: "x"})
+		}
+		return s
+	}
+	known := of(0)
+	for n := 1; n <= 48; n++ {
+		now := of(n)
+		if len(l.Hold(known, now, int64(n)*30*minute, 30*minute)) > 0 {
+			partial++
+			now.Ports, now.Routers, now.Networks = append(now.Ports, known.Ports...), append(now.Routers, known.Routers...), append(now.Networks, known.Networks...)
+			now.Subnets, now.Groups = append(now.Subnets, known.Subnets...), append(now.Groups, known.Groups...)
+		}
+		known = now
+	}
+	if partial == 0 || partial > 6 {
+		t.Errorf("%d of 48 readings are partial", partial)
+	}
+}
+
 // A port of a gateway is nobody's by what Neutron says: who sets his gateways anew each time is taken at his word as with what is his.
 func TestGatewaysKeepNoReadingPartial(t *testing.T) {
 	f, cloud := newFollower(9, 10)

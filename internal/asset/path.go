@@ -89,8 +89,8 @@ const (
 	LinkBGP = "bgp"
 )
 
-// RBAC is one grant by which an object of one project is used in another. It is kept for the record, and no judgement reads it: reach asks
-// where an object is used, not who granted it. Source: Neutron API reference, RBAC policies.
+// RBAC is one grant by which an object of one project is used in another. It tells whose external networks are the provider's; else no
+// judgement reads it: reach asks where an object is used, not who granted it. Source: Neutron API reference, RBAC policies.
 type RBAC struct {
 	ID      RBACID    `json:"id"`
 	Project ProjectID `json:"project"`

@@ -101,10 +101,15 @@ func (l *Losses) believe(had map[string]map[string]ProjectID, said map[string]ma
 		}
 	}
 	maps.DeleteFunc(l.held, func(of loser, _ bool) bool { return !lacks[of] })
+	believed := map[ProjectID]bool{}
+	for of := range l.borne {
+		believed[of.project] = true
+	}
 	for of := range l.held {
-		if !twice[of] || len(l.borne) >= few {
+		if !twice[of] || len(believed) >= few && !believed[of.project] {
 			continue
 		}
+		believed[of.project] = true
 		if l.borne == nil {
 			l.borne = map[loser]int64{}
 		}

@@ -65,8 +65,10 @@ type Index struct {
 	Parents     map[PortID]*Trunk        // the trunk that a port carries or is carried by
 }
 
-// NewIndex indexes a snapshot, which must not change afterwards. A port that claims a machine of another project loses it.
+// NewIndex indexes a snapshot, which must not change afterwards. A port that claims a machine of another project loses it, and what a tenant
+// calls an external network is none.
 func NewIndex(s *Snapshot) *Index {
+	s = provided(s)
 	x := &Index{
 		Snapshot:    s,
 		Projects:    byID(s.Projects, func(v *Project) ProjectID { return v.ID }),

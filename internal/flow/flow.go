@@ -77,6 +77,7 @@ type Line struct {
 	x          *asset.Index                             // the inventory as last committed
 	xAt        int64                                    // real time of it
 	accepted   int64                                    // policy time of the last mail that the next hop took
+	outside    func(netip.Addr) bool                    // which addresses are the provider's, by x
 	holds      map[netip.Addr]asset.Holder              // who holds which address, by x
 	forwards   map[netip.Addr]*asset.FloatingIP         // and which forward to several machines, alone at their address
 	addrs      map[asset.PortID][]netip.Addr            // and which each port holds, in order

@@ -85,17 +85,27 @@ func TestALongerRouteFixesNothingOfAnothers(t *testing.T) {
 	router := func(project asset.ProjectID, to string) asset.Router {
 		return asset.Router{ID: asset.RouterID(project), Project: project, AdminUp: true, External: "pub", Routes: []asset.Route{{Destination: netip.MustParsePrefix(to), NextHop: netip.MustParseAddr("10.0.0.9")}}}
 	}
+	own := router("mallory", "192.0.2.0/24") // with a leg in a network of his own, and a machine there
 	for name, c := range map[string]struct {
 		routers []asset.Router
 		state   finding.State
 	}{
 		"his own":              {[]asset.Router{router("astro", "203.0.113.0/28")}, finding.Open},
+		"and a machine there":  {[]asset.Router{router("astro", "203.0.113.0/28"), own}, finding.Open},
 		"and a longer one":     {[]asset.Router{router("astro", "203.0.113.0/28"), router("mallory", "203.0.113.14/32")}, finding.Open},
 		"and a shorter one":    {[]asset.Router{router("mallory", "203.0.113.0/24"), router("astro", "203.0.113.0/28")}, finding.Open},
 		"his own is not there": {nil, finding.Fixed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &asset.Snapshot{Cloud: "lab", Projects: []asset.Project{{ID: "mallory"}, {ID: "astro"}}, Networks: []asset.Network{{ID: "pub", External: true}}, Routers: c.routers}
+			if name == "and a machine there" {
+				s.Networks = append(s.Networks, asset.Network{ID: "his", Project: "mallory"})
+				s.Subnets = []asset.Subnet{{ID: "his", Network: "his", Project: "mallory", CIDR: netip.MustParsePrefix("203.0.113.0/24")}}
+				s.Servers = []asset.Server{{ID: "evil", Project: "mallory", Status: "ACTIVE"}}
+				s.Ports = []asset.Port{
+					{ID: "leg", Project: "mallory", Network: "his", Device: "mallory", DeviceOwner: "network:router_interface", AdminUp: true, FixedIPs: []asset.FixedIP{{Subnet: "his", Addr: netip.MustParseAddr("203.0.113.1")}}},
+					{ID: "evil", Project: "mallory", Network: "his", Server: "evil", Device: "evil", DeviceOwner: "compute:nova", PortSecurity: true, AdminUp: true, FixedIPs: []asset.FixedIP{{Subnet: "his", Addr: at.Addr}}}}
+			}
 			l, ledger := lineOn(t, s)
 			l.seen(openBut{}, "0.0.0.0/0", "198.51.100.1", netip.MustParsePrefix("203.0.113.0/24"))
 			ledger.c.Server, ledger.f.Key, ledger.f.Endpoint = "", finding.Key{Cloud: "lab", Project: "astro", Check: "redis-open", Locus: at.String(), Zone: probe.Internet}, at
@@ -103,6 +113,21 @@ func TestALongerRouteFixesNothingOfAnothers(t *testing.T) {
 				t.Errorf("it is %s after %d looks", f.State, f.Negatives)
 			}
 		})
+	}
+}
+
+// A subnet of an external network over a machine's routed addresses says nothing of the machine: its finding stays, as long as it has them.
+func TestAnExternalSubnetFixesNothing(t *testing.T) {
+	for _, over := range []bool{false, true} {
+		s := claimed("astro")
+		if over {
+			s.Subnets = append(s.Subnets, asset.Subnet{ID: "over", Network: "outside", Project: "admin", CIDR: netip.MustParsePrefix("2001:db8::/32")})
+		}
+		l, ledger := lineOn(t, s)
+		l.seen(openBut{}, "::/0", "2001:db8:9::1")
+		if f := asksTwice(t, l, ledger); f.State != finding.Open || f.Negatives > 0 {
+			t.Errorf("over it: %v: it is %s after %d looks", over, f.State, f.Negatives)
+		}
 	}
 }
 

@@ -122,6 +122,7 @@ func (l *Line) loadInventory(ctx context.Context, readAt int64) error {
 
 // know takes in an inventory, with what is looked up in it for each finding and each answer.
 func (l *Line) know(x *asset.Index) {
+	l.outside = reach.Outside(x)
 	l.x, l.queued, l.shown = x, false, false
 	l.forwards = forwarded(x)
 	l.holds, l.sets = holders(x), map[string]*reach.Set{}

@@ -257,9 +257,10 @@ func (l *Line) whereNow(f finding.Finding) (at probe.Endpoint, ok, shared bool) 
 	if f.Key.Server == "" {
 		set := l.reach(l.vantage(f.Vantage))
 		c := set.Lookup(f.Endpoint).Connected
-		return f.Endpoint, c != nil && c.Project == f.Project, set.Disputed(f.Endpoint.Addr)
+		mine := c != nil && c.Project == f.Project
+		return f.Endpoint, mine, !mine && set.Joins(f.Endpoint.Addr, f.Project) // it is gone only when its project joins it no longer
 	}
-	if l.holds[f.Endpoint.Addr].Shared && l.has(f.Key.Port, f.Endpoint.Addr) {
+	if h := l.holds[f.Endpoint.Addr]; (h.Shared || h.Port != f.Key.Port && l.outside(f.Endpoint.Addr)) && l.has(f.Key.Port, f.Endpoint.Addr) {
 		return f.Endpoint, false, true
 	}
 	var other netip.Addr

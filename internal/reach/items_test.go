@@ -252,7 +252,13 @@ func TestWhatIsConnected(t *testing.T) {
 			s.Subnets = append(s.Subnets, asset.Subnet{ID: "pub4", Network: "pub", CIDR: prefix("203.0.113.0/24")})
 			s.Routers[0].Routes[0].Destination = prefix("203.0.113.128/25")
 		}), tcpAt("203.0.113.200", 22), unheld, 0, ""},
-		"another's routed subnet":             {joined(func(s *asset.Snapshot) { routed6(s); anothersRoute(s, "p2") }), tcpAt("2001:db8:a::9", 22), unheld, 0, ""},
+		"another's routed subnet": {joined(func(s *asset.Snapshot) { routed6(s); anothersRoute(s, "p2") }), tcpAt("2001:db8:a::9", 22), unheld, 0, ""},
+		"another's routed IPv4 subnet": {joined(func(s *asset.Snapshot) {
+			s.Networks[0].Scope4, s.Networks[1].Scope4 = "public", "public"
+			s.Subnets = append(s.Subnets, asset.Subnet{ID: "flat", Network: "priv", Project: "p2", CIDR: prefix("192.0.2.0/24")})
+			s.Ports = append(s.Ports, asset.Port{ID: "leg", Network: "priv", Device: "r2", DeviceOwner: "network:router_interface", AdminUp: true, FixedIPs: []asset.FixedIP{{Subnet: "flat", Addr: addr("192.0.2.1")}}})
+			s.Routers = append(s.Routers, asset.Router{ID: "r2", Project: "p2", AdminUp: true, External: "pub"})
+		}), at, unheld, 0, ""},
 		"his own routed subnet":               {joined(func(s *asset.Snapshot) { routed6(s); anothersRoute(s, "p1") }), tcpAt("2001:db8:a::9", 22), connects, 0, "2001:db8:a::/64 of p1"},
 		"a VPN that is down":                  {link(asset.Link{ID: "l", Kind: asset.LinkVPN, Project: "p2", Remote: half}), at, connects, 0, "of p1 by extra route"},
 		"an announcement is its router's":     {link(asset.Link{ID: "l", Kind: asset.LinkBGP, Project: "admin", AdminUp: true, Remote: half, NextHop: addr("203.0.113.2")}), at, connects, 0, "192.0.2.128/25 of p1 by bgp l"},

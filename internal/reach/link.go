@@ -72,17 +72,19 @@ type ground struct {
 	project asset.ProjectID // "" on external networks: nobody's
 }
 
-// grounds lists the subnets of external networks, and the IPv6 subnets behind routers with a gateway.
-func grounds(x *asset.Index) []ground {
+// grounds lists the subnets of external networks, and those behind routers that do not translate.
+func (f *finder) grounds() []ground {
 	var out []ground
-	served := gateways(x)
-	for i := range x.Snapshot.Subnets {
-		n := &x.Snapshot.Subnets[i]
-		switch net := x.Networks[n.Network]; {
+	for i := range f.x.Snapshot.Subnets {
+		n := &f.x.Snapshot.Subnets[i]
+		net, r := f.x.Networks[n.Network], f.gateways[n.ID]
+		switch {
 		case net != nil && net.External:
 			out = append(out, ground{prefix: n.CIDR})
-		case n.CIDR.Addr().Is6() && served[n.ID] != nil:
-			out = append(out, ground{n.CIDR, n.Project})
+		case r != nil:
+			if routed, _ := f.routed(n.CIDR.Masked().Addr(), net, f.x.Networks[r.External]); routed {
+				out = append(out, ground{n.CIDR, n.Project})
+			}
 		}
 	}
 	return out
@@ -116,6 +118,11 @@ func (s *Set) connected(a netip.Addr) (best *Connected, disputed bool) {
 func (s *Set) Disputed(a netip.Addr) bool {
 	_, disputed := s.connected(a)
 	return disputed
+}
+
+// Joins tells whether a project says that it joined an address to the cloud, whatever others say.
+func (s *Set) Joins(a netip.Addr, p asset.ProjectID) bool {
+	return slices.ContainsFunc(s.links, func(c Connected) bool { return c.Project == p && c.Prefix.Contains(a) })
 }
 
 // Connections lists what tenants say they have joined to the cloud, as far as the zone has a route there.

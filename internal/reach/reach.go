@@ -87,9 +87,11 @@ func (a Answer) Denied() bool { return a.Held && !a.Scanner && !a.Zone && len(a.
 
 // Compute works out what a view can reach of a cloud.
 func Compute(x *asset.Index, v View) *Set {
-	s := &Set{View: v, x: x, eyes: eyesOf(v), walls: firewalls(x), links: links(x, v), grounds: grounds(x), owned: &owned{}, digest: &digest{}}
+	s := &Set{View: v, x: x, eyes: eyesOf(v), walls: firewalls(x), links: links(x, v), owned: &owned{}, digest: &digest{}}
 	s.comp = newCompiler(x, s.eyes)
-	found := newFinder(x, v).find()
+	finder := newFinder(x, v)
+	s.grounds = finder.grounds()
+	found := finder.find()
 	s.state, s.made = make([]state, len(found)), new(byte)
 	var open [2]*admitted // of the port at hand, by family: the sites of a port come one after the other
 	for i := range found {

@@ -150,7 +150,7 @@ func gateways(x *asset.Index) map[asset.SubnetID]*asset.Router {
 // in a router of his own; nothing is routed to the others by that.
 func mayServe(x *asset.Index, r *asset.Router, id asset.SubnetID) bool {
 	s, outside := x.Subnets[id], x.Networks[r.External]
-	return s == nil || r.Project == s.Project || outside != nil && r.Project == outside.Project
+	return s == nil || r.Project == s.Project || outside != nil && outside.External && r.Project == outside.Project
 }
 
 // trusted tells whether a port belongs to the network service itself, so that no group holds there.
