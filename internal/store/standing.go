@@ -38,20 +38,7 @@ func (d *DB) Standings(ctx context.Context, s access.Scope, cloud string, projec
 	}
 	w.add("(at >= ? OR at = (SELECT MAX(o.at) FROM standing o WHERE o.cloud = standing.cloud AND o.vantage = standing.vantage AND o.project = standing.project AND o.at < ?))", since, since)
 	w.scope(s, "project")
-	var out []casework.Standing
-	err := each(ctx, d.read, func(r *sql.Rows) error {
-		var body string
-		if err := r.Scan(&body); err != nil {
-			return err
-		}
-		v, err := decode[casework.Standing]("a standing", body)
-		out = append(out, v)
-		return err
-	}, `SELECT body FROM standing`+w.String()+` ORDER BY at, cloud, vantage, project`, w.args...)
-	if err != nil {
-		return nil, fmt.Errorf("reading standings: %w", err)
-	}
-	return out, nil
+	return d.standings(ctx, `SELECT body FROM standing`+w.String()+` ORDER BY at, cloud, vantage, project`, w.args...)
 }
 
 // lastStandings steps from project to project by the key of the table, and from each to its last row: the counts of years cost what
@@ -66,6 +53,11 @@ const lastStandings = `WITH RECURSIVE each_project(id) AS (
 
 // LastStandings lists the last counts of each project of a cloud from one vantage point, by project.
 func (d *DB) LastStandings(ctx context.Context, cloud, vantage string) ([]casework.Standing, error) {
+	return d.standings(ctx, lastStandings, cloud, vantage)
+}
+
+// standings reads the counts that a query gives.
+func (d *DB) standings(ctx context.Context, query string, args ...any) ([]casework.Standing, error) {
 	var out []casework.Standing
 	err := each(ctx, d.read, func(r *sql.Rows) error {
 		var body string
@@ -75,9 +67,9 @@ func (d *DB) LastStandings(ctx context.Context, cloud, vantage string) ([]casewo
 		v, err := decode[casework.Standing]("a standing", body)
 		out = append(out, v)
 		return err
-	}, lastStandings, cloud, vantage)
+	}, query, args...)
 	if err != nil {
-		return nil, fmt.Errorf("reading the last standings: %w", err)
+		return nil, fmt.Errorf("reading standings: %w", err)
 	}
 	return out, nil
 }
