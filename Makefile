@@ -7,6 +7,11 @@ export CGO_ENABLED ?= 0
 
 RACE ?=
 
+# Of make mutants and make weekly.
+SEED ?= 1
+WEEKLY := mutants fight
+SUITE ?= $(WEEKLY)
+
 .PHONY: help
 help: ## what there is (needs nothing)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +23,7 @@ demo: ## the whole story on this machine, with a page on 127.0.0.1:8600 (needs G
 
 .PHONY: test
 test: ## every test that needs no privilege and no network (needs Go; RACE=-race with the race detector and a C compiler)
-	go test $(RACE) -timeout 20m ./...
+	go test $(RACE) -timeout 40m ./...
 
 .PHONY: build
 build: ## bin/demarc, one static binary (needs Go)
@@ -52,8 +57,17 @@ exposure: ## the model of exposure held against real packets on redrawn filters 
 crash: ## kill -9 at every commit and every outside call of story a (needs Go, Linux; about 5 minutes)
 	@go run ./test/crash
 
+.PHONY: mutants
+mutants: ## small faults in what decides and acts: does a test notice each? (needs Go, Linux; at most 30 minutes on two cores; SEED=N draws others)
+	@go build -o bin/mutants ./test/mutants
+	@exec bin/mutants -seed $(SEED)
+
+.PHONY: weekly
+weekly: ## the suites that are too long for CI, one after another (needs what mutants and fight need; SUITE=mutants runs one)
+	@for suite in $(SUITE); do echo "=== $$suite"; $(MAKE) --no-print-directory "$$suite"; done
+
 .PHONY: db
-db: ## store, line, faults and crash exam on PostgreSQL (needs Go, Linux, and Debian's postgresql or root to install it; about 5 minutes)
+db: ## store, line, faults, failover, a full disk and crash exam on PostgreSQL (needs Go, Linux, and Debian's postgresql or root to install it; about 5 minutes)
 	@test/db/run
 
 .PHONY: guide
@@ -88,3 +102,7 @@ cloud-down: ## take the test cloud down (needs root)
 .PHONY: lab
 lab: ## the stories on a real OpenStack through demarc serve, with acts (needs what real needs; at most 10 minutes once packages are there)
 	@test/cloudlab/with-cloud stories test/lab/run
+
+.PHONY: fight
+fight: ## tenants who fight enforcement on a real OpenStack, with kill -9 at every action (needs what real needs; about 15 minutes once packages are there)
+	@test/cloudlab/with-cloud fight test/lab/fight

@@ -18,6 +18,7 @@ import (
 	"demarc/internal/duty"
 	"demarc/internal/finding"
 	"demarc/internal/flow"
+	"demarc/internal/policy"
 	"demarc/internal/serve"
 )
 
@@ -87,8 +88,10 @@ func TestDocsListWhatThereIs(t *testing.T) {
 	same(t, "docs/cases.md, findings", tableWords(t, p["docs/cases.md"], "## Findings"), states)
 
 	var mails []string
-	for _, s := range []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation,
-		casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn, casework.StepPassed, casework.StepStatus} {
+	for _, s := range []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased,
+		casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused,
+		casework.StepHeld, casework.StepTampered, casework.StepWithdrawn, casework.StepPassed, casework.StepStatus,
+		casework.StepStillOpen, casework.StepReturned, casework.StepNoVerdict, casework.StepObserved} {
 		mails = append(mails, string(s))
 	}
 	same(t, "docs/cases.md, mails", tableWords(t, p["docs/cases.md"], "## Mails"), mails)
@@ -220,7 +223,25 @@ func TestDocsRooms(t *testing.T) {
 
 var (
 	link   = regexp.MustCompile(`\]\(([^)\s]+)\)`)
-	number = map[int]string{16: "sixteen", 17: "seventeen", 18: "eighteen", 19: "nineteen", 20: "twenty", 21: "twenty-one", 22: "twenty-two", 23: "twenty-three", 24: "twenty-four", 25: "twenty-five", 26: "twenty-six", 27: "twenty-seven"}
+	number = map[int]string{
+		16: "sixteen",
+		17: "seventeen",
+		18: "eighteen",
+		19: "nineteen",
+		20: "twenty",
+		21: "twenty-one",
+		22: "twenty-two",
+		23: "twenty-three",
+		24: "twenty-four",
+		25: "twenty-five",
+		26: "twenty-six",
+		27: "twenty-seven",
+		28: "twenty-eight",
+		29: "twenty-nine",
+		30: "thirty",
+		31: "thirty-one",
+		32: "thirty-two",
+	}
 )
 
 // Every link of a page that leads into the tree leads somewhere.
@@ -296,4 +317,85 @@ func TestDocsTellTheOrderOfTheLine(t *testing.T) {
 		}
 	}
 	same(t, "docs/architecture.md, the files of the line", placed, files)
+}
+
+var quoted = regexp.MustCompile("`([a-z_]+)`")
+
+// docs/cases.md lists, for each state, the timers and mails that the code requires in it.
+func TestDocsTellWhatACaseNeeds(t *testing.T) {
+	_, section, _ := strings.Cut(string(pages(t)["docs/cases.md"]), "\n### What is checked every day\n")
+	section, _, _ = strings.Cut(section, "\n### ")
+	told := map[string][]string{}
+	for line := range strings.Lines(section) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 4 || !quoted.MatchString(cells[1]) {
+			continue
+		}
+		var words []string
+		for _, m := range quoted.FindAllStringSubmatch(cells[2], -1) {
+			if !slices.Contains([]string{"observe", "notified"}, m[1]) {
+				words = append(words, m[1])
+			}
+		}
+		slices.Sort(words)
+		told[quoted.FindStringSubmatch(cells[1])[1]] = slices.Compact(words)
+	}
+	for _, s := range []casework.State{casework.New, casework.Notified, casework.Acknowledged, casework.Overdue, casework.FinalWarning,
+		casework.Queued, casework.Restricted, casework.Verifying, casework.Released,
+		casework.Verified, casework.Closed, casework.OnHold, casework.Moot} {
+		if want := neededIn(t, s); !slices.Equal(told[string(s)], want) {
+			t.Errorf("docs/cases.md: in %s a case needs %q, and the page says %q", s, want, told[string(s)])
+		}
+	}
+}
+
+// neededIn lists the timers and mails that cases of all kinds need in a state.
+func neededIn(t *testing.T, s casework.State) []string {
+	t.Helper()
+	p, err := policy.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const day = int64(24 * 3600 * 1_000_000)
+	var out []string
+	for i := range 1 << 7 {
+		is := func(bit int) bool { return i>>bit&1 == 1 }
+		c := casework.Case{ID: "c", State: s, Party: duty.Customer, Class: "E", Zone: "internet", Act: "act", OpenedAt: day,
+			Due: 10 * day, GraceEnds: 10 * day, FinalAt: day,
+			Notices: []casework.Notice{{Step: casework.StepNotice, AcceptedAt: day, Announced: casework.Announced{End: policy.Quarantine}}}}
+		f := finding.Finding{ID: "f", State: finding.Open, Class: "E"}
+		now, mode := 5*day, policy.Enforce
+		if is(0) {
+			c.Party = duty.Provider
+		}
+		if is(1) {
+			n := casework.Notice{Step: casework.StepRelapse, AcceptedAt: 3 * day, Announced: casework.Announced{End: policy.Quarantine}}
+			c.RelapsedAt, c.Notices = 2*day, append(c.Notices, n)
+		}
+		if is(2) {
+			c.Class = "H"
+		}
+		if is(3) {
+			now = 20 * day
+		}
+		if is(4) {
+			mode = policy.Notify
+		}
+		if is(5) {
+			c.Approvals, c.Stopped = []casework.Approval{{By: "olga"}}, true
+		}
+		if is(6) {
+			f.Negatives, f.GoodSince, f.LastGood = 2, day, 2*day
+		}
+		for _, n := range casework.Needs(casework.Dossier{Case: c, Findings: []finding.Finding{f}}, p.InMode(mode), false, now) {
+			for _, timer := range n.Timers {
+				out = append(out, string(timer))
+			}
+			if n.Step != "" {
+				out = append(out, string(n.Step))
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }

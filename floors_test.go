@@ -72,7 +72,7 @@ var rooms = []room{
 	{doors, "web", "is the doors for people", "W reach detect plan casework casework/notice guide flow store", ""},
 	{doors, "serve", "is one running Demarc, wired from its configuration", "*", "github.com/goccy/go-yaml github.com/google/uuid golang.org/x/time golang.org/x/sys"},
 	{doors, "serve/demo", "tells the whole story of the line on one machine, in a pretend world", "* lab", "github.com/goccy/go-yaml github.com/google/uuid"},
-	{doors, "cmd/demarc", "", "*", "github.com/spf13/cobra github.com/schollz/progressbar/v3 golang.org/x/term"},
+	{doors, "cmd/demarc", "", "*", "github.com/spf13/cobra github.com/spf13/pflag github.com/schollz/progressbar/v3 golang.org/x/term"},
 
 	{outside, "lab", "is a pretend outside world on loopback", "", "github.com/emersion/go-smtp golang.org/x/sys"},
 }

@@ -55,7 +55,7 @@ func caseCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return r.with(c.Context(), func(db *store.DB) error { return showCase(c, &r, db, args[0]) })
 		},
-	}, ownerCommand(&r, acknowledgement), ownerCommand(&r, claimed), ownerCommand(&r, resumed))
+	}, ownerCommand(&r, acknowledgement), ownerCommand(&r, claimed), ownerCommand(&r, resumed), renewCommand(&r))
 	return c
 }
 
@@ -87,12 +87,20 @@ type caseRow struct {
 	Approvals     []consent       `json:"approvals"`
 	Blocks        []string        `json:"blocks"` // why the gate last said no
 	Hold          string          `json:"hold,omitempty"`
-	Passed        string          `json:"passed,omitempty"` // what passed last to another party, and why
+	Passed        string          `json:"passed,omitempty"`  // what passed last to another party, and why
+	Lost          []string        `json:"lost,omitempty"`    // what a restore could not give back
+	Tampers       int             `json:"tampers,omitempty"` // how often the quarantine was undone
+	TamperedAt    moment          `json:"tampered_at,omitzero"`
+
+	Will      string `json:"will,omitempty"`      // what the action that waits would do: quarantine, stop
+	Announced string `json:"announced,omitempty"` // what the final warning said that it would do
 }
 
 type consent struct {
-	By string `json:"by"`
-	At moment `json:"at"`
+	By      string   `json:"by"`
+	At      moment   `json:"at"`
+	Despite []string `json:"despite,omitempty"` // conditions of the gate that were decided against
+	Why     string   `json:"why,omitempty"`
 }
 
 func caseRowOf(n *naming, c casework.Case) (caseRow, error) {
@@ -103,11 +111,13 @@ func caseRowOf(n *naming, c casework.Case) (caseRow, error) {
 	project, err := n.project(c.Cloud, c.Project)
 	row := caseRow{ID: c.ID, Ref: c.Ref(), Cloud: c.Cloud, Server: c.Server, ServerName: server, Project: c.Project, ProjectName: project, Party: c.Party, Track: c.Track, Zone: c.Zone,
 		Class: c.Class, State: c.State, OpenedAt: moment(c.OpenedAt), Due: moment(c.Due), GraceEnds: moment(c.GraceEnds), QueuedAt: moment(c.QueuedAt), RestrictedAt: moment(c.RestrictedAt),
-		ReleasedAt: moment(c.ReleasedAt), ProbationEnds: moment(c.ProbationEnds), ClosedAt: moment(c.ClosedAt), Approvals: []consent{}, Blocks: []string{}, Hold: c.Hold, Passed: c.Passed}
+		ReleasedAt: moment(c.ReleasedAt), ProbationEnds: moment(c.ProbationEnds), ClosedAt: moment(c.ClosedAt),
+		Approvals: []consent{}, Blocks: []string{}, Hold: c.Hold, Passed: c.Passed, Lost: c.Lost,
+		Tampers: c.Tampers, TamperedAt: moment(c.TamperedAt)}
 	for _, a := range c.Approvals {
-		row.Approvals = append(row.Approvals, consent{a.By, moment(a.At)})
+		row.Approvals = append(row.Approvals, consent{a.By, moment(a.At), a.Despite, a.Why})
 	}
-	row.Blocks = append(row.Blocks, c.Blocks...)
+	row.Blocks = append(row.Blocks, casework.Reasons(c.Blocks, true)...) // the store gave a tenant no details
 	return row, err
 }
 
@@ -280,6 +290,12 @@ func showCase(c *cobra.Command, r *reading, db *store.DB, id string) error {
 	}
 	s.row("on hold", k.Hold)
 	s.row("passed on", k.Passed)
+	if k.Tampers > 0 {
+		s.row("undone", fmt.Sprintf("%d times, last at %s", k.Tampers, r.when(k.TamperedAt)))
+	}
+	for _, lost := range k.Lost {
+		s.row("not given back", lost)
+	}
 	for _, a := range k.Approvals {
 		s.row("approved", a.By+", "+r.when(a.At))
 	}

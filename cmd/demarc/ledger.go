@@ -138,6 +138,18 @@ func headsOf(path string, conf *serve.Config) string {
 	return path + ".heads"
 }
 
+// switchOf is the file of the kill switch: the configuration's for the database that it names, else beside the file. A server that is named
+// by its URL alone has none.
+func switchOf(path string, conf *serve.Config) store.SwitchFile {
+	switch {
+	case conf != nil && path == conf.DatabasePath():
+		return conf.SwitchPath()
+	case store.IsURL(path):
+		return ""
+	}
+	return store.SwitchFile(path + ".switch")
+}
+
 // asProject adds the flag that shows what the tenants of a project may see: their own, and of what the provider holds how it stands.
 func asProject(c *cobra.Command, to *string) {
 	c.Flags().StringVar(to, "as-project", "", "only what the tenants of a project may see, by its id")

@@ -62,7 +62,7 @@ func mailRowOf(m casework.Mail) mailRow {
 func mailColumns(r *reading) []column[mailRow] {
 	return []column[mailRow]{
 		col("queued_at", func(m mailRow) string { return r.when(m.QueuedAt) }),
-		col("case", func(m mailRow) string { return casework.Ref(m.Case) }),
+		col("case", func(m mailRow) string { return refOf(m.Case) }),
 		col("step", func(m mailRow) string { return string(m.Step) }),
 		col("recipient", func(m mailRow) string { return m.Recipient }),
 		col("status", func(m mailRow) string { return string(m.Status) }),

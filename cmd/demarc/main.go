@@ -29,7 +29,9 @@ func main() {
 
 // commands make the commands, in the order in which help lists them.
 var commands = []func() *cobra.Command{
-	demoCommand, serveCommand, doctorCommand, inventoryCommand, netblockCommand, reachCommand, exposureCommand, profileCommand, dutyCommand, findingCommand, caseCommand, mailCommand, coverageCommand, enforceCommand, auditCommand,
+	demoCommand, serveCommand, doctorCommand, inventoryCommand, netblockCommand, reachCommand,
+	exposureCommand, profileCommand, dutyCommand, findingCommand, caseCommand,
+	mailCommand, coverageCommand, modeCommand, enforceCommand, auditCommand,
 	probeCommand, checkCommand, guideCommand, versionCommand,
 }
 

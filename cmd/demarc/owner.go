@@ -51,15 +51,7 @@ For a machine that is off the network this asks for its release, at most once in
 
 // ownerCommand records what an owner said.
 func ownerCommand(r *reading, w word) *cobra.Command {
-	q := serve.Ask{Do: w.do}
-	c := &cobra.Command{
-		Use: w.use, Short: w.short, Long: w.long, Example: w.example, Args: checkArgs(cobra.ExactArgs(1)),
-		RunE: func(c *cobra.Command, args []string) error {
-			q.Cases = args
-			return r.say(c, w, q)
-		},
-	}
-	c.Flags().StringVar(&q.By, "by", "", "who says so: the owner, or who was told")
+	c, _ := wordCommand(r, w, "who says so: the owner, or the person whom the owner informed")
 	return c
 }
 
@@ -88,6 +80,14 @@ func (r *reading) decide(ctx context.Context, q serve.Ask) (serve.Told, error) {
 	}
 	if conf != nil && r.db == "" {
 		told, err := serve.AskServer(ctx, conf.SocketPath(), q)
+		if q.Do == serve.Pause && fault.Is(err, fault.Unavailable) { // a server that does not answer reads the file all the same
+			if q.By == "" {
+				q.By = login()
+			}
+			if paused, e := serve.PauseInFile(conf.SwitchPath(), q, err); e == nil {
+				return paused, nil
+			}
+		}
 		if !errors.Is(err, serve.ErrNoServer) {
 			return told, err
 		}
@@ -99,7 +99,7 @@ func (r *reading) decide(ctx context.Context, q serve.Ask) (serve.Told, error) {
 	if q.By == "" && q.Do != serve.Acknowledge && q.Do != serve.Claim { // those are the word of an owner, who must be named
 		q.By = login()
 	}
-	return serve.DecideAlone(ctx, path, rules, q, opening(path, conf)...)
+	return serve.DecideAlone(ctx, path, rules, switchOf(path, conf), q, opening(path, conf)...)
 }
 
 // mailFile is a mail with its words.
@@ -124,7 +124,9 @@ func showMail(c *cobra.Command, r *reading, db *store.DB, id string) error {
 	s := newSheet(c)
 	s.row("mail", m.ID)
 	s.row("message id", m.MessageID)
-	s.row("case", casework.Ref(m.Case)+" ("+m.Case+")")
+	if m.Case != "" {
+		s.row("case", casework.Ref(m.Case)+" ("+m.Case+")")
+	}
 	s.row("step", fmt.Sprintf("%s, to the %s", m.Step, m.To))
 	s.row("recipient", m.Recipient)
 	s.row("status", fmt.Sprintf("%s, attempt %d", m.Status, m.Attempts))

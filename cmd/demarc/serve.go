@@ -23,8 +23,9 @@ func serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the line on a cloud until it is told to stop",
-		Long: `Reads the cloud, probes what its rules open, tells the responsible party, looks again, and, where the policy has left the dry run,
-takes machines off the network and gives them back. People decide through the socket that the configuration names: see demarc
+		Long: `Reads the cloud, probes what its rules open, notifies the responsible party and checks again.
+In the mode enforce it takes servers off the network after an operator's approval, and gives them back. A new database begins in the
+mode observe, in which only operators get mail: see demarc mode. People decide through the socket that the configuration names: see demarc
 enforce and demarc case. There is no page and no API; where the configuration gives an address under health, GET /health on it
 tells whether the server works.
 
@@ -71,14 +72,14 @@ func runServer(ctx context.Context, config string, log *slog.Logger) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	mode := "audit: this configuration gives no account to act with"
-	switch {
-	case rules.DryRun:
-		mode = "dry run: what would be enforced is reported, and nothing is changed"
-	case conf.Cloud.Act:
-		mode = "enforcing, after an operator's approval"
+	chosen, _, err := s.DB.Mode(ctx)
+	if err != nil {
+		return err
 	}
-	log.Info("serving", "version", serve.Version, "cloud", conf.Cloud.Name, "vantages", len(conf.Vantages), "mode", mode, "socket", conf.SocketPath(), "health", cmp.Or(conf.Health, "none"),
+	mode := chosen.Lower(conf.Mode)
+	log.Info("serving", "version", serve.Version, "cloud", conf.Cloud.Name, "vantages", len(conf.Vantages),
+		"mode", string(mode), "mode_allowed", string(conf.Mode.Known()), "mode_means", mode.Describe(),
+		"socket", conf.SocketPath(), "health", cmp.Or(conf.Health, "none"),
 		"clock_rate", max(conf.Clock.Rate, 1))
 	if err := s.Run(ctx); err != nil {
 		return fmt.Errorf("stopping: %w", err)

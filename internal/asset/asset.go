@@ -27,6 +27,7 @@ type (
 	AddressGroup string
 	ImageID      string
 	DomainID     string
+	VolumeID     string
 )
 
 // Project owns servers, ports, groups and floating IPs.
@@ -76,6 +77,7 @@ type Server struct {
 	LockedReason untrusted.Text            `json:"locked_reason,omitzero"`
 	Metadata     map[string]untrusted.Text `json:"metadata,omitempty"`
 	Tags         []untrusted.Text          `json:"tags,omitempty"`
+	Volumes      []VolumeID                `json:"volumes,omitempty"` // that are attached, sorted
 }
 
 // off lists Nova's states in which a server does not run. In all others it may: also while it is resized, rescued or migrated.
@@ -121,6 +123,7 @@ type Port struct {
 	AdminUp      bool          `json:"admin_up"`
 	Status       string        `json:"status,omitempty"` // ACTIVE, DOWN, BUILD
 	Pairs        []AddressPair `json:"pairs,omitempty"`
+	Unbound      bool          `json:"unbound,omitempty"`   // the cloud shows that it is bound to no host: nothing can send from it
 	VNICType     string        `json:"vnic_type,omitempty"` // normal, direct, macvtap, …
 	Tags         []string      `json:"tags,omitempty"`
 	Revision     int           `json:"revision"` // Neutron's revision_number

@@ -6,6 +6,7 @@ package audit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -82,6 +83,7 @@ type Stored struct {
 type Leaf struct {
 	Seq  int64
 	Case string // under which it is found; the entry itself must say the same
+	Kind string // likewise
 	Data []byte
 }
 
@@ -100,6 +102,8 @@ func Verify(s Stored) []Problem {
 			out = append(out, Problem{seq, "the entry does not carry its own number"})
 		} else if e.Case != l.Case {
 			out = append(out, Problem{seq, "the entry is filed under another case than it names"})
+		} else if e.Kind != l.Kind {
+			out = append(out, Problem{seq, "the entry is filed under another kind than it names"})
 		}
 		first, add, err := Append(seq, l.Data, tree)
 		if err != nil {
@@ -152,4 +156,24 @@ func (m memory) ReadHashes(indexes []int64) ([]Hash, error) {
 		out[i] = m[x]
 	}
 	return out, nil
+}
+
+// ErrUnproven says that what was read is not what the log commits to: rows were changed or lost. An error without it says nothing of the
+// log, as when the database did not answer.
+var ErrUnproven = errors.New("the audit log does not prove it")
+
+// Proven checks that a leaf is entry number seq of the log that a head commits to, by the inclusion proof of RFC 6962, section 2.1.1.
+// ErrUnproven: it is not. Any other error is that of reading the hashes.
+func Proven(h Head, seq int64, leaf []byte, have Hashes) error {
+	if seq < 0 || seq >= h.Size {
+		return fmt.Errorf("%w: entry %d is not among the %d entries of the head", ErrUnproven, seq, h.Size)
+	}
+	proof, err := tlog.ProveRecord(h.Size, seq, have)
+	if err != nil {
+		return fmt.Errorf("entry %d: %w", seq, err)
+	}
+	if err := tlog.CheckRecord(proof, h.Size, h.Root, seq, tlog.RecordHash(leaf)); err != nil {
+		return fmt.Errorf("%w: entry %d is not in the log: %w", ErrUnproven, seq, err)
+	}
+	return nil
 }

@@ -20,7 +20,7 @@ func log(t *testing.T, n int) Stored {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Leaves = append(s.Leaves, Leaf{e.Seq, e.Case, leaf})
+		s.Leaves = append(s.Leaves, Leaf{e.Seq, e.Case, e.Kind, leaf})
 		s.Hashes = append(s.Hashes, add...)
 	}
 	var err error
@@ -86,7 +86,7 @@ func TestARewrittenLogIsCaughtByAHeadKeptOutside(t *testing.T) {
 	old := log(t, 12)
 	for _, n := range []int{9, 12, 15} {
 		s := log(t, n)
-		s.Leaves[2].Case, s.Leaves[2].Data = "", []byte(`{"seq":2,"kind":"other"}`)
+		s.Leaves[2].Case, s.Leaves[2].Kind, s.Leaves[2].Data = "", "other", []byte(`{"seq":2,"kind":"other"}`)
 		s.Hashes = nil
 		for _, l := range s.Leaves {
 			_, add, err := Append(l.Seq, l.Data, memory(s.Hashes))

@@ -20,6 +20,9 @@ const (
 // Restricts tells whether an order takes a machine off the network.
 func (k ActKind) Restricts() bool { return k == ActQuarantine || k == ActStop || k == ActHold }
 
+// Closes tells whether an order puts ports on the quarantine group.
+func (k ActKind) Closes() bool { return k.Restricts() || k == ActStart }
+
 // ActState is where an order stands. The cloud is asked, never a memory of ours, when an outcome is not known.
 type ActState string
 
@@ -38,7 +41,19 @@ type PortOrder struct {
 	Saved    []asset.GroupID `json:"saved"`  // the groups it is to get back: Before, but where a quarantine was put back
 	Revision int             `json:"revision"`
 	Done     bool            `json:"done,omitempty"`
-	Fenced   bool            `json:"fenced,omitempty"` // the port was given Before once more, so that what may still be under way is refused
+	// Unsecured: port security was off at the moment of the intent. Unsecures: the order switches it off, as it was when the port was saved.
+	Unsecured bool `json:"unsecured,omitempty"`
+	Unsecures bool `json:"unsecures,omitempty"`
+	// SavedUnsecured: port security was off when the port was first put on a quarantine, and is to be off again.
+	SavedUnsecured bool `json:"saved_unsecured,omitempty"`
+	// Elsewhere: the port is another machine's by now. The order keeps what it is to get back, and changes nothing on it.
+	Elsewhere bool `json:"elsewhere,omitempty"`
+	Fenced    bool `json:"fenced,omitempty"` // the port was given Before once more, so that what may still be under way is refused
+}
+
+// Idle tells whether the port was so before the order, so that the order changes nothing on it.
+func (o PortOrder) Idle() bool {
+	return o.Elsewhere || SameGroups(o.Before, o.After) && o.Unsecured == o.Unsecures
 }
 
 // GivesBack is the groups that a restore starts from.
@@ -47,6 +62,11 @@ func (o PortOrder) GivesBack() []asset.GroupID {
 		return o.Before
 	}
 	return o.Saved
+}
+
+// GivesBackUnsecured tells whether the port is given back without port security.
+func (o PortOrder) GivesBackUnsecured() bool {
+	return o.SavedUnsecured || o.Saved == nil && o.Unsecured
 }
 
 // Act is one order on one server.
@@ -62,14 +82,20 @@ type Act struct {
 	Machine    *MachineOrder   `json:"machine,omitempty"` // what is done to the machine itself, nil: nothing
 	Saved      *Saved          `json:"saved,omitempty"`   // how the machine was found
 	Undoes     string          `json:"undoes,omitempty"`  // the quarantine a restore takes back
-	Renews     string          `json:"renews,omitempty"`  // the quarantine that a hold puts back, and stands for from then on
+	Renews     string          `json:"renews,omitempty"`  // the order in force whose place a hold or a start takes
+	Clears     string          `json:"clears,omitempty"`  // the port or machine whose leftover a person ends by a restore
 	By         []string        `json:"by,omitempty"`      // who approved
 	IntendedAt int64           `json:"intended_at"`
 	RealAt     int64           `json:"real_at"` // of the intent: how fresh the gate's word is
 	EndedAt    int64           `json:"ended_at,omitempty"`
 	Note       string          `json:"note,omitempty"`
+	Lost       []string        `json:"lost,omitempty"` // of a restore: what it cannot give back
 	Version    int             `json:"version"`
 }
+
+// KeepsOff tells whether an order that is in force keeps a machine off the network: it took the machine off, or took the place of an order
+// that did.
+func (a Act) KeepsOff() bool { return a.Kind.Restricts() || a.Renews != "" }
 
 // Saved is how a machine was found before the first act: what a restore goes back to, and what an auditor reads.
 type Saved struct {
@@ -101,13 +127,16 @@ type MachineOrder struct {
 	Steps  []MachineStep `json:"steps"`
 	Reason string        `json:"reason,omitempty"` // of the lock, for the tenant to read
 	Seen   []string      `json:"seen"`             // requests in the cloud's memory at the intent: others are since
+	// Account carried the order out. It may be replaced by another one later: what it did stays ours.
+	Account asset.UserID `json:"account,omitempty"`
 }
 
 // since lists our own actions that the cloud remembers from after the intent.
 func (m MachineOrder) since(actions []asset.ServerAction) []string {
 	var out []string
 	for _, a := range actions {
-		if a.Ours && !slices.Contains(m.Seen, a.Request) { // what its tenant does meanwhile is no outcome of ours
+		ours := a.Ours || m.Account != "" && a.User == m.Account
+		if ours && !slices.Contains(m.Seen, a.Request) { // what its tenant does meanwhile is no outcome of ours
 			out = append(out, a.Action)
 		}
 	}
@@ -148,16 +177,20 @@ const (
 	Happened Outcome = "happened"
 	Never    Outcome = "never"
 	Unclear  Outcome = "unclear"
+	// Overtaken: the port was changed or deleted after the intent, so that a request of the order cannot take effect on it any more. Said only
+	// of an order that puts a quarantine back: the next sync shows what its owner did, and another one is made.
+	Overtaken Outcome = "overtaken"
 )
 
 // Resolve holds an order against the port as the cloud shows it now.
 func (o PortOrder) Resolve(p asset.Port) Outcome {
+	wanted := SameGroups(p.Groups, o.After) && p.PortSecurity != o.Unsecures
 	switch {
-	case SameGroups(p.Groups, o.After) && p.Revision > o.Revision:
+	case wanted && p.Revision > o.Revision:
 		return Happened
-	case SameGroups(p.Groups, o.After) && SameGroups(o.Before, o.After):
+	case wanted && o.Idle():
 		return Happened
-	case SameGroups(p.Groups, o.Before) && (p.Revision == o.Revision || o.Fenced && p.Revision > o.Revision):
+	case SameGroups(p.Groups, o.Before) && p.PortSecurity != o.Unsecured && (p.Revision == o.Revision || o.Fenced && p.Revision > o.Revision):
 		return Never
 	default:
 		return Unclear
@@ -168,16 +201,13 @@ func (o PortOrder) Resolve(p asset.Port) Outcome {
 // deleted since left out. Applied is the quarantine's own list, which is never part of the result. Groups that no longer
 // exist cannot come back.
 func ThreeWay(saved, applied, current []asset.GroupID, exists func(asset.GroupID) bool) []asset.GroupID {
-	var out []asset.GroupID
+	out := []asset.GroupID{}
 	add := func(g asset.GroupID) {
 		if !slices.Contains(out, g) && exists(g) {
 			out = append(out, g)
 		}
 	}
-	for _, g := range saved {
-		add(g)
-	}
-	for _, g := range current {
+	for _, g := range slices.Concat(saved, current) { // the quarantine may be in what was saved: a script can have put it there
 		if !slices.Contains(applied, g) {
 			add(g)
 		}

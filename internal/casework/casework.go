@@ -6,6 +6,7 @@
 package casework
 
 import (
+	"slices"
 	"strings"
 
 	"demarc/internal/asset"
@@ -64,6 +65,11 @@ const (
 	StepWithdrawn  Step = "withdrawn"  // an operator took the case back
 	StepPassed     Step = "passed"     // to both parties: somebody else must act now
 	StepStatus     Step = "status"     // to the owner: how the provider stands with what it holds
+	StepStillOpen  Step = "still_open" // to the owner: the machine stays off the network, and which rule would open the weakness again
+	StepReturned   Step = "returned"   // to the operators: the owner's changes begin a further round, by another machine or another weakness
+	StepNoVerdict  Step = "no_verdict" // to the operators: for a day no check of a weakness has told anything
+	StepObserved   Step = "observed"   // to the operators: a case was confirmed, and nobody else is notified in the mode observe
+	StepSystem     Step = "system"     // to the operators, about the service itself; it belongs to no case
 )
 
 // Audience is who a step is for.
@@ -97,12 +103,15 @@ type Notice struct {
 	MessageID  string   `json:"message_id"`
 	AcceptedAt int64    `json:"accepted_at"`
 	Deadline   int64    `json:"deadline,omitempty"` // what the mail promised
+	Announced
 }
 
 // Approval is one operator's consent to the act that waits.
 type Approval struct {
-	By string `json:"by"`
-	At int64  `json:"at"`
+	By      string   `json:"by"`
+	At      int64    `json:"at"`
+	Despite []string `json:"despite,omitempty"` // conditions of the gate that the person decided against; see Despite
+	Why     string   `json:"why,omitempty"`     // the reason for that
 }
 
 // Case is what is wrong with one machine, for one party.
@@ -130,23 +139,36 @@ type Case struct {
 	ProbationEnds int64 `json:"probation_ends,omitempty"`
 	RelapsedAt    int64 `json:"relapsed_at,omitempty"` // it came back in probation
 	ClosedAt      int64 `json:"closed_at,omitempty"`
+	RepairedAt    int64 `json:"repaired_at,omitempty"` // a timer or mail of the case was last found missing, and created again
 
-	Act       string     `json:"act,omitempty"`     // the order that restricts the machine
-	Stopped   bool       `json:"stopped,omitempty"` // that order stopped it too
-	Tampers   int        `json:"tampers,omitempty"` // how often the quarantine was undone
-	Notices   []Notice   `json:"notices,omitempty"`
-	Approvals []Approval `json:"approvals,omitempty"`
-	Blocks    []string   `json:"blocks,omitempty"`    // why the gate last said no
-	Hold      string     `json:"hold,omitempty"`      // why a human must look
-	HeldFrom  State      `json:"held_from,omitempty"` // where it stood before
-	Withdrawn string     `json:"withdrawn,omitempty"` // who took it back, and why
-	Told      bool       `json:"told,omitempty"`      // somebody was, in this round or an earlier one
-	Received  int64      `json:"received,omitempty"`  // when findings came here last that were another party's
-	Given     int64      `json:"given,omitempty"`     // time to fix, where it is less than the class gives: the party had begun before
-	Passed    string     `json:"passed,omitempty"`    // what passed last to another party, and why
-	PassedAt  int64      `json:"passed_at,omitempty"`
-	Handed    bool       `json:"handed,omitempty"` // all of it has passed: what was done to the machine is undone
-	Version   int        `json:"version"`
+	Act         string     `json:"act,omitempty"`         // the order that restricts the machine
+	Stopped     bool       `json:"stopped,omitempty"`     // that order stopped it too
+	Tampers     int        `json:"tampers,omitempty"`     // how often the quarantine was undone
+	PutBack     int        `json:"put_back,omitempty"`    // how often in a row it was put back; see mover.putBack
+	PutBackAt   int64      `json:"put_back_at,omitempty"` // when it was last put back
+	Notices     []Notice   `json:"notices,omitempty"`
+	Approvals   []Approval `json:"approvals,omitempty"`
+	Blocks      []Refusal  `json:"blocks,omitempty"`        // why the gate last refused
+	Renewed     int        `json:"renewed,omitempty"`       // rounds that began because of changes that the owner made
+	NoVerdictAt int64      `json:"no_verdict_at,omitempty"` // when the operators were last told that no check tells anything
+	Lost        []string   `json:"lost,omitempty"`          // what a restore could not give back, such as a port that was deleted meanwhile
+	Hold        string     `json:"hold,omitempty"`          // why a human must look
+	HeldFrom    State      `json:"held_from,omitempty"`     // where it stood before
+	HeldAt      int64      `json:"held_at,omitempty"`       // when it was last put on hold
+	Withdrawn   string     `json:"withdrawn,omitempty"`     // who took it back, and why
+	Told        bool       `json:"told,omitempty"`          // somebody was, in this round or an earlier one
+	Received    int64      `json:"received,omitempty"`      // when findings came here last that were another party's
+	Given       int64      `json:"given,omitempty"`         // time to fix, where it is less than the class gives: the party had begun before
+	Passed      string     `json:"passed,omitempty"`        // what passed last to another party, and why
+	PassedAt    int64      `json:"passed_at,omitempty"`
+	Handed      bool       `json:"handed,omitempty"`  // all of it has passed: what was done to the machine is undone
+	Deleted     int64      `json:"deleted,omitempty"` // when the machine was found to be gone: what was done to its ports is undone
+
+	// Ports and Volumes are those of the machine. A machine that is created later on one of them continues this case.
+	Ports    []asset.PortID   `json:"ports,omitempty"`
+	Volumes  []asset.VolumeID `json:"volumes,omitempty"`
+	Previous string           `json:"previous,omitempty"` // the case of a deleted machine that this one is made on
+	Version  int              `json:"version"`
 }
 
 // Ref is the short name of a case for subjects and talk.
@@ -166,6 +188,8 @@ func (c Case) TakenBack() string {
 		return "withdrawn by " + c.Withdrawn
 	case c.Handed:
 		return c.Passed
+	case c.Deleted > 0:
+		return "the machine was deleted"
 	}
 	return ""
 }
@@ -179,6 +203,12 @@ func (c Case) Accepted(s Step) []Notice {
 		}
 	}
 	return out
+}
+
+// Notified reports whether a mail about the case was accepted in this round that was meant for the responsible party, and not only for
+// the operators.
+func (c Case) Notified() bool {
+	return slices.ContainsFunc(c.Notices, func(n Notice) bool { return n.AcceptedAt > 0 && (n.Step == StepNotice || n.To != Operators) })
 }
 
 // Key is a case's identity while it is not over.
@@ -246,7 +276,10 @@ func (d Dossier) live() []*finding.Finding {
 
 // Filter narrows a listing of cases; an empty field matches all.
 type Filter struct {
-	Server asset.ServerID
-	States []State
-	Live   bool // not closed, not moot
+	Server  asset.ServerID
+	Project asset.ProjectID
+	States  []State
+	Live    bool   // not closed, not moot
+	After   string // only cases whose id is greater: the next page
+	Limit   int    // at most so many; 0: all
 }

@@ -28,7 +28,7 @@ func rules(t interface{ Fatal(...any) }) *policy.Policy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return p.InMode(policy.Enforce)
 }
 
 // opening is a case of one finding that was seen once and that nobody has heard of.
@@ -63,6 +63,10 @@ func tell(t *testing.T, d casework.Dossier, chapters []chapter) casework.Dossier
 			delete(timers, casework.Timer(name))
 		} else {
 			now += span(t, c.when)
+		}
+		if mode, ok := strings.CutPrefix(c.what, "mode "); ok { // the mode in force changes; the pipeline then checks the case at once
+			p = p.InMode(policy.Mode(mode))
+			continue
 		}
 		var effects []casework.Effect
 		d, effects = casework.Next(d, parse(t, d, p, c.what, now), p, now)
@@ -105,7 +109,19 @@ func parse(t *testing.T, d casework.Dossier, p *policy.Policy, s string, now int
 		return casework.Looked{Sighting: finding.Sighting{Finding: w[1], At: now, Verdict: finding.Verdict(w[2]), Vantage: "outside", Facts: "facts"}}
 	case "mail":
 		step := casework.Step(w[1])
-		return casework.MailAccepted{Notice: casework.Notice{Step: step, To: casework.Owner, Recipient: "o@example.org", MessageID: w[1] + w[2], AcceptedAt: now, Deadline: casework.Promise(d.Case, step, p, now)}}
+		to := casework.Owner
+		if step == casework.StepObserved || step == casework.StepEscalation {
+			to = casework.Operators
+		}
+		return casework.MailAccepted{Notice: casework.Notice{
+			Step:       step,
+			To:         to,
+			Recipient:  "o@example.org",
+			MessageID:  w[1] + w[2],
+			AcceptedAt: now,
+			Deadline:   casework.Promise(d.Case, step, p, now),
+			Announced:  casework.Announced{End: casework.Announces(d.Case, step, p)},
+		}}
 	case "timer":
 		return casework.Fired{Timer: casework.Timer(w[1])}
 	case "acknowledged":
@@ -115,7 +131,7 @@ func parse(t *testing.T, d casework.Dossier, p *policy.Policy, s string, now int
 	case "approve":
 		return casework.Approve{By: w[1]}
 	case "refused":
-		return casework.Refused{Blocks: []string{"budget: spent"}}
+		return casework.Refused{Blocks: []casework.Refusal{{Condition: "budget", Reason: "spent"}}}
 	case "acted":
 		return casework.Acted{Act: w[1]}
 	case "restored":
@@ -206,7 +222,7 @@ func TestStoryOfAWeaknessThatIsFixedAtOnce(t *testing.T) {
 		{"+1m", "look f closed", casework.Acknowledged, "recheck in 30m0s"},
 		{"+29m", "look f closed", casework.Acknowledged, "recheck in 1m0s"},
 		{"@recheck", "look f closed", casework.Verified, proven},
-		{"+13d", "timer probation", casework.Verified, ""},
+		{"+13d", "timer probation", casework.Verified, "probation in 1d"}, // early: it is armed again
 		{"@probation", "timer probation", casework.Closed, "mail closed to owner"},
 	}))
 	if d.Case.FinalAt != 0 || d.Case.QueuedAt != 0 {
@@ -235,7 +251,8 @@ var stories = map[string]struct {
 		{"+9d", "timer due", casework.OnHold, ""},
 	})},
 	"a machine that is gone ends the case": {duty.Customer, "E", slices.Concat(toQueued, []chapter{
-		{"+1m", "gone", casework.Moot, "no due, no grace, no recheck, no enforce, no hold, no start, no release, no probation"},
+		{"+1m", "gone", casework.Moot,
+			"no due, no grace, no recheck, no enforce, no hold, no start, no release, no probation, mail closed to owner"},
 		{"+1m", "acted act-1", casework.Moot, ""},
 	})},
 	"silence at the deadline warns nobody": {duty.Customer, "E", slices.Concat(toNotified, []chapter{
@@ -270,6 +287,13 @@ var stories = map[string]struct {
 		{"+1m", "look f filtered", casework.Restricted, "recheck in 1d, no release, recheck in 1d"},
 		{"@recheck", "look f closed", casework.Restricted, "recheck in 10m0s"},
 		{"@recheck", "look f filtered", casework.Restricted, "recheck in 1d, no release, recheck in 1d"}, // still only one clean look
+	})},
+	"a request soon after another is kept": {duty.Customer, "E", slices.Concat(toRestricted, []chapter{
+		{"+1h", "claim", casework.Verifying, "recheck in 0s"},
+		{"+1m", "look f vulnerable", casework.Restricted, "no release, recheck in 1d"},
+		{"+2m", "claim", casework.Verifying, "recheck in 7m0s"},
+		{"+1m", "claim", casework.Verifying, ""},
+		{"@recheck", "look f closed", casework.Verifying, "recheck in 10m0s"},
 	})},
 	"a release that is proven wrong before it happens": {duty.Customer, "E", slices.Concat(toRestricted, []chapter{
 		{"@recheck", "look f closed", casework.Restricted, "recheck in 10m0s"},
@@ -479,15 +503,21 @@ func TestResolve(t *testing.T) {
 		port  asset.Port
 		want  casework.Outcome
 	}{
-		{"done", o, asset.Port{Groups: g("q"), Revision: 8}, casework.Happened},
-		{"done, and touched since", o, asset.Port{Groups: g("q"), Revision: 12}, casework.Happened},
-		{"as before", o, asset.Port{Groups: g("b", "a"), Revision: 7}, casework.Never},
-		{"as before, but somebody wrote", o, asset.Port{Groups: g("a", "b"), Revision: 8}, casework.Unclear},
-		{"the wish without a write", o, asset.Port{Groups: g("q"), Revision: 7}, casework.Unclear},
-		{"something else", o, asset.Port{Groups: g("a", "q"), Revision: 8}, casework.Unclear},
-		{"no groups at all", o, asset.Port{Revision: 8}, casework.Unclear},
-		{"nothing was to change", casework.PortOrder{Before: g("a"), After: g("a"), Revision: 7}, asset.Port{Groups: g("a"), Revision: 7}, casework.Happened},
-		{"a group twice is not once", o, asset.Port{Groups: g("q", "q"), Revision: 8}, casework.Unclear},
+		{"done", o, asset.Port{PortSecurity: true, Groups: g("q"), Revision: 8}, casework.Happened},
+		{"done, and touched since", o, asset.Port{PortSecurity: true, Groups: g("q"), Revision: 12}, casework.Happened},
+		{"as before", o, asset.Port{PortSecurity: true, Groups: g("b", "a"), Revision: 7}, casework.Never},
+		{"as before, but somebody wrote", o, asset.Port{PortSecurity: true, Groups: g("a", "b"), Revision: 8}, casework.Unclear},
+		{"the wish without a write", o, asset.Port{PortSecurity: true, Groups: g("q"), Revision: 7}, casework.Unclear},
+		{"something else", o, asset.Port{PortSecurity: true, Groups: g("a", "q"), Revision: 8}, casework.Unclear},
+		{"no groups at all", o, asset.Port{PortSecurity: true, Revision: 8}, casework.Unclear},
+		{"nothing was to change", casework.PortOrder{Before: g("a"), After: g("a"), Revision: 7},
+			asset.Port{PortSecurity: true, Groups: g("a"), Revision: 7}, casework.Happened},
+		{"a group twice is not once", o, asset.Port{PortSecurity: true, Groups: g("q", "q"), Revision: 8}, casework.Unclear},
+		{"port security is off since", o, asset.Port{Groups: g("q"), Revision: 9}, casework.Unclear},
+		{"off before, and on the group now", casework.PortOrder{After: g("q"), Unsecured: true, Revision: 7},
+			asset.Port{PortSecurity: true, Groups: g("q"), Revision: 8}, casework.Happened},
+		{"off before, and still", casework.PortOrder{After: g("q"), Unsecured: true, Revision: 7}, asset.Port{Revision: 7}, casework.Never},
+		{"given back without it", casework.PortOrder{Before: g("q"), Unsecures: true, Revision: 7}, asset.Port{Revision: 8}, casework.Happened},
 	} {
 		if got := c.order.Resolve(c.port); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
@@ -513,6 +543,7 @@ func TestThreeWay(t *testing.T) {
 		{"a port that had none gets none", "", "q", "q", "", ""},
 		{"the quarantine never stays", "a", "q r", "q r", "", "a"},
 		{"an added group that is gone", "a", "q", "q c", "c", "a"},
+		{"a script had put the quarantine beside other groups before", "a q", "q", "q", "", "a"},
 		{"what was there twice is there once", "a a", "q", "q", "", "a"},
 	} {
 		got := casework.ThreeWay(ids(g(c.saved)), ids(g(c.applied)), ids(g(c.current)), func(x asset.GroupID) bool { return !slices.Contains(g(c.gone), string(x)) })

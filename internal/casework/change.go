@@ -1,11 +1,13 @@
 package casework
 
 import (
+	"errors"
 	"net/netip"
 
 	"demarc/internal/asset"
 	"demarc/internal/audit"
 	"demarc/internal/finding"
+	"demarc/internal/policy"
 	"demarc/internal/probe"
 )
 
@@ -29,6 +31,7 @@ type Inventory struct {
 // the whole change is refused as a conflict.
 type Change struct {
 	At        int64 // policy time of the step, µs; the ledger's clock never goes back behind it
+	Require   Require
 	Inventory *Inventory
 	Coverage  []probe.Coverage
 	Facts     []probe.Facts
@@ -47,11 +50,27 @@ type Change struct {
 	Reached   map[string]string                 // by vantage point: reach.Set.Digest of what Queue was worked out from
 	Blocks    map[string]map[netip.Prefix]int64 // by vantage point: since when it probes each netblock, policy time, µs
 	Standings []Standing
-	Pause     *bool   // throws or lifts the kill switch
-	Anew      bool    // what was seen before At proves nothing any more: the ledger is not the one that was written last
-	Anchor    *Anchor // where the clock stands
+	Leftovers map[string][]Leftover // by cloud: all that is left over there now
+	Clear     []Clearing            // what a person decided to end
+	Cleared   []string              // and what of it is done or cannot be done, by id
+	Pause     *bool                 // throws or lifts the kill switch
+	Mode      policy.Mode           // the mode that the operators chose; "": as it was
+	Applied   policy.Mode           // the mode that the pipeline works in from now on; "": as it was
+	Anew      bool                  // what was seen before At proves nothing any more: the ledger is not the one that was written last
+	NewBase   bool                  // the audit log as it is now is followed from here on, although it does not extend the one followed so far
+	Anchor    *Anchor               // where the clock stands
 	Audit     []audit.Entry
 }
+
+// Require lists what must hold when a change is written. It is checked inside the writing transaction, before anything is written. The
+// zero value requires nothing.
+type Require struct {
+	Running bool        // the kill switch is off; otherwise the change is refused with ErrPaused
+	Mode    policy.Mode // the lowest mode chosen by the operators in which the change may be written, else ErrPaused; "" is any
+}
+
+// ErrPaused is why a change was refused that requires Running, or a mode that the operators did not choose. Nothing of it was written.
+var ErrPaused = errors.New("enforcement is paused")
 
 // Ask is a run of endpoints that waits to be probed.
 type Ask struct {
@@ -97,14 +116,23 @@ type ModelUse struct {
 
 // Anchor is where the clock stood when it was last written: what a restart goes on from.
 type Anchor struct {
-	Boot  string `json:"boot"`  // the machine's boot; "" where that is not known
-	Since int64  `json:"since"` // µs since that boot, sleep included
-	Real  int64  `json:"real"`  // time of the world, µs
-	Now   int64  `json:"now"`   // policy time, µs
+	Boot  string `json:"boot"`            // the machine's boot; "" where that is not known
+	Since int64  `json:"since"`           // µs since that boot, sleep included
+	Real  int64  `json:"real"`            // time of the world, µs
+	Now   int64  `json:"now"`             // policy time, µs
+	Jumps []Jump `json:"jumps,omitempty"` // time of the last seven days that a wall clock alone vouched for
+}
+
+// Jump is time that was counted at a start because the wall clock said so, with nothing else to vouch for it.
+type Jump struct {
+	At int64 `json:"at"` // time of the world after it, µs
+	By int64 `json:"by"` // µs
 }
 
 // Empty tells whether there is nothing to write.
 func (c Change) Empty() bool {
 	return c.Inventory == nil && len(c.Coverage)+len(c.Facts)+len(c.Exposures)+len(c.Cases)+len(c.Findings)+len(c.Sightings)+len(c.Charges)+len(c.Models)+
-		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Queue)+len(c.Asked)+len(c.Reached)+len(c.Blocks)+len(c.Standings)+len(c.Audit) == 0 && c.Pause == nil && c.Anchor == nil && !c.Anew
+		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Queue)+len(c.Asked)+len(c.Reached)+len(c.Blocks)+
+		len(c.Standings)+len(c.Leftovers)+len(c.Clear)+len(c.Cleared)+len(c.Audit) == 0 &&
+		c.Pause == nil && c.Anchor == nil && !c.Anew && c.Mode == "" && c.Applied == "" && !c.NewBase
 }

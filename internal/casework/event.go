@@ -20,20 +20,29 @@ type (
 	// Claim: the owner says it is fixed; on a restricted machine, asks for its release.
 	Claim struct{ By string }
 	// Approve: an operator consents to the act that waits.
-	Approve struct{ By string }
-	// Refused: the gate said no to an attempted act.
-	Refused struct{ Blocks []string }
+	// It may decide against conditions of the gate that a person may judge, with a reason.
+	Approve struct {
+		By      string
+		Despite []string
+		Why     string
+	}
+	// Renewal: an operator starts a new round of notices, with its own clock.
+	Renewal struct{ By, Why string }
+	// Refused: the gate refused an attempted action.
+	Refused struct{ Blocks []Refusal }
 	// Acted: the machine is off the network, by this order; and stopped, where the order did that too.
 	Acted struct {
 		Act     string
 		Stopped bool
 	}
-	// Held: a quarantine that was undone is in force again, by this order.
+	// Held: this order takes the place of the one in force. It put a quarantine back that was undone.
 	Held struct{ Act string }
-	// Started: a stopped machine runs again, still off the network.
-	Started struct{}
-	// Restored: the machine has its network back.
-	Restored struct{}
+	// Started: a stopped machine runs again, still off the network. Act is the order in force from now on, "" where it stays the same.
+	Started struct{ Act string }
+	// Restored: the machine has its network back, but for what Lost names.
+	Restored struct{ Lost []string }
+	// StillOpen: the machine is not started or given back, because its groups as they read now would open the weakness again.
+	StillOpen struct{}
 	// Hold: a human must look before anything else happens. Act is an order that may be in force, and may have stopped the
 	// machine, so that a release undoes it.
 	Hold struct {
@@ -42,6 +51,11 @@ type (
 	}
 	// Discarded: what was seen cannot be attributed to this machine after all.
 	Discarded struct{ Finding, Why string }
+	// NoVerdict: a check of the finding told nothing. Off: the machine does not run, so that nothing could be told.
+	NoVerdict struct {
+		Finding, Why string
+		Off          bool
+	}
 	// Resume: a person has looked at a case on hold, and it goes on where it stood.
 	Resume struct{ By string }
 	// Withdraw: an operator takes the case back. What was done is undone, whatever the findings say.
@@ -61,6 +75,12 @@ type (
 	Tampered struct{}
 	// Gone: the machine no longer exists.
 	Gone struct{}
+	// Continued: the case is about a machine that was made on the ports or volumes of a deleted one. Renewed counts the rounds that the
+	// owner's changes have begun in that case.
+	Continued struct {
+		Case    string
+		Renewed int
+	}
 )
 
 func (Opened) event()          {}
@@ -70,6 +90,7 @@ func (Fired) event()           {}
 func (Acknowledgement) event() {}
 func (Claim) event()           {}
 func (Approve) event()         {}
+func (Renewal) event()         {}
 func (Refused) event()         {}
 func (Acted) event()           {}
 func (Held) event()            {}
@@ -77,11 +98,14 @@ func (Started) event()         {}
 func (Restored) event()        {}
 func (Hold) event()            {}
 func (Discarded) event()       {}
+func (NoVerdict) event()       {}
 func (Resume) event()          {}
 func (Withdraw) event()        {}
 func (Passed) event()          {}
 func (Received) event()        {}
 func (Tampered) event()        {}
+func (StillOpen) event()       {}
+func (Continued) event()       {}
 func (Gone) event()            {}
 
 // Effect is something that must happen because of an event. Effects are written down in the transaction that

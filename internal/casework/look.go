@@ -30,6 +30,35 @@ func (m *mover) looked(s finding.Sighting) {
 	}
 }
 
+// noVerdictFor is for how long no check has to tell anything before the operators are notified.
+const noVerdictFor = day
+
+// noVerdict: a check told nothing. It is made again, and once none has told anything for a day, the operators are notified: otherwise an owner
+// who keeps every check from telling would never hear of the case again, and nobody would know.
+func (m *mover) noVerdict(e NoVerdict) {
+	c := &m.d.Case
+	if c.TakenBack() != "" || c.State == OnHold {
+		return
+	}
+	for i := range m.d.Findings {
+		f := &m.d.Findings[i]
+		if f.ID != e.Finding || !f.State.Live() {
+			continue
+		}
+		if e.Off {
+			f.NoVerdict, f.NoVerdictFrom = "", 0
+			continue
+		}
+		if f.NoVerdict = e.Why; f.NoVerdictFrom == 0 {
+			f.NoVerdictFrom = m.now
+		}
+		if m.now-f.NoVerdictFrom >= noVerdictFor && c.NoVerdictAt < f.NoVerdictFrom {
+			c.NoVerdictAt = m.now
+			m.want(Send{StepNoVerdict, Operators})
+		}
+	}
+}
+
 // lookAgain asks for the second half of a proof.
 func (m *mover) lookAgain(f finding.Finding, s finding.Sighting) {
 	if !f.State.Live() {
@@ -54,6 +83,9 @@ func (m *mover) lookAgain(f finding.Finding, s finding.Sighting) {
 	case s.Verdict == finding.NoAnswer:
 		if f.State == finding.Open || f.State == finding.Claimed {
 			m.soonest(f.SilentFrom + m.p.Proof.SilentGap.Micros())
+		}
+		if f.State == finding.Suspicion { // neither confirmed nor dropped: nothing else would check it again
+			m.soonest(m.now + m.p.Recheck.Micros())
 		}
 	}
 }
@@ -80,6 +112,9 @@ func (m *mover) consequences(f finding.Finding, s finding.Sighting) {
 		if c.State == New && bad {
 			m.tell(StepNotice)
 		}
+		if c.State == New && m.observing() {
+			m.recheckDaily(f.ID)
+		}
 		m.escalate(bad, s.At)
 	case Restricted, Verifying:
 		m.maybeLift(s.Verdict)
@@ -104,7 +139,7 @@ func (m *mover) anyOpen() bool {
 func (m *mover) proven() {
 	c := &m.d.Case
 	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerEnforce}, Cancel{TimerRecheck})
-	if c.State == New && len(c.Notices) == 0 {
+	if c.State == New && !c.Notified() {
 		m.closed() // nobody was told, so nobody needs to hear that it is over
 		return
 	}
@@ -120,11 +155,18 @@ func (m *mover) escalate(bad bool, at int64) {
 		m.notSeen()
 		return
 	}
+	if !m.p.Mode.AtLeast(policy.Enforce) && m.stays(at) {
+		return
+	}
 	switch {
 	case (c.State == Notified || c.State == Acknowledged) && at >= c.Due:
 		m.overdue()
-	case c.State == FinalWarning && at >= c.GraceEnds && mayWarn(*c, m.p) && m.class().End.Restricts():
-		c.State, c.QueuedAt = Queued, m.now
+	case c.State == Overdue:
+		m.stillOverdue()
+	case c.State == FinalWarning && at >= c.GraceEnds && Unannounced(*c, m.p): // by a notice that was taken late
+		m.announceAnew()
+	case c.State == FinalWarning && at >= c.GraceEnds && mayWarn(*c, m.p) && m.p.EndOf(c.ActingClass()).Restricts():
+		c.State, c.QueuedAt, c.Blocks = Queued, m.now, nil
 		m.want(Send{StepApproval, Operators})
 	case c.State == FinalWarning && at >= c.GraceEnds:
 		m.want(Send{StepEscalation, Operators})
@@ -149,12 +191,16 @@ func (m *mover) notSeen() {
 // overdue: what the provider holds is escalated inside the provider and never touches the tenant's machine.
 func (m *mover) overdue() {
 	c := &m.d.Case
+	if c.Party == duty.Customer && Unannounced(*c, m.p) {
+		m.announceAnew()
+		return
+	}
 	c.State = Overdue
 	switch {
 	case c.Party != duty.Customer:
 		m.want(Send{StepEscalation, Provider}, Send{StepEscalation, Operators})
 		m.status()
-	case m.class().End == policy.Report:
+	case m.p.EndOf(c.Class) == policy.Report:
 		m.want(Send{StepEscalation, Operators})
 	default:
 		m.want(Send{StepFinal, Owner})
@@ -181,6 +227,10 @@ func (m *mover) maybeLift(v finding.Verdict) {
 // relapse: it came back in probation. The old notices count; one more, and a day.
 func (m *mover) relapse() {
 	c := &m.d.Case
+	if m.observing() || c.Party == duty.Customer && Unannounced(*c, m.p) { // the old notices do not stand for what may follow now
+		m.announceAnew()
+		return
+	}
 	c.State, c.RelapsedAt, c.ProbationEnds = Overdue, m.now, 0
 	c.FinalAt, c.GraceEnds, c.QueuedAt, c.Approvals, c.Blocks = 0, 0, 0, nil, nil
 	m.want(Cancel{TimerProbation})
@@ -188,7 +238,7 @@ func (m *mover) relapse() {
 }
 
 // mayWarn tells whether a case can lead to an act at all: what the provider holds, or shares, never touches the tenant's
-// machine, and some classes are only reported. Without it there is no final warning and no grace.
+// machine, some classes are only reported, and below the mode Enforce every class is. Without it there is no final warning and no grace.
 func mayWarn(c Case, p *policy.Policy) bool {
-	return c.Party == duty.Customer && p.Classes[c.Class].End != policy.Report
+	return c.Party == duty.Customer && p.EndOf(c.ActingClass()) != policy.Report
 }

@@ -1,6 +1,7 @@
 package casework_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -71,34 +72,60 @@ func TestAStoppedMachineIsStartedToBeSeen(t *testing.T) {
 	if d.Case.Stopped || !slices.Contains(effects, casework.Effect(casework.Set{Timer: casework.TimerRecheck, At: day + 6*minute})) {
 		t.Errorf("stopped %t, %v", d.Case.Stopped, effects)
 	}
+	if d.Case.Act != "act" {
+		t.Errorf("in force is %q", d.Case.Act)
+	}
+	if d, _ := casework.Next(restricted(true), casework.Started{Act: "start"}, p, day); d.Case.Act != "start" || d.Case.Stopped {
+		t.Errorf("in force is %q, stopped %t", d.Case.Act, d.Case.Stopped)
+	}
+	free := restricted(false)
+	free.Case.Act = ""
+	if d, _ := casework.Next(free, casework.Started{Act: "start"}, p, day); d.Case.Act != "" {
+		t.Errorf("a machine that is free is kept off the network by %q", d.Case.Act)
+	}
 	if again, effects := casework.Next(d, casework.Started{}, p, day+hour); len(effects) != 0 || again.Case.State != casework.Verifying {
 		t.Errorf("a start that is told twice: %v", effects)
 	}
 }
 
-// What is undone is put back; the operators hear of it twice and not for ever.
+// What is undone is put back, each time in a row a little later; the operators hear of it twice, and once more when nothing but a person
+// ends it. What stood for a day begins anew.
 func TestATamperedQuarantineIsPutBack(t *testing.T) {
 	p, d := rules(t), restricted(false)
 	mails := 0
-	for i := range 5 {
+	undo := func(at, wait int64) {
+		t.Helper()
 		var effects []casework.Effect
-		d, effects = casework.Next(d, casework.Tampered{}, p, day+int64(i)*minute)
-		if !slices.Contains(effects, casework.Effect(casework.Set{Timer: casework.TimerHold, At: day + int64(i)*minute})) {
-			t.Fatalf("time %d: nothing is put back: %v", i+1, effects)
+		d, effects = casework.Next(d, casework.Tampered{}, p, at)
+		if !slices.Contains(effects, casework.Effect(casework.Set{Timer: casework.TimerHold, At: at + wait})) {
+			t.Fatalf("time %d: it is not put back after %d minutes: %v", d.Case.Tampers, wait/minute, effects)
 		}
 		if slices.Contains(effects, casework.Effect(casework.Send{Step: casework.StepTampered, To: casework.Operators})) {
 			mails++
 		}
-		d, _ = casework.Next(d, casework.Held{Act: "again"}, p, day+int64(i)*minute)
-		if d.Case.Act != "again" || d.Case.State != casework.Restricted {
+	}
+	at := day
+	for i, wait := range []int64{0, 1, 2, 4, 8, 16, 32, 60, 60, 60} {
+		undo(at+minute/2, max(0, wait*minute-minute/2))
+		at += max(minute/2, wait*minute)
+		again := fmt.Sprint("again ", i)
+		d, _ = casework.Next(d, casework.Held{Act: again}, p, at)
+		if d.Case.Act != again || d.Case.State != casework.Restricted {
 			t.Fatalf("in force is %q, and the case %s", d.Case.Act, d.Case.State)
 		}
+		if want := map[int]int{0: 1, 7: 3, 8: 3, 9: 3}[i]; mails != max(want, min(i+1, 2)) {
+			t.Errorf("%d mails of %d times", mails, i+1)
+		}
 	}
-	if mails != 2 || d.Case.Tampers != 5 {
+	undo(at+90*minute, 0) // it stood for longer than the wait
+	undo(at+day, 0)
+	d, _ = casework.Next(d, casework.Held{Act: "again"}, p, at+day)
+	undo(at+day+minute/2, minute/2) // and then for a day
+	if mails != 3 || d.Case.Tampers != 13 {
 		t.Errorf("%d mails of %d times", mails, d.Case.Tampers)
 	}
 	d.Case.State = casework.OnHold
-	if _, effects := casework.Next(d, casework.Tampered{}, p, 2*day); len(effects) != 0 {
+	if _, effects := casework.Next(d, casework.Tampered{}, p, at+2*day); len(effects) != 0 {
 		t.Errorf("while a person holds the case: %v", effects)
 	}
 }

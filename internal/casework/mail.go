@@ -1,5 +1,7 @@
 package casework
 
+import "demarc/internal/policy"
+
 // MailStatus is where a mail stands.
 type MailStatus string
 
@@ -25,7 +27,9 @@ type Mail struct {
 	NextAt     int64      `json:"next_at"`
 	AcceptedAt int64      `json:"accepted_at,omitempty"`
 	Deadline   int64      `json:"deadline,omitempty"`
+	End        policy.End `json:"end,omitempty"` // the strongest action that the text announces; see Announces
 	Subject    string     `json:"subject,omitempty"`
 	Body       string     `json:"body,omitempty"`
 	LastError  string     `json:"last_error,omitempty"`
+	Announced             // what it said would happen, as written
 }

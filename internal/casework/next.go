@@ -2,7 +2,6 @@ package casework
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"demarc/internal/duty"
@@ -22,6 +21,7 @@ func Next(d Dossier, ev Event, p *policy.Policy, now int64) (Dossier, []Effect) 
 	d.Findings = slices.Clone(d.Findings)
 	d.Case.Notices = slices.Clone(d.Case.Notices)
 	d.Case.Approvals = slices.Clone(d.Case.Approvals)
+	d.Case.Blocks = slices.Clone(d.Case.Blocks)
 	m := &mover{d: &d, p: p, now: now}
 	if !d.Case.State.Over() {
 		m.apply(ev)
@@ -56,36 +56,36 @@ func (m *mover) apply(ev Event) {
 	case Claim:
 		m.claimed()
 	case Approve:
-		m.approved(e.By)
+		m.approved(e)
+	case Renewal:
+		m.renewed()
 	case Refused:
-		if c.State == Queued {
-			c.Blocks, c.Approvals = e.Blocks, nil
-			m.want(Send{StepRefused, Operators}, Cancel{TimerEnforce})
-			if slices.ContainsFunc(e.Blocks, earnedAnew) {
-				m.newRound() // it came and went, or came later: who must act is told anew, and given the time anew
-				m.want(Set{TimerRecheck, m.now})
-			}
-		}
+		m.refused(e.Blocks)
 	case Acted:
 		m.acted(e)
 	case Held:
-		if c.Act != "" {
-			c.Act = e.Act
-		}
+		m.putBack(e.Act)
 	case Started:
+		m.inForce(e.Act)
 		m.started()
 	case Restored:
-		m.restored()
+		m.restored(e.Lost)
+	case StillOpen:
+		m.stillOpen()
+	case Continued:
+		m.continued(e)
 	case Hold:
 		if e.Act != "" && c.Act == "" {
 			c.Act, c.RestrictedAt, c.Stopped = e.Act, m.now, e.Stopped
 		}
 		if c.State != OnHold {
-			c.HeldFrom, c.State, c.Hold = c.State, OnHold, e.Why
+			c.HeldFrom, c.State, c.Hold, c.HeldAt = c.State, OnHold, e.Why, m.now
 			m.want(Send{StepHeld, Operators}, Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerEnforce})
 		}
 	case Discarded:
 		m.discarded(e)
+	case NoVerdict:
+		m.noVerdict(e)
 	case Resume:
 		m.resumed()
 	case Withdraw:
@@ -101,14 +101,14 @@ func (m *mover) apply(ev Event) {
 	}
 }
 
-// earnedAnew tells whether a word of the gate's will not change by waiting: the ladder must be climbed again.
-func earnedAnew(block string) bool {
-	return strings.HasPrefix(block, "repeated-scans:") || strings.HasPrefix(block, "told:") || strings.HasPrefix(block, "grace: the grace is shorter")
-}
-
 // audience is who a case's own mails go to: the party that must act.
 func (m *mover) audience() []Audience {
-	switch m.d.Case.Party {
+	return audienceOf(m.d.Case.Party)
+}
+
+// audienceOf is who gets the mails of a party's cases.
+func audienceOf(p duty.Party) []Audience {
+	switch p {
 	case duty.Customer:
 		return []Audience{Owner}
 	case duty.Shared:
@@ -120,6 +120,10 @@ func (m *mover) audience() []Audience {
 }
 
 func (m *mover) tell(s Step) {
+	if s == StepNotice && m.observing() && m.d.Case.State == New {
+		m.observed()
+		return
+	}
 	for _, a := range m.audience() {
 		m.want(Send{s, a})
 	}
@@ -147,7 +151,11 @@ func (m *mover) opened(e Opened) {
 		if graver {
 			c.Class = f.Class
 		}
-		if c.State == Released || c.State == Verified || graver && m.shortens() {
+		switch {
+		case c.State == Released || c.State == Verified:
+			m.moved()
+			m.newRound()
+		case graver && m.shortens():
 			m.newRound()
 		}
 		if c.Zone == "" || f.Key.Zone == probe.Internet {
@@ -165,6 +173,20 @@ func (m *mover) opened(e Opened) {
 	}
 }
 
+// moved counts the round that a weakness begins after the others are proven fixed, where a mail had announced an action. Otherwise an
+// owner could move a service from port to port without end. The owner has the full time, since it is another weakness. From the second round
+// on the operators are notified, since only a person can end that.
+func (m *mover) moved() {
+	c := &m.d.Case
+	if c.Party != duty.Customer || !slices.ContainsFunc(c.Notices, Notice.warnable) {
+		return
+	}
+	c.Renewed++
+	if c.Renewed > mostRenewed {
+		m.want(Send{StepReturned, Operators})
+	}
+}
+
 // shortens tells whether a notice now would end sooner than the clock that runs.
 func (m *mover) shortens() bool {
 	c := m.d.Case
@@ -174,7 +196,7 @@ func (m *mover) shortens() bool {
 // newRound starts a case over: what was told before stands in the audit log and in the mails.
 func (m *mover) newRound() {
 	c := &m.d.Case
-	c.State, c.OpenedAt, c.Notices, c.Approvals, c.Blocks = New, m.now, nil, nil, nil
+	c.State, c.OpenedAt, c.Notices, c.Approvals = New, m.now, nil, nil
 	c.ClockFrom, c.Due, c.FinalAt, c.GraceEnds, c.QueuedAt, c.ProbationEnds, c.RelapsedAt, c.Received, c.Given = 0, 0, 0, 0, 0, 0, 0, 0, 0
 	c.Handed = false
 	if live := m.d.live(); len(live) > 0 {
@@ -260,8 +282,6 @@ func (m *mover) discarded(e Discarded) {
 	}
 }
 
-func (m *mover) class() policy.Class { return m.p.Classes[m.d.Case.Class] }
-
 func (m *mover) accepted(n Notice) {
 	c := &m.d.Case
 	if n.AcceptedAt <= 0 {
@@ -284,14 +304,16 @@ func (m *mover) accepted(n Notice) {
 		}
 	case StepFinal, StepRelapse:
 		m.warned(n)
-	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepTampered, StepWithdrawn, StepPassed, StepStatus:
+	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepTampered,
+		StepWithdrawn, StepPassed, StepStatus, StepStillOpen, StepReturned, StepNoVerdict, StepObserved, StepSystem:
 	}
 }
 
 // warned: a final warning was accepted, or the notice of a relapse, which stands for one. The grace begins.
 func (m *mover) warned(n Notice) {
 	c := &m.d.Case
-	if !mayWarn(*c, m.p) || n.AcceptedAt < c.RelapsedAt || n.Step == StepRelapse && c.RelapsedAt == 0 {
+	if !mayWarn(*c, m.p) || !n.warnable() || Unannounced(*c, m.p) ||
+		n.AcceptedAt < c.RelapsedAt || n.Step == StepRelapse && c.RelapsedAt == 0 {
 		return
 	}
 	switch {
@@ -306,22 +328,32 @@ func (m *mover) warned(n Notice) {
 	m.want(Set{TimerGrace, c.GraceEnds})
 }
 
-// fired: what falls due is first looked at; the look decides.
+// fired: what falls due is first checked; the check decides. A timer that fires before its deadline is armed again for the deadline: its
+// row is gone once it has fired, and nothing else would ask when the deadline has passed.
 func (m *mover) fired(t Timer) {
 	c := &m.d.Case
 	switch t {
 	case TimerDue:
 		if c.State == Notified || c.State == Acknowledged {
-			m.want(Set{TimerRecheck, m.now})
+			m.decide(t, c.Due)
 		}
 	case TimerGrace:
 		if c.State == FinalWarning {
-			m.want(Set{TimerRecheck, m.now})
+			m.decide(t, c.GraceEnds)
 		}
 	case TimerProbation:
 		m.probationOver()
 	case TimerRecheck, TimerEnforce, TimerHold, TimerStart, TimerRelease:
 	}
+}
+
+// decide asks for the check that decides at a deadline, or waits for the deadline.
+func (m *mover) decide(t Timer, deadline int64) {
+	if m.now < deadline {
+		m.want(Set{t, deadline})
+		return
+	}
+	m.want(Set{TimerRecheck, m.now})
 }
 
 func (m *mover) claimed() {
@@ -338,126 +370,32 @@ func (m *mover) claimed() {
 	case Notified:
 		c.State = Acknowledged
 	case Restricted, Verifying:
-		if c.RequestedAt > 0 && m.now-c.RequestedAt < m.p.Proof.LiftGap.Micros() {
-			return // at most one request in ten minutes
+		at := m.now
+		if c.RequestedAt > 0 { // at most one request in ten minutes is carried out; the next one is kept until then
+			at = max(at, c.RequestedAt+m.p.Proof.LiftGap.Micros())
 		}
-		c.State, c.RequestedAt = Verifying, m.now
+		if c.State == Verifying && at > m.now {
+			return // it is under way, or kept
+		}
+		c.State, c.RequestedAt = Verifying, at
 		if c.Stopped {
-			m.want(Set{TimerStart, m.now}) // what does not run can not be seen fixed
+			m.want(Set{TimerStart, at}) // what does not run can not be seen fixed
 			return
 		}
+		m.want(Set{TimerRecheck, at})
+		return
 	case New, Acknowledged, Overdue, FinalWarning, Queued, Released, Verified, Closed, OnHold, Moot:
 	}
 	m.want(Set{TimerRecheck, m.now})
 }
 
-func (m *mover) approved(by string) {
-	c := &m.d.Case
-	if c.State != Queued || c.Party != duty.Customer || by == "" || slices.ContainsFunc(c.Approvals, func(a Approval) bool { return a.By == by }) {
-		return
-	}
-	c.Approvals = append(c.Approvals, Approval{by, m.now})
-	m.want(Set{TimerEnforce, m.now})
-}
-
-// acted: only a queued case becomes restricted. An order whose outcome was learnt late may find its case elsewhere: the
-// machine is off the network all the same, the case must name the order that did it, and a human decides.
-func (m *mover) acted(e Acted) {
-	c, act := &m.d.Case, e.Act
-	switch c.State {
-	case Queued:
-	case Notified, Acknowledged, Overdue, FinalWarning, Verified, OnHold:
-		if c.Act == "" {
-			c.Act, c.RestrictedAt, c.Stopped = act, m.now, e.Stopped
-			m.apply(Hold{Why: "the machine was taken off the network after the case had moved on"})
-		}
-		return
-	case Verifying: // it was taken back while the outcome was not known
-		if c.TakenBack() != "" && c.Act == "" {
-			c.Act, c.Stopped = act, e.Stopped
-			m.want(Set{TimerRelease, m.now})
-		}
-		return
-	case New, Restricted, Released, Closed, Moot:
-		return
-	}
-	c.State, c.Act, c.RestrictedAt, c.Stopped, c.Blocks, c.Approvals = Restricted, act, m.now, e.Stopped, nil, nil
-	m.tell(StepRestricted)
-	m.want(Set{TimerRecheck, m.now + m.p.Recheck.Micros()})
-}
-
-// tampered: the first time the operators are told, and the second, for then it is no accident. What was undone is put back,
-// unless a person holds the case or the machine is on its way back.
-func (m *mover) tampered() {
-	c := &m.d.Case
-	if c.Act == "" || c.TamperedAt == m.now {
-		return // the same moment is told once
-	}
-	c.Tampers++
-	c.TamperedAt = m.now
-	if c.Tampers <= 2 {
-		m.want(Send{StepTampered, Operators})
-	}
-	if c.State == Restricted || c.State == Verifying {
-		m.want(Set{TimerHold, m.now})
-	}
-}
-
-// bootTime is how long a machine that was started is given before it is looked at.
-const bootTime = 5 * hour / 60
-
-// started: it runs again, and its fix can be seen.
-func (m *mover) started() {
-	c := &m.d.Case
-	if !c.Stopped {
-		return
-	}
-	c.Stopped = false
-	if c.State == Restricted || c.State == Verifying {
-		m.want(Set{TimerRecheck, m.now + bootTime})
-	}
-}
-
-func (m *mover) restored() {
-	c := &m.d.Case
-	if c.State != Verifying && c.State != Restricted && c.State != OnHold {
-		return
-	}
-	c.Stopped, c.Tampers = false, 0
-	m.want(Cancel{TimerHold}, Cancel{TimerStart})
-	if c.TakenBack() != "" {
-		c.Act = ""
-		if c.Withdrawn == "" && len(m.d.live()) > 0 { // what is left starts anew, on a machine that is free
-			m.newRound()
-			m.want(Set{TimerRecheck, m.now})
-			return
-		}
-		m.closed()
-		if c.Withdrawn != "" && len(c.Notices) > 0 {
-			m.tell(StepWithdrawn)
-		}
-		return
-	}
-	c.TamperedAt = 0
-	c.State, c.Act, c.ReleasedAt, c.ProbationEnds, c.Hold = Released, "", m.now, m.now+m.p.Proof.Closed.Micros(), ""
-	m.tell(StepReleased)
-	m.want(Set{TimerRecheck, m.now + m.p.Proof.LiftGap.Micros()}, Set{TimerProbation, c.ProbationEnds})
-}
-
-func (m *mover) gone() {
-	c := &m.d.Case
-	for i := range m.d.Findings {
-		if f := &m.d.Findings[i]; f.State != finding.Closed && f.State != finding.Dropped {
-			f.State = finding.Moot
-		}
-	}
-	c.State, c.ClosedAt = Moot, m.now
-	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerRecheck}, Cancel{TimerEnforce}, Cancel{TimerHold}, Cancel{TimerStart}, Cancel{TimerRelease}, Cancel{TimerProbation})
-}
-
 func (m *mover) probationOver() {
 	c := &m.d.Case
-	if (c.State != Released && c.State != Verified) || m.now < c.ProbationEnds {
+	if c.State != Released && c.State != Verified {
+		return
+	}
+	if m.now < c.ProbationEnds {
+		m.want(Set{TimerProbation, c.ProbationEnds})
 		return
 	}
 	for _, f := range m.d.Findings {

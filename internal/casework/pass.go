@@ -59,7 +59,7 @@ func (m *mover) remains() {
 }
 
 // carries tells whether a finding is a reason of its own for the act in force: proved, of a class that restricts, seen before
-// the first notice of the case, and told since it came.
+// the first notice of the case, and named in a notice since it came. The mode does not matter: lowering it gives no machine back.
 func (m *mover) carries(f *finding.Finding) bool {
 	told := m.d.Case.Accepted(StepNotice)
 	if !slices.ContainsFunc(told, func(n Notice) bool { return n.AcceptedAt >= m.d.Case.Received }) {

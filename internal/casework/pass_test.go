@@ -2,7 +2,6 @@ package casework_test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
 	"demarc/internal/casework"
@@ -15,7 +14,12 @@ import (
 // inCase is a customer's case of class E, told on the first day, with an act where it is restricted.
 func inCase(state casework.State, fs ...finding.Finding) casework.Dossier {
 	c := casework.Case{ID: "c", Party: duty.Customer, Track: casework.Vulnerability, Class: "E", Zone: probe.Internet, State: state, OpenedAt: start, ClockFrom: start, Due: start + 4*day,
-		Notices: []casework.Notice{{Step: casework.StepNotice, AcceptedAt: start}}, Approvals: []casework.Approval{{By: "olga", At: start + 6*day}}}
+		Notices: []casework.Notice{{
+			Step:       casework.StepNotice,
+			AcceptedAt: start,
+			Announced:  casework.Announced{Class: "E", Findings: []string{"f", "g"}},
+		}},
+		Approvals: []casework.Approval{{By: "olga", At: start + 6*day}}}
 	if state == casework.Restricted || state == casework.Verifying {
 		c.Act, c.RestrictedAt = "act", start+6*day
 	}
@@ -169,13 +173,14 @@ func TestWhatCanNotPassTheGateBeginsAnew(t *testing.T) {
 	short.Case.FinalAt, short.Case.GraceEnds = now-hour, now
 	unseen.Findings[0].Looks = nil
 	for name, facts := range map[string]gate.Facts{"told": untold, "grace": short, "repeated-scans": unseen} {
-		i := slices.IndexFunc(gate.Decide(facts, p).Blocks, func(b string) bool { return strings.HasPrefix(b, name+":") })
+		i := slices.IndexFunc(gate.Decide(facts, p).Blocks, func(b casework.Refusal) bool { return b.Condition == name })
 		if i < 0 {
 			t.Errorf("the gate says nothing under %s", name)
 			continue
 		}
 		block := gate.Decide(facts, p).Blocks[i]
-		if d, _ := casework.Next(inCase(casework.Queued, seen("f", "E", finding.Proved, finding.Open)), casework.Refused{Blocks: []string{block}}, p, now); d.Case.State != casework.New {
+		queued := inCase(casework.Queued, seen("f", "E", finding.Proved, finding.Open))
+		if d, _ := casework.Next(queued, casework.Refused{Blocks: []casework.Refusal{block}}, p, now); d.Case.State != casework.New {
 			t.Errorf("refused for %q, the case is %s", block, d.Case.State)
 		}
 	}

@@ -11,6 +11,10 @@ func See(f finding.Finding, s finding.Sighting, p *policy.Policy) finding.Findin
 	switch {
 	case outdated(f, s), s.Verdict != finding.Vulnerable && s.At == latest(f):
 		return f
+	case s.Verdict == finding.Vulnerable, s.Verdict.Negative(), s.Verdict == finding.NoAnswer:
+		f.NoVerdictFrom, f.NoVerdict = 0, ""
+	}
+	switch {
 	case s.Verdict == finding.Vulnerable:
 		return seenBad(f, s, p)
 	case s.Verdict.Negative():

@@ -41,7 +41,8 @@ func Promise(c Case, s Step, p *policy.Policy, now int64) int64 {
 		}
 	case StepStatus:
 		return c.Due // the provider's, which the owner is shown
-	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepTampered, StepWithdrawn, StepPassed:
+	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepTampered,
+		StepWithdrawn, StepPassed, StepStillOpen, StepReturned, StepNoVerdict, StepObserved, StepSystem:
 		return 0
 	}
 	const minute = int64(time.Minute / time.Microsecond)
@@ -53,7 +54,7 @@ func graceTime(c Case, s Step, p *policy.Policy) int64 {
 	if s == StepRelapse {
 		return p.Proof.RelapseWait.Micros()
 	}
-	return p.Classes[c.Class].Grace.Micros()
+	return p.Classes[c.ActingClass()].Grace.Micros()
 }
 
 // least is the shorter of two times, of which the second may not be given.
@@ -62,4 +63,30 @@ func least(time, given int64) int64 {
 		return min(time, given)
 	}
 	return time
+}
+
+// AlmostFull is by how much a notice may fall short of the full time: the mails of one notice are sent one after the other, and the clock
+// starts with the first that is accepted.
+const AlmostFull = hour
+
+// Announce is what a mail written now announces: the harshest action that the policy in force allows for the class whose action the case
+// may carry out, and whether its deadline gives the full time. Admits is what the quarantine lets in for repair.
+func Announce(d Dossier, s Step, deadline int64, admits []string, p *policy.Policy, now int64) Announced {
+	c := d.Case
+	a := Announced{Class: c.ActingClass(), Policy: p.Version, End: Announces(c, s, p)}
+	if a.End.Restricts() && (s == StepFinal || s == StepRelapse) {
+		a.Admits = admits
+	}
+	for _, f := range d.live() {
+		a.Findings = append(a.Findings, f.ID)
+	}
+	switch s {
+	case StepNotice:
+		a.Full = deadline-now >= FixTime(c, p)-AlmostFull
+	case StepFinal, StepRelapse:
+		a.Full = deadline-now >= graceTime(c, s, p)-AlmostFull
+	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepTampered,
+		StepWithdrawn, StepPassed, StepStatus, StepStillOpen, StepReturned, StepNoVerdict, StepObserved:
+	}
+	return a
 }

@@ -84,6 +84,10 @@ type Actor interface {
 	// refused or was not reached, and nothing was done.
 	SetGroups(ctx context.Context, id asset.PortID, groups []asset.GroupID, revision int) (asset.Port, error)
 
+	// Unfilter switches the port security of a port off and takes its groups away, if its revision is still the given one: how a port is
+	// given back that had no port security before. The outcomes are those of SetGroups.
+	Unfilter(ctx context.Context, id asset.PortID, revision int) (asset.Port, error)
+
 	// Machine reads one server anew, with the cloud's memory of what was done to it, in no order. ErrNotFound as for Port.
 	Machine(ctx context.Context, id asset.ServerID) (asset.Server, []asset.ServerAction, error)
 
@@ -99,6 +103,9 @@ type Actor interface {
 
 	// Group reads one security group with its rules. ErrNotFound as for Port.
 	Group(ctx context.Context, id asset.GroupID) (asset.Group, error)
+
+	// Account is the user id of the account that acts, "" where the cloud does not say it.
+	Account() asset.UserID
 }
 
 // QuarantineSpec is what a quarantined machine may still talk to.

@@ -39,3 +39,20 @@ func Nearest(name string, data []byte, path string) Position {
 		path = path[:cut]
 	}
 }
+
+// ValueAt is the plain value of a key on a line of a YAML document, lines counted from 1, without quotes; "" where there is none.
+func ValueAt(data []byte, line int, key string) string {
+	lines := strings.Split(string(data), "\n")
+	if line < 1 || line > len(lines) {
+		return ""
+	}
+	_, value, found := strings.Cut(lines[line-1], key+":")
+	if !found {
+		return ""
+	}
+	value, _, _ = strings.Cut(value, "#")
+	if end := strings.IndexAny(value, ",}"); end >= 0 {
+		value = value[:end]
+	}
+	return strings.Trim(strings.TrimSpace(value), `"'`)
+}

@@ -100,17 +100,19 @@ type Finding struct {
 	Cause    string                    `json:"cause,omitempty"` // for what the cloud's rules do not explain: why it answers
 	Duty     duty.Resolution           `json:"duty"`
 
-	FirstSeen  int64 `json:"first_seen"`
-	LastSeen   int64 `json:"last_seen"`            // last positive look
-	Negatives  int   `json:"negatives,omitempty"`  // positive negatives in a row
-	GoodSince  int64 `json:"good_since,omitempty"` // first of them
-	LastGood   int64 `json:"last_good,omitempty"`
-	Silences   int   `json:"silences,omitempty"`    // silent cycles in a row
-	SilentFrom int64 `json:"silent_from,omitempty"` // first of them
-	LastSilent int64 `json:"last_silent,omitempty"` // last counted one
-	FixedAt    int64 `json:"fixed_at,omitempty"`    // when the fix was proven
-	Reopened   int   `json:"reopened,omitempty"`    // times it came back
-	Version    int   `json:"version"`               // grows with each write
+	FirstSeen     int64  `json:"first_seen"`
+	LastSeen      int64  `json:"last_seen"`            // last positive look
+	Negatives     int    `json:"negatives,omitempty"`  // positive negatives in a row
+	GoodSince     int64  `json:"good_since,omitempty"` // first of them
+	LastGood      int64  `json:"last_good,omitempty"`
+	Silences      int    `json:"silences,omitempty"`        // silent cycles in a row
+	SilentFrom    int64  `json:"silent_from,omitempty"`     // first of them
+	LastSilent    int64  `json:"last_silent,omitempty"`     // last counted one
+	NoVerdictFrom int64  `json:"no_verdict_from,omitempty"` // since when no look has told anything; 0: the last one did
+	NoVerdict     string `json:"no_verdict,omitempty"`      // why the last one did not
+	FixedAt       int64  `json:"fixed_at,omitempty"`        // when the fix was proven
+	Reopened      int    `json:"reopened,omitempty"`        // times it came back
+	Version       int    `json:"version"`                   // grows with each write
 }
 
 // Where names the place a finding is about, for people: its endpoint, or what of the configuration it is about.

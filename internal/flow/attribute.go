@@ -32,6 +32,9 @@ const (
 func (l *Line) attribute(ctx context.Context) (bool, error) {
 	const key = "attribute"
 	now := l.Clock.Now()
+	if l.chargeNow.Swap(false) {
+		l.chargeAt = 0
+	}
 	if now < l.chargeAt || l.waiting(key) {
 		return false, nil
 	}
@@ -189,7 +192,7 @@ func (d *draft) pass(ctx context.Context, ds casework.Dossier, leave map[duty.Pa
 		if err != nil {
 			return err
 		}
-		way := passage{told: told, left: left, given: given}
+		way := passage{told: told, left: left, given: given, caseID: ds.Case.ID}
 		for _, f := range leave[p] {
 			way.all = append(way.all, f.ID)
 		}

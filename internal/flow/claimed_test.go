@@ -21,6 +21,7 @@ type oneCase struct {
 	c       casework.Case
 	f       finding.Finding
 	written []casework.Change
+	then    []asset.Port // versions of ports that the inventory held before
 }
 
 func (o *oneCase) Case(context.Context, access.Scope, string) (casework.Case, error) { return o.c, nil }
@@ -42,6 +43,10 @@ func (o *oneCase) BindingsAt(context.Context, access.Scope, netip.Addr, int64) (
 func (o *oneCase) Commit(_ context.Context, c casework.Change) error {
 	o.written = append(o.written, c)
 	return nil
+}
+
+func (o *oneCase) PortsWithin(context.Context, string, []asset.NetworkID, int64) ([]asset.Port, error) {
+	return o.then, nil
 }
 
 var claimedAddr = netip.MustParseAddr("2001:db8::5")

@@ -13,6 +13,7 @@ import (
 	"demarc/internal/casework"
 	"demarc/internal/casework/notice"
 	"demarc/internal/finding"
+	"demarc/internal/policy"
 	"demarc/internal/untrusted"
 )
 
@@ -32,6 +33,18 @@ type Happening struct {
 	MailTo   string          `json:"mail_to,omitempty"`
 	Act      string          `json:"cloud_action,omitempty"`
 	Detail   string          `json:"detail,omitempty"`
+
+	// What the gate reads back from the audit log.
+	From     string             `json:"from,omitempty"`     // finding.passed: the case that it left; case.continues: the earlier case
+	Class    string             `json:"class,omitempty"`    // finding.opened
+	Grade    finding.Grade      `json:"grade,omitempty"`    // finding.opened
+	Notice   *casework.Notice   `json:"notice,omitempty"`   // mail.accepted
+	Mail     *casework.MailRef  `json:"mail,omitempty"`     // mail.queued, mail.accepted, mail.failed: which mail; reconcile reads it back
+	Approval *casework.Approval `json:"approval,omitempty"` // people.approved
+	Mode     policy.Mode        `json:"mode,omitempty"`     // mode.changed: the mode that was chosen
+	Given    int64              `json:"given,omitempty"`    // finding.passed: the time that its new party has, where that is not the full time
+	Order    string             `json:"order,omitempty"`    // act.intended: digest of the order
+	Refusals []casework.Refusal `json:"refusals,omitempty"` // gate.refused; their details are for operators alone
 }
 
 // draft gathers what one step will write. It is the only way to write: every change of a state becomes an audit entry and a
@@ -41,6 +54,7 @@ type draft struct {
 	step   string
 	actor  string
 	now    int64
+	policy *policy.Policy // that it decides by; its Mode is the one in force when the draft was begun
 	change casework.Change
 	news   []Happening
 	silent []finding.Finding // that became unverifiable: each opens a case of its own
@@ -48,7 +62,7 @@ type draft struct {
 
 func (l *Line) draft(step string) *draft {
 	now := l.Clock.Now()
-	return &draft{l: l, step: step, actor: "demarc", now: now, change: casework.Change{At: now}}
+	return &draft{l: l, step: step, actor: "demarc", now: now, policy: l.Policy, change: casework.Change{At: now}}
 }
 
 // commit writes the draft and then tells the news.
@@ -138,7 +152,7 @@ func about(c casework.Case, event string) Happening {
 
 // apply moves a dossier by an event and writes down everything that follows.
 func (d *draft) apply(before casework.Dossier, ev casework.Event) casework.Dossier {
-	after, effects := casework.Next(before, ev, d.l.Policy, d.now)
+	after, effects := casework.Next(before, ev, d.policy, d.now)
 	d.record(before, after)
 	for _, e := range effects {
 		d.effect(after, e)
@@ -155,7 +169,7 @@ func (d *draft) record(before, after casework.Dossier) {
 	for _, f := range after.Findings {
 		if o := old[f.ID]; o.State != f.State {
 			if o.State == finding.Fixed && f.State.Live() {
-				d.l.chargeAt = 0 // it is back, and somebody else may hold it by now
+				d.l.ChargeAnew() // it is back, and somebody else may hold it by now
 			}
 			h := about(after.Case, "finding."+string(f.State))
 			h.Finding, h.Check, h.State, h.Detail = f.ID, f.Key.Check, string(f.State), f.Cause
@@ -164,7 +178,7 @@ func (d *draft) record(before, after casework.Dossier) {
 		d.putFinding(f)
 	}
 	if before.Case.State == casework.OnHold && after.Case.State != casework.OnHold {
-		d.l.chargeAt = 0 // it was left alone while a person held it
+		d.l.ChargeAnew() // it was left alone while a person held it
 	}
 	if before.Case.State != after.Case.State {
 		h := about(after.Case, "case."+string(after.Case.State))
@@ -207,11 +221,7 @@ func (d *draft) effect(s casework.Dossier, e casework.Effect) {
 			if e.Step == casework.StepStatus && r.As == "operators" {
 				continue // there is no owner to show it to, and the operators know
 			}
-			m := notice.New(newID(), c, e.Step, e.To, r.Address, d.l.Contacts.Domain, d.now)
-			d.change.Mails = append(d.change.Mails, m)
-			h := about(c, "mail.queued")
-			h.MailTo, h.Detail = r.Address, fmt.Sprintf("%s, as %s", e.Step, r.As)
-			d.say(h)
+			d.queueMail(c, notice.New(newID(), c, e.Step, e.To, r.Address, d.l.Contacts.Domain, d.now), r.As, casework.MailRef{})
 		}
 	case casework.Blocked:
 		for _, f := range s.Findings {
@@ -220,6 +230,16 @@ func (d *draft) effect(s casework.Dossier, e casework.Effect) {
 			}
 		}
 	}
+}
+
+// queueMail puts a mail into the outbox and into the audit log. Reconcile relies on the log to find mails whose row was lost, so a new mail
+// of a case passes through here. Ref may say what the mail replaces.
+func (d *draft) queueMail(c casework.Case, m casework.Mail, as string, ref casework.MailRef) {
+	d.change.Mails = append(d.change.Mails, m)
+	h := about(c, "mail.queued")
+	ref.Step, ref.To, ref.Recipient, ref.MessageID = m.Step, m.To, m.Recipient, m.MessageID
+	h.MailTo, h.Mail, h.Detail = m.Recipient, &ref, fmt.Sprintf("%s, as %s", m.Step, as)
+	d.say(h)
 }
 
 // arm and disarm keep the last word on a timer within one change.

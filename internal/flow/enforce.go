@@ -41,9 +41,9 @@ func (l *Line) enforce(ctx context.Context) (bool, error) {
 	if err != nil {
 		return true, err
 	}
-	if over := overBudget(ready, l); over != "" {
+	if over := overBudget(ready, l); len(over) > 0 {
 		for _, a := range ready {
-			if err := l.refuse(ctx, a, []string{over}); err != nil {
+			if err := l.refuse(ctx, a, over); err != nil {
 				return true, err
 			}
 		}
@@ -66,7 +66,7 @@ type attempt struct {
 
 // prepare proves a case anew: the cloud is read, the findings are probed, the facts are gathered.
 func (l *Line) prepare(ctx context.Context, id string) (attempt, error) {
-	if err := l.refresh(ctx); err != nil {
+	if err := l.reread(ctx); err != nil {
 		return attempt{}, err
 	}
 	if err := l.recheck(ctx, id); err != nil {
@@ -75,7 +75,7 @@ func (l *Line) prepare(ctx context.Context, id string) (attempt, error) {
 		}
 		l.Log.Warn("no look before an act", "case", id, "err", err) // the gate refuses by the inventory, and says so
 	}
-	if err := l.refresh(ctx); err != nil { // who may answer for the address is asked after the answer too
+	if err := l.reread(ctx); err != nil { // who may answer for the address is asked after the answer too
 		return attempt{}, err
 	}
 	ds, err := l.dossier(ctx, id)
@@ -104,6 +104,12 @@ func (l *Line) portsOf(ctx context.Context, c casework.Case) ([]asset.Port, erro
 	return slices.DeleteFunc(ports, func(p asset.Port) bool { return p.Project != c.Project && p.Status != "ACTIVE" }), err
 }
 
+// ownPorts leaves out the ports of other projects. Their owners may write any machine's id on them, also while they are up elsewhere, and
+// Nova plugs no port of another project in.
+func ownPorts(ports []asset.Port, c casework.Case) []asset.Port {
+	return slices.DeleteFunc(slices.Clone(ports), func(p asset.Port) bool { return p.Project != c.Project })
+}
+
 // refuseUnready refuses, each for its own reasons, the attempts that could not happen even alone, and returns the rest. A budget is
 // a matter of the whole batch: what it stops is not left out here, or the others would fit.
 func (l *Line) refuseUnready(ctx context.Context, batch []attempt) ([]attempt, error) {
@@ -125,26 +131,35 @@ func (l *Line) refuseUnready(ctx context.Context, batch []attempt) ([]attempt, e
 }
 
 // unable lists what the gate does not ask and the hand could not do.
-func (l *Line) unable(a attempt) []string {
+func (l *Line) unable(a attempt) []casework.Refusal {
 	switch {
 	case l.Actor == nil:
-		return []string{"actor: this line has no credential to act with"}
-	case len(a.ports) == 0:
-		return []string{"ports: the machine has no port to close"}
+		return []casework.Refusal{{Condition: "actor", Reason: "there is no account to act with"}}
+	case len(ownPorts(a.ports, a.ds.Case)) == 0:
+		return []casework.Refusal{{Condition: "ports", Reason: "the machine has no port to close"}}
 	}
 	for _, p := range a.ports {
 		if p.Project != a.ds.Case.Project {
-			return []string{"ports: port " + string(p.ID) + " says that it is the machine's, and belongs to another project: an operator must decide"}
+			if a.ds.Case.Overruled("foreign-port") {
+				continue
+			}
+			return []casework.Refusal{{Condition: "foreign-port", Reason: "a port of another project says that it is plugged into the machine",
+				Detail: "port " + string(p.ID) + " of project " + string(p.Project) +
+					"; it would be left as it is: an operator decides, by approving with --despite foreign-port"}}
 		}
-		if !p.PortSecurity {
-			return []string{"ports: port " + string(p.ID) + " has port security off, so no group would hold: an operator must decide"}
+		if !p.PortSecurity && !a.ds.Case.Overruled("port-security") { // switched off after the inventory was read
+			return []casework.Refusal{{
+				Condition: "port-security",
+				Reason:    "a port of the machine has port security off, so no security group holds on it",
+				Detail:    "port " + string(p.ID),
+			}}
 		}
 	}
 	return nil
 }
 
 // overBudget tells why a batch as a whole must not happen.
-func overBudget(batch []attempt, l *Line) string {
+func overBudget(batch []attempt, l *Line) []casework.Refusal {
 	perProject := map[asset.ProjectID]int{}
 	for _, a := range batch {
 		perProject[a.ds.Case.Project]++
@@ -153,18 +168,20 @@ func overBudget(batch []attempt, l *Line) string {
 		f := a.facts
 		f.Usage.Batch, f.Usage.BatchProject = len(batch), perProject[a.ds.Case.Project]
 		for _, b := range gate.Decide(f, l.Policy).Blocks {
-			return fmt.Sprintf("%s (a batch of %d; over budget none of it happens)", b, len(batch))
+			b.Reason += fmt.Sprintf(" (a batch of %d; over budget none of it happens)", len(batch))
+			return []casework.Refusal{b}
 		}
 	}
-	return ""
+	return nil
 }
 
 // refuse writes down the gate's no. Nothing was changed in the cloud, and nothing is tried again by itself.
-func (l *Line) refuse(ctx context.Context, a attempt, blocks []string) error {
+func (l *Line) refuse(ctx context.Context, a attempt, blocks []casework.Refusal) error {
 	d := l.draft("enforce")
 	d.disarm(a.ds.Case.ID, casework.TimerEnforce)
 	h := about(a.ds.Case, "gate.refused")
-	h.Detail = strings.Join(blocks, "; ")
+	h.Detail = strings.Join(casework.Reasons(blocks, false), "; ") // the owner may read the log of the case; details stand in it for operators
+	h.Refusals = blocks
 	d.say(h)
 	d.apply(a.ds, casework.Refused{Blocks: blocks})
 	err := d.commit(ctx)
@@ -185,6 +202,12 @@ func (l *Line) attempt(ctx context.Context, a attempt) error {
 		return l.refuse(ctx, a, last.Blocks)
 	}
 	act, err := l.order(ctx, a)
+	if errors.Is(err, casework.ErrPaused) {
+		return l.refuse(ctx, a, []casework.Refusal{switchedOff(err)})
+	}
+	if unknown, is := errors.AsType[*unrecordedError](err); is {
+		return l.refuse(ctx, a, []casework.Refusal{unknown.refusal()})
+	}
 	if err != nil {
 		l.putOff("enforce "+a.ds.Case.ID, err)
 		return err
@@ -192,7 +215,10 @@ func (l *Line) attempt(ctx context.Context, a attempt) error {
 	d := l.draft("enforce")
 	d.disarm(a.ds.Case.ID, casework.TimerEnforce)
 	d.intend(a.ds.Case, act, "approved by "+strings.Join(act.By, ", "))
-	if err := d.commit(ctx); err != nil {
+	d.change.Require = restricting
+	if err := d.commit(ctx); errors.Is(err, casework.ErrPaused) {
+		return l.refuse(ctx, a, []casework.Refusal{switchedOff(err)})
+	} else if err != nil {
 		l.putOff("enforce "+a.ds.Case.ID, err)
 		return err
 	}
@@ -204,20 +230,27 @@ func (l *Line) attempt(ctx context.Context, a attempt) error {
 func (l *Line) order(ctx context.Context, a attempt) (casework.Act, error) {
 	c := a.ds.Case
 	kind := casework.ActQuarantine
-	if l.Policy.Classes[c.Class].End == policy.Stop {
+	if l.endOf(c) == policy.Stop {
 		kind = casework.ActStop
 	}
 	act := l.newAct(c, kind)
+	if err := l.notPaused(ctx); err != nil {
+		return act, err
+	}
 	group, err := l.Actor.EnsureQuarantine(ctx, l.Quarantine)
 	if err != nil {
 		return act, fmt.Errorf("preparing the quarantine group: %w", err)
 	}
-	earlier, err := l.Ledger.ActsOn(ctx, c.Cloud, c.Server)
+	earlier, err := l.savedBefore(ctx, c, ownPorts(a.ports, c), []asset.GroupID{group})
 	if err != nil {
 		return act, err
 	}
-	for _, p := range a.ports {
-		act.Ports = append(act.Ports, closing(p, []asset.GroupID{group}, earlier))
+	for _, p := range ownPorts(a.ports, c) {
+		o, err := closing(p, []asset.GroupID{group}, earlier)
+		if err != nil {
+			return act, err
+		}
+		act.Ports = append(act.Ports, o)
 	}
 	for _, x := range c.Approvals {
 		act.By = append(act.By, x.By)
@@ -233,22 +266,71 @@ func (l *Line) order(ctx context.Context, a attempt) (casework.Act, error) {
 	return act, nil
 }
 
-// closing is the order that takes one port off the network. A port that carries the group already, by an order that came to
-// nothing by our books, gets back what that one saved.
-func closing(p asset.Port, group []asset.GroupID, earlier []casework.Act) casework.PortOrder {
-	o := casework.PortOrder{Port: p.ID, Before: p.Groups, After: group, Saved: p.Groups, Revision: p.Revision, Done: casework.SameGroups(p.Groups, group)}
-	if !o.Done {
-		return o
+// savedBefore lists orders that say what the ports had that are on the group already: earlier ones about this machine, whatever became of
+// them, and those about other machines from which their owner plugged a port in here. Only orders count that the audit log proves.
+func (l *Line) savedBefore(ctx context.Context, c casework.Case, has []asset.Port, group []asset.GroupID) ([]casework.Act, error) {
+	var on []asset.PortID
+	for _, p := range has {
+		if casework.SameGroups(p.Groups, group) {
+			on = append(on, p.ID)
+		}
+	}
+	if len(on) == 0 {
+		return nil, nil
+	}
+	own, err := l.Ledger.ActsOn(ctx, c.Cloud, c.Server)
+	if err != nil {
+		return nil, err
+	}
+	all, err := l.Ledger.Restricting(ctx, c.Cloud)
+	if err != nil {
+		return nil, err
+	}
+	all = append(slices.DeleteFunc(all, func(a casework.Act) bool { return a.Server == c.Server }), own...)
+	all = slices.DeleteFunc(all, func(a casework.Act) bool { return !a.Kind.Closes() })
+	slices.SortStableFunc(all, func(a, b casework.Act) int { return cmp.Compare(a.IntendedAt, b.IntendedAt) })
+	return l.latestProven(ctx, all, on, func(o casework.PortOrder) bool { return saves(o, group) })
+}
+
+// saves tells whether an order for a port that put it on the group saved what it had.
+func saves(o casework.PortOrder, group []asset.GroupID) bool {
+	return casework.SameGroups(o.After, group) && !casework.SameGroups(o.GivesBack(), group)
+}
+
+// closing is the order that takes one port off the network. A port that carries the group already, by an order that is recorded
+// as having changed nothing, gets back what that one saved; with no such order it is an error.
+func closing(p asset.Port, group []asset.GroupID, earlier []casework.Act) (casework.PortOrder, error) {
+	o := casework.PortOrder{Port: p.ID, Before: p.Groups, After: group, Saved: p.Groups, SavedUnsecured: !p.PortSecurity, Revision: p.Revision,
+		Unsecured: !p.PortSecurity, Done: casework.SameGroups(p.Groups, group) && p.PortSecurity}
+	if !casework.SameGroups(p.Groups, group) {
+		return o, nil
 	}
 	at := int64(-1)
 	for _, a := range earlier {
 		for _, was := range a.Ports {
-			if was.Port == p.ID && a.Kind.Restricts() && a.IntendedAt > at && casework.SameGroups(was.After, group) && !casework.SameGroups(was.GivesBack(), group) {
-				o.Saved, at = was.GivesBack(), a.IntendedAt
+			if was.Port == p.ID && a.Kind.Closes() && a.IntendedAt > at && saves(was, group) {
+				o.Saved, o.SavedUnsecured, at = was.GivesBack(), was.GivesBackUnsecured(), a.IntendedAt
 			}
 		}
 	}
-	return o
+	if at < 0 {
+		return o, &unrecordedError{port: p.ID}
+	}
+	return o, nil
+}
+
+// unrecordedError says that a port is in quarantine already, and no record tells which groups it had: an order that saved the
+// quarantine group as the one to give back would never give the network back.
+type unrecordedError struct{ port asset.PortID }
+
+func (e *unrecordedError) Error() string {
+	return "port " + string(e.port) + " carries the quarantine group already, and there is no record of the security groups it had"
+}
+
+func (e *unrecordedError) refusal() casework.Refusal {
+	return casework.Refusal{Condition: "ports",
+		Reason: "a port of the machine carries the quarantine group already, and there is no record of the security groups it had",
+		Detail: "port " + string(e.port) + ": give it its groups back by hand, then approve again"}
 }
 
 // newAct begins an order about a case's machine.
@@ -280,13 +362,25 @@ func machineOrder(actions []asset.ServerAction, reason string, steps ...casework
 
 // lockReason is what a tenant reads who asks why the machine cannot be started.
 func lockReason(c casework.Case) string {
-	return "Taken off the network by the cloud's operators, case " + c.Ref() + ". See the mail about this machine."
+	return lockPrefix + c.Ref() + ". See the mail about this machine."
 }
 
+// lockPrefix is how the reasons of our locks begin.
+const lockPrefix = "Taken off the network by the cloud's operators, case "
+
+// intend writes an order down. The case is written with it, unchanged but for its version: what somebody decides about the case at the same
+// time makes one of the two a conflict.
 func (d *draft) intend(c casework.Case, act casework.Act, detail string) {
+	if act.Machine != nil {
+		act.Machine.Account = d.l.Actor.Account()
+	}
 	d.change.Acts = append(d.change.Acts, act)
+	d.putCase(c)
 	h := about(c, "act.intended")
 	h.Act, h.Detail = string(act.Kind), partsOf(act)+", "+detail
+	if sum, err := digest(act); err == nil { // else nobody carries it out
+		h.Order = sum
+	}
 	d.say(h)
 }
 

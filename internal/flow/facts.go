@@ -1,28 +1,33 @@
 package flow
 
 import (
+	"cmp"
 	"context"
-	"net/netip"
+	"errors"
+	"fmt"
 	"slices"
-	"strings"
 
 	"demarc/internal/access"
-	"demarc/internal/asset"
+	"demarc/internal/audit"
 	"demarc/internal/casework"
 	"demarc/internal/casework/gate"
 	"demarc/internal/duty"
 	"demarc/internal/finding"
+	"demarc/internal/policy"
 )
 
 // facts gathers what the gate decides on, at this moment.
 func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, error) {
 	c := ds.Case
 	f := gate.Facts{Now: l.Clock.Now(), Case: c, Loopback: l.Loopback, Clock: l.Clock.Doubt() == "", InventoryAge: gate.Unknown}
-	paused, err := l.Ledger.Paused(ctx)
+	if err := l.readMode(ctx); err != nil {
+		return f, err
+	}
+	paused, err := l.paused(ctx)
 	if err != nil {
 		return f, err
 	}
-	f.Enabled = !paused
+	f.Enabled = paused == ""
 	if f.ProofsFrom, err = l.Ledger.ProofsFrom(ctx); err != nil {
 		return f, err
 	}
@@ -31,12 +36,24 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 		return f, err
 	}
 	f.Healthy, f.InventoryAge = ok && !l.justNow(l.partialAt), gate.Age(age)
+	log, err := l.readLog(ctx, ds)
+	if err != nil {
+		return f, err
+	}
+	f.Record = log.record
+	if f.Record.Doubt == "" {
+		var from int64
+		if from, f.Record.Doubt, err = l.decisions(ctx); err != nil {
+			return f, err
+		}
+		f.ProofsFrom = max(f.ProofsFrom, from)
+	}
 	for _, x := range ds.Findings {
 		looks, err := l.Ledger.Sightings(ctx, x.ID)
 		if err != nil {
 			return f, err
 		}
-		g := gate.Finding{ID: x.ID, State: x.State, Grade: x.Grade, Class: x.Class, Looks: looks, ProbeAge: gate.Unknown}
+		g := gate.Finding{ID: x.ID, Server: x.Key.Server, State: x.State, Grade: x.Grade, Class: x.Class, Looks: looks, ProbeAge: gate.Unknown}
 		if l.x.Projects[x.Project] != nil {
 			charges, err := l.Ledger.Charges(ctx, access.Operator(), x.ID)
 			if err != nil {
@@ -49,9 +66,14 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 				g.ProbeAge = gate.Age(l.Clock.Age(s.At, s.RealAt))
 			}
 		}
+		log.hold(&g, x, l.checks[x.Key.Check])
 		f.Findings = append(f.Findings, g)
 	}
-	if f.Target, err = l.target(ctx, ds, age); err != nil {
+	if f.People, err = l.people(ctx, c); err != nil {
+		return f, err
+	}
+	f.Action, f.Admits = l.endOf(c), l.admits()
+	if f.Target, err = l.target(ctx, ds, f.Findings, age); err != nil {
 		if ok || ctx.Err() != nil {
 			return f, err
 		}
@@ -64,6 +86,36 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 	return f, err
 }
 
+// endOf is what an action on the machine of a case would do, by the policy in force.
+func (l *Line) endOf(c casework.Case) policy.End { return l.Policy.EndOf(c.ActingClass()) }
+
+// Will is what an action on the machine of a case would do, by the policy and the mode in force at this moment. Safe for concurrent use.
+func (l *Line) Will(ctx context.Context, c casework.Case) (policy.End, error) {
+	p, err := l.rules(ctx)
+	if err != nil {
+		return "", err
+	}
+	return p.EndOf(c.ActingClass()), nil
+}
+
+// admits lists what a quarantine lets in beside the probes, as it is announced.
+func (l *Line) admits() []string {
+	var out []string
+	for _, o := range l.Quarantine.Admit {
+		if slices.ContainsFunc(l.Vantages, func(v Vantage) bool {
+			return o.Prefix.IsSingleIP() && slices.Contains(v.Sources, o.Prefix.Addr())
+		}) {
+			continue
+		}
+		text := o.Prefix.String() + " " + cmp.Or(o.Proto, "any")
+		if o.PortMin > 0 {
+			text += fmt.Sprintf("/%d-%d", o.PortMin, max(o.PortMin, o.PortMax))
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
 // justNow tells whether something was so short a time ago that nothing which followed makes up for it: readings that follow one another
 // at once share a cache. 0 is never.
 func (l *Line) justNow(at int64) bool {
@@ -71,7 +123,7 @@ func (l *Line) justNow(at int64) bool {
 }
 
 // target re-reads the machine: does it exist, is it in the project, does the address still lead to the port.
-func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (t gate.Target, err error) {
+func (l *Line) target(ctx context.Context, ds casework.Dossier, fs []gate.Finding, age int64) (t gate.Target, err error) {
 	t.BindingAge = gate.Unknown
 	s := l.server(ds.Case.Server)
 	if s == nil {
@@ -80,6 +132,11 @@ func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (t ga
 	t.ServerExists, t.SameProject = true, s.Project == ds.Case.Project
 	t.Protected = l.Protected != nil && l.Protected(*s)
 	t.SamePort = true
+	for _, p := range l.x.PortsOf[s.ID] {
+		if !p.PortSecurity {
+			t.Unsecured = append(t.Unsecured, p.ID)
+		}
+	}
 	if t.Proven, err = l.proven(ctx, ds); err != nil {
 		return t, err
 	}
@@ -99,7 +156,15 @@ func (l *Line) target(ctx context.Context, ds casework.Dossier, age int64) (t ga
 		}
 		t.SamePort = t.SamePort && how == steady
 		t.SameProject = t.SameProject && h.Project == ds.Case.Project
-		t.Spoofable = t.Spoofable || l.spoofable(h)
+		ns, err := l.neighbours(ctx, h, firstChecked(ds, fs))
+		if err != nil {
+			return t, err
+		}
+		for _, n := range ns {
+			if !slices.ContainsFunc(t.Neighbours, func(o gate.Neighbour) bool { return o.Port == n.Port }) {
+				t.Neighbours = append(t.Neighbours, n)
+			}
+		}
 		t.BindingAge = gate.Age(age)
 	}
 	return t, nil
@@ -127,38 +192,6 @@ func (l *Line) proven(ctx context.Context, ds casework.Dossier) (bool, error) {
 	return true, nil
 }
 
-// spoofable tells whether another machine could answer for an address: one on the same network, or on the floating IP's, whose
-// port may send from any address, or from this one. What is seen at such an address is told, and never acted on.
-func (l *Line) spoofable(h asset.Holder) bool {
-	own := l.x.Ports[h.Port]
-	if own == nil {
-		return true
-	}
-	networks, addrs := []asset.NetworkID{own.Network}, []netip.Addr{h.Addr}
-	for _, f := range l.x.FloatingOf[h.Port] {
-		networks = append(networks, f.Network)
-	}
-	for _, f := range own.FixedIPs {
-		addrs = append(addrs, f.Addr)
-	}
-	return slices.ContainsFunc(l.x.Snapshot.Ports, func(p asset.Port) bool {
-		if p.ID == h.Port || p.Server != "" && p.Server == h.Server || !slices.Contains(networks, p.Network) {
-			return false
-		}
-		if strings.HasPrefix(p.DeviceOwner, "network:") { // nothing is filtered there, whatever its port security says
-			return p.Server != "" || !l.serves(p.Network, own.Project)
-		}
-		return !p.PortSecurity || slices.ContainsFunc(p.Pairs, func(a asset.AddressPair) bool { return slices.ContainsFunc(addrs, a.Prefix.Contains) })
-	})
-}
-
-// serves tells whether the ports of the network service in a network are believed to be that. Neutron lets the owner of a network call any
-// port so, also one that a machine of his is plugged in to: among his own he harms himself, and the provider is believed.
-func (l *Line) serves(id asset.NetworkID, project asset.ProjectID) bool {
-	n := l.x.Networks[id]
-	return n != nil && (n.External || n.Project == project || slices.ContainsFunc(l.x.Snapshot.Networks, func(o asset.Network) bool { return o.External && o.Project == n.Project }))
-}
-
 // ownsActs tells whether no other case has an act in force or under way on the server.
 func (l *Line) ownsActs(ctx context.Context, c casework.Case) (bool, error) {
 	acts, err := l.inForce(ctx, c)
@@ -174,20 +207,22 @@ func (l *Line) inForce(ctx context.Context, c casework.Case) ([]casework.Act, er
 	if err != nil {
 		return nil, err
 	}
-	undone := map[string]bool{}
+	renews, over := map[string]string{}, map[string]bool{}
 	for _, a := range acts {
-		if a.State != casework.ActDone {
-			continue
-		}
-		switch a.Kind {
-		case casework.ActRestore:
-			undone[a.Undoes] = true
-		case casework.ActHold:
-			undone[a.Renews] = true // it stands for that one
-		case casework.ActQuarantine, casework.ActStop, casework.ActStart:
+		renews[a.ID] = a.Renews
+	}
+	end := func(id string) { // with all whose place it took: one of them may have been held for a person, and never done
+		for ; id != "" && !over[id]; id = renews[id] {
+			over[id] = true
 		}
 	}
-	return slices.DeleteFunc(acts, func(a casework.Act) bool { return a.State == casework.ActVoid || !a.Kind.Restricts() || undone[a.ID] }), nil
+	for _, a := range acts {
+		if a.State == casework.ActDone {
+			end(a.Undoes)
+			end(a.Renews)
+		}
+	}
+	return slices.DeleteFunc(acts, func(a casework.Act) bool { return a.State == casework.ActVoid || !a.KeepsOff() || over[a.ID] }), nil
 }
 
 // usage counts what the budgets have spent: acts that were attempted and not shown never to have happened.
@@ -208,6 +243,15 @@ func (l *Line) usage(ctx context.Context, c casework.Case) (gate.Usage, error) {
 		u.ProjectDay += oneIf(here)
 		u.ProjectHour += oneIf(lately && here)
 	}
+	logged, err := l.spent(ctx, c)
+	if errors.Is(err, audit.ErrUnproven) {
+		return gate.Usage{}, nil // what the log does not prove is not known, and what is not known refuses; witnessed says why
+	}
+	if err != nil {
+		return u, err
+	}
+	u.CloudDay, u.CloudHour = max(u.CloudDay, logged.CloudDay), max(u.CloudHour, logged.CloudHour)
+	u.ProjectDay, u.ProjectHour = max(u.ProjectDay, logged.ProjectDay), max(u.ProjectHour, logged.ProjectHour)
 	for _, s := range l.x.Snapshot.Servers {
 		u.CloudServers += oneIf(s.Active())
 		u.ProjectServers += oneIf(s.Active() && s.Project == c.Project)

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
@@ -49,14 +51,15 @@ type Config struct {
 	Actor      cloud.Actor // nil: the line never acts
 	Loopback   bool        // every endpoint of the cloud, for each account, is on 127.0.0.0/8
 	Vantages   []Vantage
-	Policy     *policy.Policy
-	Model      *duty.Model // with its contracts and offerings
+	Policy     *policy.Policy // its Mode is the highest that is allowed; New keeps a copy, whose Mode is the one in force
+	Model      *duty.Model    // with its contracts and offerings
 	Checks     []detect.Check
 	Contacts   notice.Contacts
 	PolicyURL  string
 	GuideURL   string // where the pages of guidance are published; empty: mails name none
 	Sender     Sender
 	Ledger     Ledger
+	Switch     Switch // a kill switch outside the ledger; nil: none
 	Clock      Clock
 	Limits     plan.Limits
 	Quarantine cloud.QuarantineSpec
@@ -68,32 +71,48 @@ type Config struct {
 	Log        *slog.Logger
 }
 
+// Switch is a kill switch that is read right before every call that restricts a machine. Thrown tells whether it is on, and why; what
+// cannot be read is on.
+type Switch interface{ Thrown() (bool, string) }
+
 // Line is one cloud's line. It is driven by one goroutine.
 type Line struct {
 	Config
-	scripts    []probe.Script
-	checks     map[string]*detect.Check
-	failed     map[string]failure                       // work that could not be done lately, so that it is not tried in a circle
-	x          *asset.Index                             // the inventory as last committed
-	xAt        int64                                    // real time of it
-	accepted   int64                                    // policy time of the last mail that the next hop took
-	outside    func(netip.Addr) bool                    // which addresses are the provider's, by x
-	holds      map[netip.Addr]asset.Holder              // who holds which address, by x
-	forwards   map[netip.Addr]*asset.FloatingIP         // and which forward to several machines, alone at their address
-	addrs      map[asset.PortID][]netip.Addr            // and which each port holds, in order
-	fips       map[asset.FloatingIPID]*asset.FloatingIP // by x
-	sets       map[string]*reach.Set                    // what each vantage point can reach, by x
-	lacked     asset.Losses                             // what complete readings lacked of what is known
-	partialAt  int64                                    // policy time of the last whole reading that was not complete
-	chargeAt   int64                                    // when what is open must be charged anew; 0: now
-	marks      string                                   // what it was charged by, of the projects
-	askedNew   bool                                     // the last step of its kind asked what was just opened
-	last       map[string]*reach.Set                    // what each vantage point could reach when what is new was last worked out
-	queued     bool                                     // and that was by x
-	unswept    map[string]bool                          // vantage points of which that is not known: they sweep at once
-	posturedAt int64                                    // real time of the whole reading that findings of the configuration were last held against
-	showing    map[finding.Key]shortfall                // what the configuration shows
-	shown      bool                                     // and that is by x and by what listens now
+	base      *policy.Policy // as it was given; never written after New
+	highest   policy.Mode    // that the configuration allows
+	applied   policy.Mode    // that the ledger says the pipeline works in; "": not read yet
+	scripts   []probe.Script
+	checks    map[string]*detect.Check
+	failed    map[string]failure                       // work that could not be done lately, so that it is not tried in a circle
+	refusals  map[string]refusal                       // how often in a row the cloud has refused the rest of an order that undoes something
+	x         *asset.Index                             // the inventory as last committed
+	xAt       int64                                    // real time of it
+	accepted  int64                                    // policy time of the last mail that the next hop took
+	sent      map[string]casework.Mail                 // mails that were taken, which is not written down yet, by id
+	outside   func(netip.Addr) bool                    // which addresses are the provider's, by x
+	holds     map[netip.Addr]asset.Holder              // who holds which address, by x
+	forwards  map[netip.Addr]*asset.FloatingIP         // and which forward to several machines, alone at their address
+	addrs     map[asset.PortID][]netip.Addr            // and which each port holds, in order
+	fips      map[asset.FloatingIPID]*asset.FloatingIP // by x
+	sets      map[string]*reach.Set                    // what each vantage point can reach, by x
+	lacked    asset.Losses                             // what complete readings lacked of what is known
+	partialAt int64                                    // policy time of the last whole reading that was not complete
+	chargeAt  int64                                    // when what is open must be charged anew; 0: now
+	chargeNow atomic.Bool                              // ChargeAnew was called since
+	// reconcileAt is when the cases are next compared with their timers and mails, policy time, µs; 0: now. reconciled is the id of the last
+	// case of the run that is under way, "" between two runs. reconcileFailed says that a case of that run could not be compared.
+	reconcileAt     int64
+	reconciled      string
+	reconcileFailed bool
+	marks           string                    // what it was charged by, of the projects
+	turn            string                    // of the steps that take turns, the one that did the last piece of work; "": nothing was due
+	askedNew        bool                      // the last step of its kind asked what was just opened
+	last            map[string]*reach.Set     // what each vantage point could reach when what is new was last worked out
+	queued          bool                      // and that was by x
+	unswept         map[string]bool           // vantage points of which that is not known: they sweep at once
+	posturedAt      int64                     // real time of the whole reading that findings of the configuration were last compared with
+	showing         map[finding.Key]shortfall // what the configuration shows
+	shown           bool                      // and that is by x and by what listens now
 }
 
 // Names of work that is put off when it can not be done. What is of a case goes by its timer and id.
@@ -108,11 +127,30 @@ type failure struct {
 	tries int
 }
 
+// refusal is how often the cloud has refused something, since this process began, and what it said last.
+type refusal struct {
+	times int
+	why   string
+}
+
 // New makes a line.
 func New(c Config) *Line {
-	l := &Line{Config: c, scripts: detect.Scripts(c.Checks), checks: map[string]*detect.Check{}, failed: map[string]failure{}, last: map[string]*reach.Set{}, unswept: map[string]bool{}}
+	l := &Line{
+		Config:   c,
+		scripts:  detect.Scripts(c.Checks),
+		checks:   map[string]*detect.Check{},
+		failed:   map[string]failure{},
+		refusals: map[string]refusal{},
+		last:     map[string]*reach.Set{},
+		sent:     map[string]casework.Mail{},
+		unswept:  map[string]bool{},
+	}
 	for i := range c.Checks {
 		l.checks[c.Checks[i].ID] = &c.Checks[i]
+	}
+	if c.Policy != nil {
+		l.base, l.highest = c.Policy, c.Policy.Mode.Known()
+		l.Policy = c.Policy.InMode(policy.Observe) // until the ledger is read
 	}
 	if l.Log == nil {
 		l.Log = slog.New(slog.DiscardHandler)
@@ -130,17 +168,32 @@ type step struct {
 // are due elsewhere: it looks itself, at its own machine, right before.
 var steps = []step{
 	{"settle", (*Line).settle},
+	{"reconcile", (*Line).reconcile},
 	{"inventory", (*Line).refreshWhenDue},
 	{"queue", (*Line).queueWhenRead},
 	{"attribute", (*Line).attribute},
 	{"posture", (*Line).posture},
 	{"notify", (*Line).notify},
 	{"release", (*Line).release},
+	{"clear", (*Line).clearLeftovers},
 	{"hold", (*Line).hold},
 	{"enforce", (*Line).enforce},
 	{"verify", (*Line).verify},
 	{"opened", (*Line).probeOpened},
 	{"sweep", (*Line).sweepWhenDue},
+}
+
+// alwaysFirst is how many steps keep their place: the others go by what these learn, of orders under way and of the cloud.
+const alwaysFirst = 4
+
+// inTurn is the order in which the steps are asked after one of the others did a piece of work: those behind it come first, it comes last.
+// So nobody can keep a step from its work by what makes others due again and again.
+func inTurn(last string) []step {
+	i := slices.IndexFunc(steps, func(s step) bool { return s.name == last })
+	if i < alwaysFirst {
+		return steps
+	}
+	return slices.Concat(steps[:alwaysFirst], steps[i+1:], steps[alwaysFirst:i+1])
 }
 
 // Step does one piece of due work, and tells whether there was any. An error is what kept a piece from being done; it
@@ -151,18 +204,29 @@ func (l *Line) Step(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
+	if err := l.applyMode(ctx); err != nil {
+		return false, err
+	}
 	var errs []error
-	for _, s := range steps {
+	for i, s := range inTurn(l.turn) {
 		did, err := s.do(l, ctx)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", s.name, err))
+		}
+		if did && i >= alwaysFirst {
+			l.turn = s.name
 		}
 		if did || ctx.Err() != nil {
 			return did, errors.Join(errs...)
 		}
 	}
+	l.turn = ""
 	return false, errors.Join(errs...)
 }
+
+// ChargeAnew has the next step ask the responsibility model again about all that is open. It may be called from any goroutine, as by a
+// person's decision.
+func (l *Line) ChargeAnew() { l.chargeNow.Store(true) }
 
 // NextDue is when the next piece of work falls due, on the policy clock.
 func (l *Line) NextDue(ctx context.Context) (int64, error) {
@@ -180,6 +244,12 @@ func (l *Line) NextDue(ctx context.Context) (int64, error) {
 	}
 	if l.chargeAt > now {
 		at = min(at, l.chargeAt)
+	}
+	if l.reconcileAt > now {
+		at = min(at, l.reconcileAt)
+	}
+	if l.reconciled != "" {
+		at = now + 1 // the next page
 	}
 	for _, f := range l.failed { // what is due and was put off
 		if f.until > now {

@@ -164,32 +164,88 @@ func TestATenantsSubnetHidesNoExternalMachine(t *testing.T) {
 	}
 }
 
-// Who owns a network can call any port of it one of the network service, and no filter holds there: a machine behind one may answer for
-// any address, and so may a port of which only a tenant says that it is the service's.
-func TestWhoMayAnswerForAnothersAddress(t *testing.T) {
+// The set-ups in which somebody else could have answered for a machine's address, and those in which nobody could. The gate must refuse to
+// act on a machine because of an answer that a neighbour could have sent. A port that never sent anything must not protect a machine.
+func TestNeighboursAreThoseThatCouldHaveAnswered(t *testing.T) {
+	six, four, every := netip.MustParsePrefix("2001:db8::5/128"), netip.MustParsePrefix("10.0.0.5/32"), netip.MustParsePrefix("0.0.0.0/0")
+	plugged := func(p asset.Port) asset.Port {
+		p.Device, p.DeviceOwner, p.Status = "evil", "compute:nova", "ACTIVE"
+		return p
+	}
+	paired := func(p netip.Prefix) asset.Port {
+		return plugged(asset.Port{PortSecurity: true, Pairs: []asset.AddressPair{{Prefix: p}}})
+	}
+	open, filtered, down := plugged(asset.Port{}), plugged(asset.Port{PortSecurity: true}), asset.Port{Status: "DOWN"}
+	service := asset.Port{Device: "dhcp-1", DeviceOwner: "network:dhcp", Status: "ACTIVE"}
+	disguised := asset.Port{Device: "evil", DeviceOwner: "network:dhcp", PortSecurity: true, Status: "ACTIVE"}
+	silent := asset.Port{Device: "evil", DeviceOwner: "compute:nova", Status: "DOWN"}
+	unbound, spare := silent, paired(four)
+	unbound.Unbound = true
+	spare.Device, spare.DeviceOwner, spare.Status = "", "", "DOWN"
+	astros := plugged(asset.Port{Project: "astro"})
 	for name, c := range map[string]struct {
-		network string // of whom
+		network string // of whom it is; "pub" is the external one
 		port    asset.Port
+		then    []asset.Port // as the inventory had it before
+		gone    bool         // it is not there any more
 		may     bool
+		own     bool
 	}{
-		"a filtered machine":                   {"mallory", asset.Port{Device: "evil", DeviceOwner: "compute:nova", PortSecurity: true}, false},
-		"an unfiltered machine":                {"mallory", asset.Port{Device: "evil", DeviceOwner: "compute:nova"}, true},
-		"a machine on a port of the service":   {"mallory", asset.Port{Device: "evil", DeviceOwner: "network:dhcp", PortSecurity: true}, true},
-		"whoever is on such a port":            {"mallory", asset.Port{Device: "dhcp-1", DeviceOwner: "network:dhcp"}, true},
-		"the service, in his own network":      {"astro", asset.Port{Device: "dhcp-1", DeviceOwner: "network:dhcp"}, false},
-		"the service, in a provider's network": {"admin", asset.Port{Device: "dhcp-1", DeviceOwner: "network:dhcp"}, false},
+		"ARP: a machine without port security":                 {network: "mallory", port: open, may: true},
+		"ND: an address pair of the IPv6 address":              {network: "mallory", port: paired(six), may: true},
+		"an address pair of the address":                       {network: "mallory", port: paired(four), may: true},
+		"an address pair of everything":                        {network: "mallory", port: paired(every), may: true},
+		"a machine on the floating IP's network":               {network: "pub", port: open, may: true},
+		"a machine on a port called the service's":             {network: "mallory", port: disguised, may: true},
+		"another device on a port called the service's":        {network: "mallory", port: service, may: true},
+		"of the same project, in its own network":              {network: "astro", port: astros, may: true, own: true},
+		"of the same project, in another's network":            {network: "mallory", port: astros, may: true},
+		"bound while it was checked, and unbound since":        {network: "mallory", port: down, then: []asset.Port{open}, may: true},
+		"there while it was checked, and deleted since":        {network: "mallory", then: []asset.Port{open}, gone: true, may: true},
+		"its port security was off, and is on since":           {network: "mallory", port: filtered, then: []asset.Port{open}, may: true},
+		"a running machine whose agent is silent":              {network: "mallory", port: silent, may: true},
+		"a port bound to no host that names a machine":         {network: "pub", port: unbound},
+		"a filtered machine":                                   {network: "mallory", port: filtered},
+		"the service, in its own network":                      {network: "astro", port: service},
+		"the service, in a provider's network":                 {network: "admin", port: service},
+		"a port that was never bound":                          {network: "mallory", port: down, then: []asset.Port{down}},
+		"a port that was never bound, on the external network": {network: "pub", port: down},
+		"a pair on a port that was never bound":                {network: "mallory", port: spare},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.port.ID, c.port.Project, c.port.Network, c.port.FixedIPs = "pe", "mallory", "net", []asset.FixedIP{{Addr: netip.MustParseAddr("10.0.0.6")}}
-			s := &asset.Snapshot{Cloud: "lab", Networks: []asset.Network{{ID: "pub", Project: "admin", External: true}, {ID: "net", Project: asset.ProjectID(c.network)}},
-				Servers: []asset.Server{{ID: "victim", Project: "astro", Status: "ACTIVE"}, {ID: "evil", Project: "mallory", Status: "ACTIVE"}},
-				Ports: []asset.Port{
-					{ID: "pv", Project: "astro", Network: "net", Server: "victim", Device: "victim", DeviceOwner: "compute:nova", PortSecurity: true, AdminUp: true, FixedIPs: []asset.FixedIP{{Addr: netip.MustParseAddr("10.0.0.5")}}},
-					c.port},
+			network := asset.NetworkID("net")
+			if c.network == "pub" {
+				network, c.network = "pub", "astro"
+			}
+			dress := func(p asset.Port) asset.Port {
+				p.ID, p.Network, p.FixedIPs = "pe", network, []asset.FixedIP{{Addr: netip.MustParseAddr("10.0.0.6")}}
+				if p.Project == "" {
+					p.Project = "mallory"
+				}
+				if p.DeviceOwner == "compute:nova" || p.Device == "evil" {
+					p.Server = "evil"
+				}
+				return p
+			}
+			s := &asset.Snapshot{Cloud: "lab",
+				Networks: []asset.Network{{ID: "pub", Project: "admin", External: true}, {ID: "net", Project: asset.ProjectID(c.network)}},
+				Servers:  []asset.Server{{ID: "victim", Project: "astro", Status: "ACTIVE"}, {ID: "evil", Project: "mallory", Status: "ACTIVE"}},
+				Ports: []asset.Port{{ID: "pv", Project: "astro", Network: "net", Server: "victim", Device: "victim", DeviceOwner: "compute:nova",
+					PortSecurity: true, AdminUp: true, FixedIPs: []asset.FixedIP{{Addr: netip.MustParseAddr("10.0.0.5")}, {Addr: six.Addr()}}}},
 				FloatingIPs: []asset.FloatingIP{{ID: "f", Project: "astro", Network: "pub", Addr: netip.MustParseAddr("203.0.113.5"), Port: "pv", Fixed: netip.MustParseAddr("10.0.0.5")}}}
-			l, _ := lineOn(t, s)
-			if got := l.spoofable(l.holds[netip.MustParseAddr("203.0.113.5")]); got != c.may {
-				t.Errorf("spoofable: %v", got)
+			if !c.gone {
+				s.Ports = append(s.Ports, dress(c.port))
+			}
+			l, ledger := lineOn(t, s)
+			for _, p := range c.then {
+				ledger.then = append(ledger.then, dress(p))
+			}
+			got, err := l.neighbours(t.Context(), l.holds[netip.MustParseAddr("203.0.113.5")], 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (len(got) > 0) != c.may || len(got) > 0 && got[0].Own != c.own {
+				t.Errorf("%+v", got)
 			}
 		})
 	}

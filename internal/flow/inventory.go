@@ -78,15 +78,26 @@ func (l *Line) refresh(ctx context.Context) error {
 		l.partialAt = l.Clock.Now()
 	}
 	l.mention("inventory", "inventory.read", "%d servers, %d ports, %d floating IPs, %d groups", len(s.Servers), len(s.Ports), len(s.FloatingIPs), len(s.Groups))
+	// Each is done whatever became of the others. What is off the network is watched on a partial reading too: each machine that seems free
+	// is asked about, and nobody may end that by what they do to a listing.
+	var errs []error
 	if c.Complete {
-		if err := l.buryGone(ctx); err != nil {
-			return err
-		}
+		errs = append(errs, l.buryGone(ctx))
 	}
-	if err := l.queueOpened(ctx); err != nil {
-		return err
+	return errors.Join(append(errs, l.queueOpened(ctx), l.findLeftovers(ctx), l.watchActs(ctx))...)
+}
+
+// errUnread says that the cloud was read, and that it gave no answer about one machine or port after that.
+var errUnread = errors.New("the cloud gives no answer about it")
+
+// reread reads the whole cloud for work on one machine. That it gives no answer about others keeps that work from nothing: the syncs that
+// are due say so.
+func (l *Line) reread(ctx context.Context) error {
+	err := l.refresh(ctx)
+	if errors.Is(err, errUnread) && ctx.Err() == nil {
+		return nil
 	}
-	return l.watchActs(ctx) // on a partial reading too: it asks for each machine that seems free, and nobody may shut its eyes
+	return err
 }
 
 // holdShrunk makes a complete reading that suddenly lacks much of what is known a partial one, until another says the same that is
@@ -138,34 +149,45 @@ func (l *Line) know(x *asset.Index) {
 	}
 }
 
-// buryGone ends the cases of servers that two complete readings in a row did not hold.
+// buryGone ends the cases of servers that two complete readings in a row did not hold. One that cannot be read keeps no other's open.
 func (l *Line) buryGone(ctx context.Context) error {
 	cases, err := l.Ledger.Cases(ctx, access.Operator(), casework.Filter{Live: true})
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, c := range cases {
-		if c.Cloud != l.Cloud || c.Server == "" || l.x.Servers[c.Server] != nil {
+		if c.Cloud != l.Cloud || c.Server == "" || c.Deleted > 0 || l.x.Servers[c.Server] != nil {
 			continue
 		}
-		if l.Actor != nil { // no listing alone ends a case
-			switch _, _, err := l.Actor.Machine(ctx, c.Server); {
-			case err == nil:
-				l.Log.Warn("a server is not listed, and is there", "server", c.Server)
-				continue
-			case !errors.Is(err, cloud.ErrNotFound):
-				return fmt.Errorf("reading server %s: %w", c.Server, err)
-			}
+		if err := l.bury(ctx, c); err != nil {
+			errs = append(errs, fmt.Errorf("server %s, which is not listed: %w", c.Server, err))
 		}
-		ds, err := l.dossier(ctx, c.ID)
-		if err != nil {
-			return err
+	}
+	return errors.Join(errs...)
+}
+
+func (l *Line) bury(ctx context.Context, c casework.Case) error {
+	if l.Actor != nil { // no listing alone ends a case
+		switch _, _, err := l.Actor.Machine(ctx, c.Server); {
+		case err == nil:
+			l.Log.Warn("a server is not listed, and is there", "server", c.Server)
+			return nil
+		case !errors.Is(err, cloud.ErrNotFound):
+			return fmt.Errorf("%w: %w", errUnread, err)
 		}
-		d := l.draft("inventory")
-		d.apply(ds, casework.Gone{})
-		if err := d.commit(ctx); err != nil && !fault.Is(err, fault.Conflict) {
-			return err
-		}
+	}
+	ds, err := l.dossier(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	d := l.draft("inventory")
+	d.apply(ds, casework.Gone{})
+	if err := d.continuedBy(ctx, c); err != nil {
+		return err
+	}
+	if err := d.commit(ctx); err != nil && !fault.Is(err, fault.Conflict) {
+		return err
 	}
 	return nil
 }

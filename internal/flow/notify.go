@@ -13,6 +13,7 @@ import (
 	"demarc/internal/fault"
 	"demarc/internal/finding"
 	"demarc/internal/guide"
+	"demarc/internal/reach"
 	"demarc/internal/untrusted"
 )
 
@@ -40,13 +41,26 @@ func (l *Line) notify(ctx context.Context) (bool, error) {
 
 // deliver hands one mail to the next hop, or finds that it must not go out, and writes down what became of it.
 func (l *Line) deliver(ctx context.Context, m casework.Mail) error {
+	if sent, ok := l.sent[m.ID]; ok {
+		return l.recordSent(ctx, sent)
+	}
+	if m.Case == "" {
+		return l.deliverSystem(ctx, m)
+	}
+	if err := l.readMode(ctx); err != nil { // the text must say what follows in the mode of this moment
+		return err
+	}
 	ds, err := l.dossier(ctx, m.Case)
 	if err != nil {
 		return err
 	}
 	d := l.draft("notify")
-	if ds.Case.State == casework.OnHold && m.To == casework.Owner {
+	waits := casework.Waits(m.Step, m.To, l.Policy.Mode)
+	if waits || ds.Case.State == casework.OnHold && m.To == casework.Owner {
 		m.NextAt = d.now + hour // until a person has looked
+		if waits {
+			m.NextAt = d.now + day // until the mode allows it: applyMode brings it forward
+		}
 		d.change.Mails = []casework.Mail{m}
 		return d.commit(ctx)
 	}
@@ -54,8 +68,13 @@ func (l *Line) deliver(ctx context.Context, m casework.Mail) error {
 		return d.giveUp(ctx, ds, m, why)
 	}
 	m.Deadline = casework.Promise(ds.Case, m.Step, l.Policy, d.now)
-	m.Subject, m.Body = l.write(ds, m)
-	m.Attempts++
+	m.Announced = casework.Announce(ds, m.Step, m.Deadline, l.admits(), l.Policy, d.now)
+	if m.Subject, m.Body, err = l.write(ctx, ds, m); err != nil {
+		return err
+	}
+	if m, err = l.attempting(ctx, m); err != nil {
+		return err
+	}
 	ctx, cancel := aside(ctx)
 	defer cancel()
 	if err := l.Sender.Send(ctx, m); err != nil {
@@ -63,28 +82,24 @@ func (l *Line) deliver(ctx context.Context, m casework.Mail) error {
 			return d.giveUp(ctx, ds, m, err.Error())
 		}
 		m.LastError = err.Error()
-		m.NextAt = d.now + min(int64(1)<<min(m.Attempts-1, 6), 60)*minute
+		m.NextAt = d.now + backoff(m.Attempts)
 		d.change.Mails = []casework.Mail{m}
 		if m.Attempts == 1 {
 			d.say(mailed(ds.Case, m, "mail.deferred", m.LastError))
 		}
 		if m.To == casework.Owner && m.Step != casework.StepStatus && m.Recipient != l.Contacts.Operators && d.now-m.QueuedAt > day && l.reaching() {
-			// Others are reached, so the trouble is the recipient's: the operators hear of it, once for its Message-ID.
+			// Others are reached, so the trouble is the recipient's: the operators are notified, once for its Message-ID. It is not logged as
+			// queued: each attempt writes it again until it is there, so a lost row comes back without reconcile.
 			d.change.Mails = append(d.change.Mails, notice.New(newID(), ds.Case, m.Step, m.To, l.Contacts.Operators, l.Contacts.Domain, d.now))
 		}
 		return d.commit(ctx)
 	}
-	l.accepted = d.now
-	m.Status, m.AcceptedAt, m.LastError = casework.Taken, d.now, ""
-	d.change.Mails = []casework.Mail{m}
-	d.say(mailed(ds.Case, m, "mail.accepted", string(m.Step)))
-	d.apply(ds, casework.MailAccepted{Notice: casework.Notice{Step: m.Step, To: m.To, Recipient: m.Recipient, MessageID: m.MessageID, AcceptedAt: d.now, Deadline: m.Deadline}})
-	return d.commit(ctx)
+	return l.recordSent(ctx, l.taken(m))
 }
 
 func mailed(c casework.Case, m casework.Mail, event, detail string) Happening {
 	h := about(c, event)
-	h.MailTo, h.Detail = m.Recipient, detail
+	h.MailTo, h.Detail, h.Mail = m.Recipient, detail, &casework.MailRef{Step: m.Step, To: m.To, Recipient: m.Recipient, MessageID: m.MessageID}
 	return h
 }
 
@@ -95,10 +110,11 @@ func (d *draft) giveUp(ctx context.Context, ds casework.Dossier, m casework.Mail
 	d.say(mailed(ds.Case, m, "mail.failed", why))
 	if m.To == casework.Owner && m.Recipient != d.l.Contacts.Operators && why == left {
 		for _, r := range notice.Recipients(d.l.x, ds.Case, m.To, d.l.Contacts) {
-			d.change.Mails = append(d.change.Mails, notice.New(newID(), ds.Case, m.Step, m.To, r.Address, d.l.Contacts.Domain, d.now))
+			d.queueMail(ds.Case, notice.New(newID(), ds.Case, m.Step, m.To, r.Address, d.l.Contacts.Domain, d.now), r.As, casework.MailRef{})
 		}
 	} else if m.To == casework.Owner && m.Recipient != d.l.Contacts.Operators && why != overtaken && m.Step != casework.StepStatus {
-		d.change.Mails = append(d.change.Mails, notice.New(newID(), ds.Case, m.Step, m.To, d.l.Contacts.Operators, d.l.Contacts.Domain, d.now))
+		d.queueMail(ds.Case, notice.New(newID(), ds.Case, m.Step, m.To, d.l.Contacts.Operators, d.l.Contacts.Domain, d.now),
+			"operators", casework.MailRef{})
 	}
 	return d.commit(ctx)
 }
@@ -113,7 +129,11 @@ func (l *Line) stale(c casework.Case, m casework.Mail) string {
 	switch {
 	case m.Step == casework.StepNotice && !slices.Contains([]casework.State{casework.New, casework.Notified, casework.Acknowledged}, c.State),
 		(m.Step == casework.StepFinal || m.Step == casework.StepRelapse) && c.State != casework.Overdue && c.State != casework.FinalWarning,
+		// a new round begins with the next check:
+		(m.Step == casework.StepFinal || m.Step == casework.StepRelapse) && casework.Unannounced(c, l.Policy),
+		m.Step == casework.StepObserved && c.State != casework.New,
 		m.Step == casework.StepStatus && (c.State == casework.Moot || c.State == casework.Closed && c.PassedAt == c.ClosedAt),
+		m.Step == casework.StepStillOpen && c.State != casework.Restricted,
 		m.Step == casework.StepApproval && c.State != casework.Queued:
 		return overtaken
 	}
@@ -123,27 +143,52 @@ func (l *Line) stale(c casework.Case, m casework.Mail) string {
 		}
 	}
 	if m.Recipient == l.Contacts.Operators {
-		return "" // stands in for an owner who could not be told
+		return "" // stands in for an owner who could not be notified
 	}
 	return left
 }
 
 // write makes the words of a mail.
-func (l *Line) write(ds casework.Dossier, m casework.Mail) (subject, body string) {
-	letter := notice.Letter{Case: ds.Case, Step: m.Step, Deadline: m.Deadline, End: l.Policy.Classes[ds.Case.Class].End, Zone: l.Policy.Location(), PolicyURL: l.PolicyURL, Contacts: l.Contacts,
-		Server: untrusted.From(string(ds.Case.Server)), Project: untrusted.From(string(ds.Case.Project)), Untold: l.untold(ds.Case, m)}
+func (l *Line) write(ctx context.Context, ds casework.Dossier, m casework.Mail) (subject, body string, err error) {
+	letter := notice.Letter{Case: ds.Case, Step: m.Step, Deadline: m.Deadline, End: l.endOf(ds.Case),
+		Zone: l.Policy.Location(), PolicyURL: l.PolicyURL, Contacts: l.Contacts,
+		Server: untrusted.From(string(ds.Case.Server)), Project: untrusted.From(string(ds.Case.Project)),
+		Untold: l.untold(ds.Case, m), NoticedAt: noticedAt(ds.Case, m.Recipient)}
 	if s := l.server(ds.Case.Server); s != nil {
 		letter.Server = s.Name
 	}
 	if p := l.x.Projects[ds.Case.Project]; p != nil {
 		letter.Project = p.Name
 	}
-	for _, f := range ds.Findings {
-		if f.State.Live() {
-			letter.Items = append(letter.Items, l.item(f))
+	set := l.reach
+	if ds.Case.Act != "" { // what opens the weakness once the machine is back
+		order, err := l.Ledger.Act(ctx, ds.Case.Act)
+		switch {
+		case fault.Is(err, fault.NotFound): // the case is held, and the mail goes out with what is known
+		case err != nil:
+			return "", "", err
+		default:
+			x := l.givenBack(order)
+			set = func(v *Vantage) *reach.Set { return reach.Compute(x, v.View) }
 		}
 	}
-	return notice.Write(letter)
+	for _, f := range ds.Findings {
+		if f.State.Live() {
+			letter.Items = append(letter.Items, l.item(f, set))
+		}
+	}
+	subject, body = notice.Write(letter)
+	return subject, body, nil
+}
+
+// noticedAt is when a recipient accepted the notice of this round, 0 where they did not.
+func noticedAt(c casework.Case, recipient string) int64 {
+	for _, n := range c.Accepted(casework.StepNotice) {
+		if n.Recipient == recipient {
+			return n.AcceptedAt
+		}
+	}
+	return 0
 }
 
 // untold tells whether a mail must say that the owner was not reached: it goes to the operators in the owner's place, or asks
@@ -159,7 +204,7 @@ func (l *Line) untold(c casework.Case, m casework.Mail) bool {
 	return false
 }
 
-func (l *Line) item(f finding.Finding) notice.Item {
+func (l *Line) item(f finding.Finding, set func(*Vantage) *reach.Set) notice.Item {
 	it := notice.Item{Finding: f, Guides: guide.Links(l.GuideURL, f.Key.Check, f.Duty.Duty)}
 	if c := l.checks[f.Key.Check]; c != nil {
 		it.Advice = strings.NewReplacer("{service}", serviceOf(c), "{endpoint}", f.Endpoint.String()).Replace(c.Remedy)
@@ -169,7 +214,7 @@ func (l *Line) item(f finding.Finding) notice.Item {
 	}
 	v := l.vantage(f.Vantage)
 	if l.Remedy != nil && v != nil {
-		it.Remedy = l.Remedy(l.x, f, l.reach(v).Why(f.Endpoint, f.Key.Port))
+		it.Remedy = l.Remedy(l.x, f, set(v).Why(f.Endpoint, f.Key.Port))
 	}
 	return it
 }
@@ -202,19 +247,29 @@ func (l *Line) Withdraw(ctx context.Context, id, by, why string) error {
 	return l.act(ctx, []string{id}, by, casework.Withdraw{By: by, Why: why})
 }
 
-// Approve records an operator's consent to the act that waits in a case.
+// Approve records an operator's consent to the action that waits in a case.
 func (l *Line) Approve(ctx context.Context, id, by string) error {
-	return l.act(ctx, []string{id}, by, casework.Approve{By: by})
+	return l.ApproveAll(ctx, []string{id}, casework.Approve{By: by})
 }
 
-// ApproveAll records an operator's consent to several acts at once: they come to the gate as one batch.
-func (l *Line) ApproveAll(ctx context.Context, ids []string, by string) error {
-	return l.act(ctx, ids, by, casework.Approve{By: by})
+// ApproveAll records an operator's consent to several actions at once: they come to the gate as one batch. Where the operator decides
+// against conditions of the gate, that and the reason stand with the approval.
+func (l *Line) ApproveAll(ctx context.Context, ids []string, a casework.Approve) error {
+	return l.act(ctx, ids, a.By, a)
+}
+
+// Renew begins a new round of notices in a case, by an operator's decision.
+func (l *Line) Renew(ctx context.Context, id, by, why string) error {
+	return l.act(ctx, []string{id}, by, casework.Renewal{By: by, Why: why})
 }
 
 func (l *Line) act(ctx context.Context, ids []string, by string, ev casework.Event) error {
+	rules, err := l.rules(ctx)
+	if err != nil {
+		return err
+	}
 	d := l.draft("people")
-	d.actor = by
+	d.actor, d.policy = by, rules
 	for _, id := range ids {
 		ds, err := l.dossier(ctx, id)
 		if err != nil {
@@ -222,6 +277,15 @@ func (l *Line) act(ctx context.Context, ids []string, by string, ev casework.Eve
 		}
 		h := about(ds.Case, fmt.Sprintf("people.%s", nameOf(ev)))
 		h.Detail = "by " + by
+		switch e := ev.(type) {
+		case casework.Approve:
+			h.Approval = &casework.Approval{By: e.By, At: d.now, Despite: e.Despite, Why: e.Why}
+			if len(e.Despite) > 0 {
+				h.Detail += fmt.Sprintf(", despite %s: %s", strings.Join(e.Despite, ", "), e.Why)
+			}
+		case casework.Renewal:
+			h.Detail += ": " + e.Why
+		}
 		d.say(h)
 		d.apply(ds, ev)
 	}
@@ -240,6 +304,8 @@ func nameOf(ev casework.Event) string {
 		return "resumed"
 	case casework.Withdraw:
 		return "withdrew"
+	case casework.Renewal:
+		return "renewed"
 	}
 	return "acted"
 }
@@ -261,13 +327,99 @@ func (l *Line) Pause(ctx context.Context, paused bool, by, why string) error {
 	return d.commit(ctx)
 }
 
-// Distrust throws the kill switch because the ledger or the clock is not what it was. Where it is the ledger, what was seen until
-// now proves nothing any more.
+// Distrust pauses enforcement because the ledger or the clock is not what it was, and queues a mail to the operators. Where it is the
+// ledger, what was observed until now proves nothing any more, the ledger is accepted as the one to go on with, and the inventory is read
+// from it anew.
 func (l *Line) Distrust(ctx context.Context, why string, ledger bool) error {
 	d := l.draft("people")
 	paused := true
-	d.change.Pause, d.change.Anew = &paused, ledger
+	d.change.Pause, d.change.Anew, d.change.NewBase = &paused, ledger, ledger
 	d.say(Happening{Event: "enforcement.paused", Detail: "by demarc: " + why})
+	if ledger {
+		d.say(Happening{Event: "checks.discarded", Detail: why})
+	}
+	d.notifyPaused(why)
+	if err := d.commit(ctx); err != nil {
+		return err
+	}
+	if ledger { // what this process knew of the ledger is of another one
+		l.x, l.applied, l.reconcileAt, l.reconciled = nil, "", 0, ""
+		l.ChargeAnew()
+	}
+	return nil
+}
+
+// RecordPause writes a pause that took effect before the ledger could be written. One that nobody asked for is mailed to the operators.
+func (l *Line) RecordPause(ctx context.Context, by, why string) error {
+	d := l.draft("people")
+	d.actor = by
+	paused := true
+	d.change.Pause = &paused
+	h := Happening{Event: "enforcement.paused", Detail: "by " + by}
+	if why != "" {
+		h.Detail += ": " + why
+	}
+	d.say(h)
+	if by == "demarc" {
+		d.notifyPaused(why)
+	}
+	return d.commit(ctx)
+}
+
+// notifyPaused queues the mail that tells the operators that the service paused enforcement by itself.
+func (d *draft) notifyPaused(why string) {
+	if d.l.Contacts.Operators == "" {
+		return
+	}
+	m := notice.Paused(newID(), d.l.Contacts, why, d.l.Policy.Location(), d.now)
+	d.change.Mails = append(d.change.Mails, m)
+	d.say(Happening{Event: "mail.queued", MailTo: m.Recipient, Detail: string(m.Step)})
+}
+
+// notifyUnstarted queues the mail that tells the operators that a machine was given back and could not be started.
+func (d *draft) notifyUnstarted(c casework.Case, act casework.Act) {
+	h := about(c, "act.incomplete")
+	h.Act, h.Detail = string(act.Kind), act.Note
+	d.say(h)
+	if d.l.Contacts.Operators == "" {
+		return
+	}
+	m := notice.Unstarted(newID(), d.l.Contacts, c, act, d.l.Policy.Location(), d.now)
+	d.change.Mails = append(d.change.Mails, m)
+	d.say(Happening{Event: "mail.queued", MailTo: m.Recipient, Detail: string(m.Step)})
+}
+
+// SendPaused sends that mail at once, for when there is no ledger to queue it in.
+func (l *Line) SendPaused(ctx context.Context, why string) error {
+	if l.Contacts.Operators == "" {
+		return nil
+	}
+	return l.Sender.Send(ctx, notice.Paused(newID(), l.Contacts, why, l.Policy.Location(), l.Clock.Now()))
+}
+
+// deliverSystem hands a mail that belongs to no case to the next hop. It is tried until the next hop takes it or refuses it for good.
+func (l *Line) deliverSystem(ctx context.Context, m casework.Mail) error {
+	d := l.draft("notify")
+	h := Happening{MailTo: m.Recipient}
+	m, err := l.attempting(ctx, m)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := aside(ctx)
+	defer cancel()
+	err = l.Sender.Send(ctx, m)
+	switch {
+	case err == nil:
+		return l.recordSent(ctx, l.taken(m))
+	case fault.Is(err, fault.Refused):
+		m.Status, m.LastError = casework.Bounced, err.Error()
+		h.Event, h.Detail = "mail.failed", m.LastError
+		d.say(h)
+	default:
+		m.LastError = err.Error()
+		m.NextAt = d.now + backoff(m.Attempts)
+	}
+	d.change.Mails = []casework.Mail{m}
 	return d.commit(ctx)
 }
 

@@ -3,6 +3,7 @@ package flow
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"demarc/internal/casework"
 	"demarc/internal/duty"
@@ -74,10 +75,11 @@ func track(c claim) casework.Track {
 
 // passage is how a finding comes from another party's case; the zero value is a finding that is newly opened.
 type passage struct {
-	told  bool     // the clock of the other party had begun
-	left  int64    // of its time, µs
-	given int64    // time that the new party has; 0: what the class gives
-	all   []string // findings that come together
+	told   bool     // the clock of the other party had begun
+	left   int64    // of its time, µs
+	given  int64    // time that the new party has; 0: what the class gives
+	all    []string // findings that come together
+	caseID string   // that they leave
 }
 
 // join puts a finding into the open case of its machine, party and track, or into a new one, and writes down who must act on it
@@ -99,17 +101,29 @@ func (d *draft) join(ctx context.Context, f finding.Finding, t casework.Track, f
 		}
 	} else {
 		ds.Case.ID, ds.Case.State, ds.Case.OpenedAt, ds.Case.Class, ds.Case.Zone = newID(), casework.New, d.now, f.Class, f.Key.Zone
+		if s := d.l.server(f.Key.Server); s != nil {
+			ds.Case.Volumes = s.Volumes
+		}
+	}
+	if f.Key.Port != "" && !slices.Contains(ds.Case.Ports, f.Key.Port) {
+		ds.Case.Ports = append(slices.Clone(ds.Case.Ports), f.Key.Port)
 	}
 	if ds.Case.Version == 0 && len(ds.Findings) == 0 {
 		d.say(about(ds.Case, "case.opened"))
+	}
+	if ds.Case.Version == 0 && ds.Case.Previous == "" {
+		if err := d.continues(ctx, &ds); err != nil {
+			return err
+		}
 	}
 	f.Case = ds.Case.ID
 	ds.Findings = append(withoutFinding(ds.Findings, f.ID), f)
 	d.change.Charges = append(d.change.Charges, finding.Charge{Finding: f.ID, At: d.now, Duty: f.Duty, Told: from.told, Left: from.left})
 	h := about(ds.Case, "finding.opened")
 	if len(from.all) > 0 {
-		h.Event = "finding.passed"
+		h.Event, h.From, h.Given = "finding.passed", from.caseID, from.given
 	}
+	h.Class, h.Grade = f.Class, f.Grade
 	h.Finding, h.Check, h.State, h.Detail = f.ID, f.Key.Check, string(f.State), explain(f)
 	d.say(h)
 	h = about(ds.Case, "finding.charged")

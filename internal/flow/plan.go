@@ -60,7 +60,7 @@ func (l *Line) every(v *Vantage) policy.Duration {
 
 // sweep plans one round, probes it and draws the conclusions.
 func (l *Line) sweep(ctx context.Context, v *Vantage) error {
-	if err := l.refresh(ctx); err != nil {
+	if err := l.reread(ctx); err != nil {
 		return err
 	}
 	last, _, err := l.Ledger.LastCoverage(ctx, probe.KindSweep, l.Cloud, v.Name, probe.Control)

@@ -238,8 +238,12 @@ func (d *draft) shortfallNow(ctx context.Context, ds casework.Dossier, f finding
 	}
 	s, still := now[f.Key]
 	switch {
-	case !ok || len(acts) > 0 || !slices.Contains(d.l.Policy.Posture, f.Key.Check) || !still && !d.l.tells(f):
-		return d.draw(ds, f, sight{}, finding.Inconclusive), nil
+	case len(acts) > 0:
+		return d.later(ds, f), nil // what our own quarantine changes tells nothing of what the owner has
+	case !slices.Contains(d.l.Policy.Posture, f.Key.Check):
+		return d.noVerdict(ds, f, "the check is switched off in the policy"), nil
+	case !ok || !still && !d.l.tells(f):
+		return d.noVerdict(ds, f, "the cloud could not be read whole, or what listens there is not known"), nil
 	case still:
 		f.Endpoint = s.at
 		return d.draw(ds, f, sight{}, finding.Vulnerable), nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,9 +21,10 @@ type Source struct {
 // What a trusted clock makes of the machine's.
 const (
 	longestTick  = 30 * second // more time between two readings than this is a stopped process: it counts for this much
-	longestAway  = 2 * hour    // more time away than this, by a wall clock that nothing vouches for, counts for this much
-	tolerance    = 5 * minute  // a wall clock further off than this is not followed, and holds enforcement
-	slewPerMille = 10          // a wall clock less far off is followed by this much of the time that passes
+	longestAway  = 2 * hour    // time away by an unconfirmed wall clock that counts in any jumpWindow; beyond it a person confirms
+	jumpWindow   = 7 * day
+	tolerance    = 5 * minute // a wall clock further off than this is not followed, and holds enforcement
+	slewPerMille = 10         // a wall clock less far off is followed by this much of the time that passes
 )
 
 // Trusted is a clock for decisions: it accumulates what the monotonic clock counts, in steps that are capped, follows the
@@ -34,7 +36,10 @@ type Trusted struct {
 	mu   sync.Mutex
 	real int64 // µs since 1970 UTC, as accumulated
 	now  int64 // policy time: real, or where compressed, rate times as fast
+	work bool  // work is under way: compressed time passes as real time does
 	last int64 // mono at the last reading
+
+	jumps []casework.Jump // of the last jumpWindow
 }
 
 // StartTrusted starts a clock where the ledger stands. Rate is how many seconds of policy time pass in one, 1 but for tests.
@@ -45,6 +50,9 @@ func StartTrusted(src Source, rate int, at int64, left *casework.Anchor) (*Trust
 	c.now = max(at, c.real)
 	if c.rate > 1 && at > 0 {
 		c.now = at
+	}
+	if left == nil && at > 0 && c.rate == 1 && at <= c.real { // a ledger that was used, and of which nothing is kept of the clock
+		left = &casework.Anchor{Real: at, Now: at}
 	}
 	if left == nil {
 		return c, c.behind(at)
@@ -60,17 +68,34 @@ func StartTrusted(src Source, rate int, at int64, left *casework.Anchor) (*Trust
 
 // away is how long the process was not running.
 func (c *Trusted) away(left *casework.Anchor) (int64, string) {
+	c.jumps = recentJumps(left.Jumps, left.Real)
 	if boot, since := c.src.Boot(); boot != "" && boot == left.Boot && since >= left.Since {
 		return since - left.Since, ""
 	}
 	away := c.src.Wall() - left.Real
-	switch {
-	case away < -second:
+	if away < -second {
 		return 0, fmt.Sprintf("the wall clock is %s behind the last time that was written", ago(-away))
-	case away > longestAway:
-		return longestAway, fmt.Sprintf("by the wall clock %s have passed since the last time that was written, and nothing vouches for it", ago(away))
 	}
-	return max(away, 0), ""
+	away = max(away, 0)
+	may := longestAway
+	for _, j := range c.jumps {
+		may -= min(j.By, may)
+	}
+	doubt := ""
+	if away > may {
+		doubt = fmt.Sprintf("by the wall clock %s have passed since the last time that was written, and nothing vouches for it; "+
+			"of such time at most %s count in %s", ago(away), ago(longestAway), ago(jumpWindow))
+		away = may
+	}
+	if away > 0 {
+		c.jumps = append(c.jumps, casework.Jump{At: left.Real + away, By: away})
+	}
+	return away, doubt
+}
+
+// recentJumps picks those of the last jumpWindow.
+func recentJumps(jumps []casework.Jump, now int64) []casework.Jump {
+	return slices.DeleteFunc(slices.Clone(jumps), func(j casework.Jump) bool { return j.At <= now-jumpWindow })
 }
 
 // behind tells that a ledger is from the future, as one of compressed time is.
@@ -94,6 +119,8 @@ func (c *Trusted) advance() {
 	}
 	c.real += step + slew
 	switch {
+	case c.rate > 1 && c.work:
+		c.now += step
 	case c.rate > 1:
 		c.now += step * c.rate
 	case c.now <= c.real:
@@ -117,6 +144,15 @@ func (c *Trusted) Real() int64 {
 	defer c.mu.Unlock()
 	c.advance()
 	return c.real
+}
+
+// Work tells a compressed clock that work begins or ends. Work takes as much policy time as real time, so that how long a mail or a
+// reading takes on a slow machine is not multiplied: only the waiting is compressed. It changes nothing where the rate is 1.
+func (c *Trusted) Work(begins bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.advance()
+	c.work = begins
 }
 
 // Age is how old something is.
@@ -147,7 +183,7 @@ func (c *Trusted) Adopt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.advance()
-	c.real = c.src.Wall()
+	c.real, c.jumps = c.src.Wall(), nil
 	if c.rate == 1 {
 		c.now = max(c.now, c.real)
 	}
@@ -159,7 +195,7 @@ func (c *Trusted) Anchor() casework.Anchor {
 	defer c.mu.Unlock()
 	c.advance()
 	boot, since := c.src.Boot()
-	return casework.Anchor{Boot: boot, Since: since, Real: c.real, Now: c.now}
+	return casework.Anchor{Boot: boot, Since: since, Real: c.real, Now: c.now, Jumps: recentJumps(c.jumps, c.real)}
 }
 
 // RealUntil is how much real time passes until policy time is at.

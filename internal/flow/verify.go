@@ -55,7 +55,8 @@ func (l *Line) fire(ctx context.Context, t casework.Due) error {
 	return d.commit(ctx)
 }
 
-// recheck looks again at every live finding of a case.
+// recheck looks again at every live finding of a case. While an order of the case keeps the machine off the network, also at those that are
+// fixed: what comes back meanwhile must not be called fixed when the machine is given back.
 func (l *Line) recheck(ctx context.Context, id string) error {
 	if err := l.fresh(ctx); err != nil {
 		return err
@@ -67,7 +68,7 @@ func (l *Line) recheck(ctx context.Context, id string) error {
 	d := l.draft("verify")
 	d.disarm(id, casework.TimerRecheck)
 	for _, f := range ds.Findings {
-		if !f.State.Live() {
+		if !f.State.Live() && (f.State != finding.Fixed || ds.Case.Act == "") {
 			continue
 		}
 		if ds, err = d.lookAgain(ctx, ds, f); err != nil {
@@ -86,7 +87,7 @@ func (l *Line) fresh(ctx context.Context) error {
 	if ok && age >= 0 && age < l.Policy.Freshness.Binding.Micros() && l.x != nil {
 		return nil
 	}
-	return l.refresh(ctx)
+	return l.reread(ctx)
 }
 
 // lookAgain probes one finding's endpoint, with a control endpoint that shows whether the path works. A port that was altered
@@ -105,17 +106,19 @@ func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Fi
 		case err != nil:
 			return ds, err
 		case (ds.Case.Act != "" || len(ours) > 0) && (!g.held || g.moved): // unplugging it, or plugging its port in elsewhere, proves nothing of a machine that we took off the network
-			return d.draw(ds, f, sight{}, finding.Inconclusive), nil
-		case !g.held && g.shared: // others claim its addresses: that says nothing of the weakness
-			return d.draw(ds, f, sight{}, finding.Inconclusive), nil
+			return d.noVerdict(ds, f, "its port is not where it was when the machine was taken off the network"), nil
+		case !g.held && g.shared: // that says nothing of the weakness
+			return d.noVerdict(ds, f, "others claim its addresses too"), nil
 		case !g.held:
 			return d.notHeld(ds, f), nil
 		case g.moved:
 			return d.discard(ds, f, fmt.Sprintf("%s changed hands while it was looked at", g.at.Addr)), nil
 		case g.touched && try == 0:
-			if err := d.l.refresh(ctx); err != nil {
+			if err := d.l.reread(ctx); err != nil {
 				return ds, err
 			}
+		case g.touched:
+			return d.noVerdict(ds, f, "its port, its floating IP or its server was altered during the check"), nil
 		default:
 			f.Endpoint = g.at
 			return d.draw(ds, f, g.sight, g.verdict), nil
@@ -196,13 +199,15 @@ func targets(set *reach.Set, f finding.Finding, at probe.Endpoint) []probe.Endpo
 
 // draw writes a look that says something; one that says nothing is repeated later.
 func (d *draft) draw(ds casework.Dossier, f finding.Finding, s sight, v finding.Verdict) casework.Dossier {
+	if f.State == finding.Fixed && v == finding.NoAnswer {
+		v = finding.Inconclusive // that it is fixed is proven, and silence does not take that back
+	}
+	live := func(f finding.Finding) bool { return f.State.Live() }
+	if f.State == finding.Fixed && v != finding.Vulnerable && slices.ContainsFunc(ds.Findings, live) {
+		return ds // all that matters is whether it is back; what is live decides when it is looked for again
+	}
 	if v == "" || v == finding.Inconclusive {
-		again := hour
-		if !d.l.running(f) {
-			again = day
-		}
-		d.arm(casework.Due{Case: ds.Case.ID, Timer: casework.TimerRecheck, At: d.now + again})
-		return ds
+		return d.noVerdict(ds, f, "the answer, or the rules of the cloud as they are read, tell neither that it is there nor that it is fixed")
 	}
 	for i := range ds.Findings {
 		if ds.Findings[i].ID == f.ID {
@@ -210,6 +215,25 @@ func (d *draft) draw(ds casework.Dossier, f finding.Finding, s sight, v finding.
 		}
 	}
 	return d.look(ds, f, s, v)
+}
+
+// noVerdict notes that a look said nothing, and looks again.
+func (d *draft) noVerdict(ds casework.Dossier, f finding.Finding, why string) casework.Dossier {
+	return d.later(d.apply(ds, casework.NoVerdict{Finding: f.ID, Why: why, Off: !d.l.running(f)}), f)
+}
+
+// later looks again in an hour, and at a machine that is off in a day. At what is fixed it looks again when what is live is looked at.
+func (d *draft) later(ds casework.Dossier, f finding.Finding) casework.Dossier {
+	live := func(f finding.Finding) bool { return f.State.Live() }
+	if f.State == finding.Fixed && slices.ContainsFunc(ds.Findings, live) {
+		return ds
+	}
+	again := hour
+	if !d.l.running(f) {
+		again = day
+	}
+	d.arm(casework.Due{Case: ds.Case.ID, Timer: casework.TimerRecheck, At: d.now + again})
+	return ds
 }
 
 // notHeld: the machine has no address any more at which it could be seen. Before anybody was told, the observation is
@@ -330,7 +354,7 @@ func (l *Line) asSaved(ctx context.Context, c casework.Case, v *Vantage) (*reach
 	for _, o := range act.Ports {
 		for i := range s.Ports {
 			if s.Ports[i].ID == o.Port {
-				s.Ports[i].Groups = casework.ThreeWay(o.GivesBack(), o.After, s.Ports[i].Groups, func(g asset.GroupID) bool { return l.x.Groups[g] != nil })
+				asGivenBack(&s.Ports[i], o, func(g asset.GroupID) bool { return l.x.Groups[g] != nil })
 			}
 		}
 	}

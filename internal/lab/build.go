@@ -202,7 +202,7 @@ func (w *World) buildServer(s Server) error {
 		return fmt.Errorf("server %q: no project %q", s.Name, s.Project)
 	}
 	row := &serverRow{id: w.uuidFor("server", s.Name), name: s.Name, project: w.ProjectID(s.Project), user: w.hexID("user", s.Creator), status: s.Status,
-		created: w.stampOf("conductor"), metadata: s.Metadata, tags: s.Tags}
+		created: w.stampOf("conductor"), metadata: s.Metadata, tags: s.Tags, volumes: s.Volumes}
 	w.touch(row)
 	if row.status == "" {
 		row.status = "ACTIVE"

@@ -105,7 +105,8 @@ func (c *call) server(s *serverRow, detail bool) map[string]any {
 		"image": "", "flavor": map[string]any{"original_name": "m1.small", "vcpus": 1, "ram": 512, "disk": 1, "ephemeral": 0, "swap": 0, "extra_specs": map[string]any{}},
 		"created": s.created, "updated": s.updated, "addresses": c.w.addresses(s), "accessIPv4": "", "accessIPv6": "", "links": links, "key_name": nil, "config_drive": "", "progress": 0,
 		"OS-DCF:diskConfig": "AUTO", "OS-EXT-AZ:availability_zone": "nova", "OS-EXT-STS:power_state": power, "OS-EXT-STS:task_state": nil, "OS-EXT-STS:vm_state": state,
-		"OS-SRV-USG:launched_at": s.created, "OS-SRV-USG:terminated_at": nil, "os-extended-volumes:volumes_attached": []any{}, "security_groups": c.w.groupNames(s),
+		"OS-SRV-USG:launched_at": s.created, "OS-SRV-USG:terminated_at": nil,
+		"os-extended-volumes:volumes_attached": attached(s.volumes), "security_groups": c.w.groupNames(s),
 	}
 	if s.image != "" {
 		out["image"] = map[string]any{"id": s.image, "links": []any{}}
@@ -218,4 +219,13 @@ func (c *call) actOn(s *serverRow, name string, args json.RawMessage) answer {
 		return novaError(400, "badRequest", "There is no such action: "+name)
 	}
 	return answer{status: 202}
+}
+
+// attached is how Nova lists volumes.
+func attached(ids []string) []any {
+	out := []any{}
+	for _, id := range ids {
+		out = append(out, map[string]any{"id": id, "delete_on_termination": false})
+	}
+	return out
 }

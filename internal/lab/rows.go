@@ -222,6 +222,7 @@ type serverRow struct {
 	lockedBy, lockedReason                 string
 	metadata                               map[string]string
 	tags                                   []string
+	volumes                                []string
 	actions                                []map[string]any
 	services                               []*Service
 	blocked                                *guestFilter

@@ -117,6 +117,7 @@ type Server struct {
 	Name, Project, Creator, Image, Status string
 	Metadata                              map[string]string
 	Tags                                  []string
+	Volumes                               []string // ids of attached volumes
 	NICs                                  []NIC
 	Services                              []Service
 }

@@ -122,6 +122,9 @@ func (w *World) TenantPortSecurity(port string, on bool) {
 	w.trick(func() {
 		p := w.port(port)
 		p.PortSecurity = on
+		if !on { // Neutron takes it off only from a port without groups
+			p.SecurityGroups = []string{}
+		}
 		p.touch()
 	})
 }
@@ -132,4 +135,13 @@ func (w *World) PortSecurity(port string) bool {
 	defer w.mu.Unlock()
 	p := w.port(port)
 	return p != nil && p.PortSecurity
+}
+
+// PutOnGroups puts a port on groups by their ids, as an administrator's script can.
+func (w *World) PutOnGroups(port string, ids ...string) {
+	w.trick(func() {
+		p := w.port(port)
+		p.SecurityGroups = append([]string{}, ids...)
+		p.touch()
+	})
 }

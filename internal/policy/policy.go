@@ -99,7 +99,7 @@ type Freshness struct {
 // Policy is one version of the rules of one cloud.
 type Policy struct {
 	Version   int              `yaml:"version"`
-	DryRun    bool             `yaml:"dry_run"`
+	Mode      Mode             `yaml:"-"`         // the mode in force; as a configuration gives it, the highest that is allowed
 	TimeZone  string           `yaml:"time_zone"` // IANA name for deadlines in mails
 	Sweep     Duration         `yaml:"sweep_every"`
 	Refresh   Duration         `yaml:"inventory_every"` // the whole cloud
@@ -142,7 +142,7 @@ func Parse(name string, data []byte) (*Policy, error) {
 func parse(name string, data []byte, from map[string]Profile) (*Policy, error) {
 	var p Policy
 	if err := fault.DecodeYAML(name, data, &p); err != nil {
-		return nil, err
+		return nil, removed(data, err)
 	}
 	p.inherit(from)
 	if at, f := p.validate(); f != nil {

@@ -12,8 +12,8 @@ func TestTheDefaultPolicyHoldsItsOwnRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !p.DryRun {
-		t.Error("the default policy must be a dry run")
+	if p.Mode.Known() != Observe {
+		t.Errorf("the default policy is in the mode %s, want observe", p.Mode)
 	}
 	if got := time.Duration(p.Classes["E"].Internet); got != 4*24*time.Hour {
 		t.Errorf("class E: %v to fix from the internet", got)

@@ -29,7 +29,8 @@ type Config struct {
 	Database   string            `yaml:"database"`               // path of a SQLite file, or postgres://user@host/database
 	DBPassword string            `yaml:"database_password_file"` // for PostgreSQL; without it PGPASSFILE is read
 	AuditHeads string            `yaml:"audit_heads"`            // file of the audit log's heads; default: the SQLite file's name with .heads, or demarc.heads beside this file
-	Policy     string            `yaml:"policy"`                 // path of the policy; empty: the default policy, which is a dry run
+	Policy     string            `yaml:"policy"`                 // path of the policy; empty: the default policy
+	Mode       policy.Mode       `yaml:"mode"`                   // observe, notify or enforce: the highest mode allowed; empty: observe
 	PolicyURL  string            `yaml:"policy_url"`             // the page that says why we probe; stands in every probe and mail
 	GuideURL   string            `yaml:"guidance_url"`           // where the pages of demarc guide export are published; mails link to them
 	Cloud      Cloud             `yaml:"cloud"`
@@ -72,7 +73,6 @@ type Cloud struct {
 	CAFile              string `yaml:"ca_file"`
 	CloudsFile          string `yaml:"clouds_file"`  // a clouds.yaml, instead of the above
 	CloudsEntry         string `yaml:"clouds_entry"` // and the name in it
-	Act                 bool   `yaml:"act"`          // false: audit mode, nothing is ever changed in the cloud
 	password, appSecret string
 }
 
@@ -91,7 +91,7 @@ func (e Enforcement) Given() bool { return e.CredentialID != "" || e.CloudsFile 
 
 // Clock says how policy time passes.
 type Clock struct {
-	Rate int `yaml:"rate"` // seconds of policy time in one; default 1. More is for tests, on a cloud of this machine alone
+	Rate int `yaml:"rate"` // seconds of policy time in one that is waited; default 1. More is for tests, on a cloud of this machine alone
 }
 
 // Vantage is a place to probe from.
@@ -145,7 +145,7 @@ type Sample struct {
 	Control int `yaml:"control"` // denied endpoints; default 200
 }
 
-// Load reads a configuration, its policy and its secrets.
+// Load reads a configuration, its policy and its secrets. The Mode of the policy is the highest that the configuration allows.
 func Load(path string) (*Config, *policy.Policy, error) { return load(path, &Config{}) }
 
 func load(path string, c *Config) (*Config, *policy.Policy, error) {
@@ -155,7 +155,7 @@ func load(path string, c *Config) (*Config, *policy.Policy, error) {
 	}
 	c.dir = filepath.Dir(path)
 	if err := fault.DecodeYAML(path, data, c); err != nil {
-		return nil, nil, err
+		return nil, nil, removed(data, err)
 	}
 	if err := c.check(path, data); err != nil {
 		return nil, nil, err
@@ -164,6 +164,7 @@ func load(path string, c *Config) (*Config, *policy.Policy, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	p = p.InMode(c.Mode)
 	if u := c.Cloud.AuthURL; u != "" && !loopback(u) { // the address in a clouds.yaml is looked at when it is connected to
 		if bs := c.abroad(p); len(bs) > 0 {
 			return nil, nil, fault.New(fault.Refused, "%s, and the cloud is not on this machine", bs[0].what).In(fault.Place(path, data, bs[0].at)).Hinted("%s", bs[0].remedy)
@@ -190,8 +191,8 @@ type bar struct{ at, what, remedy string }
 // abroad lists what keeps a configuration from any cloud but one of this machine.
 func (c *Config) abroad(p *policy.Policy) []bar {
 	var out []bar
-	if !p.DryRun {
-		out = append(out, bar{"$.policy", "the policy leaves the dry run", "this release acts on clouds on 127.0.0.0/8 only; set dry_run: true"})
+	if c.Mode.AtLeast(policy.Enforce) {
+		out = append(out, bar{"$.mode", "mode is enforce", "this release restricts servers only on clouds on 127.0.0.0/8; write `mode: notify`"})
 	}
 	if p.Recent > policy.Duration(time.Minute) {
 		out = append(out, bar{"$.policy", fmt.Sprintf("recent_every of the policy is %s", p.Recent), "set recent_every to 60s at most: what a tenant opens is to be seen within a minute"})
@@ -281,11 +282,16 @@ var (
 // enums refuses words and netblocks that mean nothing, before anything relies on them.
 func (c *Config) enums(file string, data []byte) error {
 	refuse := func(yamlPath string, f *fault.Fault) error { return f.In(fault.Nearest(file, data, yamlPath)) }
+	if f := c.checkMode(); f != nil {
+		return refuse("$.mode", f)
+	}
 	if c.Mail.TLS != "" && !slices.Contains(mailTLS, c.Mail.TLS) {
 		return refuse("$.mail.tls", fault.New(fault.Config, "unknown mail.tls %q", c.Mail.TLS).Hinted("one of %s", strings.Join(mailTLS, ", ")))
 	}
-	if e := c.Enforce; e.Given() && !c.Cloud.Act {
-		return refuse("$.enforcement", fault.New(fault.Config, "an account for acts is given, and cloud.act is false").Hinted("set cloud.act: true, or leave enforcement out: a credential that nothing uses is only a risk"))
+	if e := c.Enforce; e.Given() && !c.Mode.AtLeast(policy.Enforce) {
+		return refuse("$.enforcement", fault.New(fault.Config, "an enforcement account is given, and mode is %s", c.Mode.Known()).
+			Hinted("write `mode: enforce`, or leave enforcement out: a credential that nothing uses is only a risk. "+
+				"To lower the mode of a running server, use demarc mode set"))
 	}
 	if e := c.Enforce; e.CredentialID != "" && e.CloudsFile != "" || (e.CredentialID == "") != (e.CredentialFile == "") || (e.CloudsFile == "") != (e.CloudsEntry == "") {
 		return refuse("$.enforcement", fault.New(fault.Config, "enforcement needs one complete account").

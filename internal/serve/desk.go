@@ -3,7 +3,6 @@ package serve
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -13,19 +12,21 @@ import (
 	"demarc/internal/fault"
 	"demarc/internal/flow"
 	"demarc/internal/policy"
-	"demarc/internal/probe"
-	"demarc/internal/reach"
 	"demarc/internal/store"
 )
 
 // Desk is where a person decides. It reads and writes the ledger alone: whoever throws the kill switch needs neither the
 // cloud nor the mail hop to answer. What it hears is checked here, whichever door it came through.
 type Desk struct {
-	db   *store.DB
-	line *flow.Line
+	db         *store.DB
+	line       *flow.Line
+	highest    policy.Mode                 // that the configuration allows
+	outside    *killSwitch                 // the switch outside the ledger; nil: there is none
+	recordSoon func()                      // asks for unrecorded pauses to be written; nil: the desk writes them itself
+	resumed    func(context.Context) error // follows a resume, before the switch is off; may be nil
 }
 
-// NewDesk opens a desk on a ledger that no line runs on, under a policy.
+// NewDesk opens a desk on a ledger that no line runs on, under a policy. The Mode of the policy is the highest that is allowed.
 func NewDesk(ctx context.Context, db *store.DB, p *policy.Policy) (*Desk, error) {
 	c, err := standing(ctx, db)
 	if err != nil {
@@ -35,17 +36,37 @@ func NewDesk(ctx context.Context, db *store.DB, p *policy.Policy) (*Desk, error)
 }
 
 func deskAt(db *store.DB, p *policy.Policy, c flow.Clock) *Desk {
-	return &Desk{db, flow.New(flow.Config{Ledger: db, Clock: c, Policy: p})}
+	return &Desk{db: db, line: flow.New(flow.Config{Ledger: db, Clock: c, Policy: p}), highest: p.Mode.Known()}
 }
 
-// DecideAlone takes a decision to a database that no server answers for. Nothing but what is asked is written, and what only
-// looks needs no right to write.
-func DecideAlone(ctx context.Context, path string, p *policy.Policy, q Ask, opts ...store.Option) (t Told, err error) {
+// DecideAlone takes a decision to a database that no server answers for. Nothing but what is asked is written, and what only looks needs
+// no right to write. Where the file of the kill switch is there, it is used as a server would: a pause takes effect in it first, and holds
+// even if the database cannot be opened or written.
+func DecideAlone(ctx context.Context, path string, p *policy.Policy, file store.SwitchFile, q Ask, opts ...store.Option) (Told, error) {
+	if !file.Exists() {
+		return alone(ctx, path, p, q, opts, func(d *Desk) (Told, error) { return d.Decide(ctx, q) })
+	}
+	outside := newSwitch(file)
+	opts = append(opts, store.WithSwitch(outside))
+	if q.Do != Pause {
+		return alone(ctx, path, p, q, opts, func(d *Desk) (Told, error) {
+			d.outside = outside
+			return d.Decide(ctx, q)
+		})
+	}
+	kept := outside.throw(store.NewPause(q.By, q.Why), q.Why)
+	_, err := alone(ctx, path, p, q, opts, func(d *Desk) (Told, error) { return Told{}, outside.recordAll(ctx, d.line) })
+	return pauseTold(q, file, kept, err)
+}
+
+// alone opens a database for one decision.
+func alone(ctx context.Context, path string, p *policy.Policy, q Ask, opts []store.Option,
+	decide func(*Desk) (Told, error)) (t Told, err error) {
 	db, err := store.OpenReader(ctx, path, opts...) // refuses what is no database of ours before anything is written
 	if err != nil {
 		return t, err
 	}
-	if q.Do != Pending && q.Do != Preview {
+	if q.Do != Pending && q.Do != Preview && q.Do != ShowMode {
 		if err := db.Close(); err != nil {
 			return t, err
 		}
@@ -58,7 +79,7 @@ func DecideAlone(ctx context.Context, path string, p *policy.Policy, q Ask, opts
 	if err != nil {
 		return t, err
 	}
-	return d.Decide(ctx, q)
+	return decide(d)
 }
 
 // Verb is what a person can decide.
@@ -74,27 +95,39 @@ const (
 	Pause       Verb = "pause"       // the kill switch is thrown
 	Unpause     Verb = "unpause"     // and lifted
 	Pending     Verb = "pending"     // nothing is decided: what waits is told
+	SetMode     Verb = "set-mode"    // the mode is changed
+	ShowMode    Verb = "show-mode"   // nothing is decided: the mode is shown
 	Preview     Verb = "preview"     // nothing is decided: the case is shown, and whether Then would mean anything
+	Clear       Verb = "clear"       // what is left over on a port or machine is ended
+	Renew       Verb = "renew"       // a case begins a new round of notices, with its own clock
 )
 
 // Ask is one decision.
 type Ask struct {
-	Do    Verb     `json:"do"`
-	Cases []string `json:"cases,omitempty"` // by id, or by short name; one, but for approvals: those together are one batch
-	By    string   `json:"by,omitempty"`    // who decides, or whose word it is; a socket knows its peer better
-	Why   string   `json:"why,omitempty"`   // the reason; Withdraw needs one
-	Then  Verb     `json:"then,omitempty"`  // Preview: what would be decided
+	Do    Verb        `json:"do"`
+	Cases []string    `json:"cases,omitempty"` // one, by id or short name; several to approve as one batch; Clear: a port or machine
+	By    string      `json:"by,omitempty"`    // who decides, or whose word it is; a socket knows its peer better
+	Why   string      `json:"why,omitempty"`   // the reason; Withdraw and SetMode need one
+	Mode  policy.Mode `json:"mode,omitempty"`  // SetMode: which
+	Then  Verb        `json:"then,omitempty"`  // Preview: what would be decided
+
+	Despite []string `json:"despite,omitempty"` // Approve: conditions of the gate that are decided against; needs Why
 }
 
 // Told is what came of it.
 type Told struct {
-	By      string                       `json:"by,omitempty"` // as it stands in the audit log
-	Before  []casework.Case              `json:"before,omitempty"`
-	After   []casework.Case              `json:"after,omitempty"`
-	Paused  bool                         `json:"paused"`
-	Waiting []casework.Case              `json:"waiting,omitempty"` // Pending: whose act waits for approval or the gate
-	Running []casework.Act               `json:"running,omitempty"` // Pending: acts under way
-	Names   map[string]map[string]string `json:"names,omitempty"`   // of the servers and projects above, by kind and id; a stranger's text
+	By         string          `json:"by,omitempty"` // as it stands in the audit log
+	Before     []casework.Case `json:"before,omitempty"`
+	After      []casework.Case `json:"after,omitempty"`
+	Paused     bool            `json:"paused"`
+	Unrecorded string          `json:"unrecorded,omitempty"` // Pause: why the database does not have it yet; it is in force all the same
+	Mode       *ModeState      `json:"mode,omitempty"`       // SetMode, ShowMode, Pending
+	Waiting    []casework.Case `json:"waiting,omitempty"`    // Pending: whose act waits for approval or the gate
+	Running    []casework.Act  `json:"running,omitempty"`    // Pending: acts under way
+
+	Leftovers []casework.Leftover          `json:"leftovers,omitempty"` // Pending: what of ours no action in force explains
+	Names     map[string]map[string]string `json:"names,omitempty"`     // of the servers and projects above, by kind and id; a stranger's text
+	Will      map[string]policy.End        `json:"will,omitempty"`      // what the action of each case above would do, by case id
 }
 
 // look finds the cases and says whether a decision about them would mean anything now.
@@ -106,6 +139,9 @@ func (d *Desk) look(ctx context.Context, q Ask) (Told, error) {
 	for _, id := range q.Cases {
 		c, err := FindCase(ctx, d.db, id)
 		if err != nil {
+			return t, err
+		}
+		if err := d.mayApprove(ctx, q, c); err != nil {
 			return t, err
 		}
 		if err := heard(q, c); err != nil {
@@ -122,18 +158,23 @@ const mostCases = 1000
 // Decide writes a decision down.
 func (d *Desk) Decide(ctx context.Context, q Ask) (Told, error) {
 	switch q.Do {
-	case Pause, Unpause:
-		if err := d.line.Pause(ctx, q.Do == Pause, q.By, q.Why); err != nil {
-			return Told{}, err
-		}
-		paused, err := d.db.Paused(ctx)
-		return Told{By: q.By, Paused: paused}, err
+	case Pause:
+		return d.pause(ctx, q)
+	case Unpause:
+		return d.resume(ctx, q)
+	case SetMode:
+		return d.setMode(ctx, q)
+	case ShowMode:
+		m, err := d.modeState(ctx)
+		return Told{By: q.By, Mode: m}, err
 	case Pending:
 		return d.pending(ctx)
 	case Preview:
 		q.Do = q.Then
 		return d.look(ctx, q)
-	case Approve, Acknowledge, Claim, Resume, Withdraw:
+	case Clear:
+		return d.clear(ctx, q)
+	case Approve, Acknowledge, Claim, Resume, Withdraw, Renew:
 	default:
 		return Told{}, fault.New(fault.Usage, "nobody can decide %q", string(q.Do))
 	}
@@ -151,7 +192,7 @@ func (d *Desk) Decide(ctx context.Context, q Ask) (Told, error) {
 		for _, c := range t.Before {
 			ids = append(ids, c.ID)
 		}
-		err = d.line.ApproveAll(ctx, ids, q.By)
+		err = d.line.ApproveAll(ctx, ids, casework.Approve{By: q.By, Despite: q.Despite, Why: q.Why})
 	case Acknowledge:
 		err = d.line.Acknowledge(ctx, id, q.By)
 	case Claim:
@@ -160,7 +201,9 @@ func (d *Desk) Decide(ctx context.Context, q Ask) (Told, error) {
 		err = d.line.Resume(ctx, id, q.By)
 	case Withdraw:
 		err = d.line.Withdraw(ctx, id, q.By, q.Why)
-	case Pause, Unpause, Pending, Preview:
+	case Renew:
+		err = d.line.Renew(ctx, id, q.By, q.Why)
+	case Pause, Unpause, SetMode, ShowMode, Pending, Preview, Clear:
 	}
 	if err != nil {
 		return t, err
@@ -175,6 +218,16 @@ func (d *Desk) Decide(ctx context.Context, q Ask) (Told, error) {
 	return t, nil
 }
 
+// mayApprove refuses an approval in a mode that carries out no action: nothing may happen later by an approval of today.
+func (d *Desk) mayApprove(ctx context.Context, q Ask, c casework.Case) error {
+	m, err := d.modeState(ctx)
+	if err != nil || q.Do != Approve || m.InForce.AtLeast(policy.Enforce) {
+		return err
+	}
+	return fault.New(fault.Refused, "case %s can not be approved: the mode in force is %s, and an action needs enforce", c.Ref(), m.InForce).
+		Hinted("see demarc mode show")
+}
+
 // heard tells why a decision would change nothing, or must not be taken.
 func heard(q Ask, c casework.Case) error {
 	over := func() error {
@@ -183,6 +236,16 @@ func heard(q Ask, c casework.Case) error {
 	switch {
 	case q.Do == Approve && c.State != casework.Queued:
 		return fault.New(fault.Refused, "no act waits in case %s: it is %s", c.Ref(), c.State).Hinted("see demarc enforce pending")
+	case q.Do == Approve && len(q.Despite) > 0 && strings.TrimSpace(q.Why) == "":
+		return fault.New(fault.Usage, "nobody decides against a condition of the gate without a reason").
+			Hinted("give it with --reason; it is kept in the audit log")
+	case q.Do == Approve && slices.ContainsFunc(q.Despite, func(d string) bool { return !slices.Contains(casework.Despite, d) }):
+		return fault.New(fault.Usage, "%s cannot be decided against", strings.Join(q.Despite, ", ")).
+			Hinted("--despite takes: %s", strings.Join(casework.Despite, ", "))
+	case q.Do == Renew && strings.TrimSpace(q.Why) == "":
+		return fault.New(fault.Usage, "a new round needs a reason").Hinted("give it with --reason; it is kept in the audit log")
+	case q.Do == Renew && !slices.Contains(renewable, c.State):
+		return fault.New(fault.Refused, "case %s is %s: no new round begins there", c.Ref(), c.State).Hinted("see demarc case show %s", c.Ref())
 	case q.Do == Acknowledge && c.State != casework.Notified:
 		return fault.New(fault.Refused, "case %s is %s: only a case that is notified is acknowledged", c.Ref(), c.State).Hinted("see demarc case show %s", c.Ref())
 	case q.Do == Claim && (c.State == casework.New || c.State == casework.OnHold):
@@ -192,12 +255,15 @@ func heard(q Ask, c casework.Case) error {
 	case q.Do == Resume && c.State != casework.OnHold:
 		return fault.New(fault.Refused, "case %s is %s: only a case on hold is resumed", c.Ref(), c.State).Hinted("see demarc case list")
 	case q.Do == Withdraw && strings.TrimSpace(q.Why) == "":
-		return fault.New(fault.Usage, "a case is not taken back without a reason").Hinted("give it with --because; it stands in the audit log")
+		return fault.New(fault.Usage, "a case is not taken back without a reason").Hinted("give it with --reason; it is kept in the audit log")
 	case q.Do == Withdraw && (c.State.Over() || c.State == casework.Released || c.State == casework.Verified):
 		return fault.New(fault.Refused, "case %s is %s: there is nothing to take back", c.Ref(), c.State).Hinted("see demarc case show %s", c.Ref())
 	}
 	return nil
 }
+
+// renewable lists the states in which an operator can begin a new round of notices.
+var renewable = []casework.State{casework.Notified, casework.Acknowledged, casework.Overdue, casework.FinalWarning, casework.Queued}
 
 // FindCase finds a case by its id or its short name.
 func FindCase(ctx context.Context, db *store.DB, id string) (casework.Case, error) {
@@ -232,18 +298,82 @@ func (d *Desk) pending(ctx context.Context) (t Told, err error) {
 	if t.Paused, err = d.db.Paused(ctx); err != nil {
 		return t, err
 	}
+	if t.Mode, err = d.modeState(ctx); err != nil {
+		return t, err
+	}
 	if t.Waiting, err = d.db.Cases(ctx, access.Operator(), casework.Filter{States: []casework.State{casework.Queued}}); err != nil {
 		return t, err
 	}
 	if t.Running, err = d.db.RunningActs(ctx); err != nil {
 		return t, err
 	}
+	if t.Leftovers, err = d.leftovers(ctx); err != nil {
+		return t, err
+	}
 	return t, d.name(ctx, &t)
+}
+
+// leftovers lists what of ours stands in every cloud and no action in force explains.
+func (d *Desk) leftovers(ctx context.Context) ([]casework.Leftover, error) {
+	clouds, err := d.db.Clouds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []casework.Leftover
+	for _, c := range clouds {
+		found, err := d.db.Leftovers(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	return out, nil
+}
+
+// clear writes down that what is left over on a port or machine is to be ended. Where the ledger does not hold what was there before, a
+// person has to say what it is to get, in the cloud itself.
+func (d *Desk) clear(ctx context.Context, q Ask) (Told, error) {
+	t := Told{By: q.By}
+	if strings.TrimSpace(q.By) == "" || strings.TrimSpace(q.Why) == "" || len(q.Cases) != 1 {
+		return t, fault.New(fault.Usage, "clearing needs the id of one port or machine, and a reason").
+			Hinted("see demarc enforce pending; give the reason with --reason")
+	}
+	clouds, err := d.db.Clouds(ctx)
+	if err != nil {
+		return t, err
+	}
+	for _, c := range clouds {
+		found, err := d.db.Leftovers(ctx, c)
+		if err != nil {
+			return t, err
+		}
+		for _, l := range found {
+			if l.ID() != q.Cases[0] {
+				continue
+			}
+			if l.Act == "" {
+				return t, fault.New(fault.Refused, "there is no record of what %s %s had before", l.Kind, l.ID()).
+					Hinted("end it by hand: openstack port set --no-security-group --security-group GROUP %s, "+
+						"or openstack server unlock %s", l.ID(), l.ID())
+			}
+			t.Leftovers = append(t.Leftovers, l)
+			return t, d.line.Clear(ctx, casework.Clearing{Cloud: c, ID: l.ID(), By: q.By, Why: q.Why})
+		}
+	}
+	return t, fault.New(fault.NotFound, "nothing is left over on %q", q.Cases[0]).Hinted("see demarc enforce pending")
 }
 
 // name looks up what the servers and projects of an answer are called.
 func (d *Desk) name(ctx context.Context, t *Told) error {
 	cases := slices.Concat(t.Waiting, t.Before)
+	t.Will = map[string]policy.End{}
+	for _, c := range cases {
+		will, err := d.line.Will(ctx, c)
+		if err != nil {
+			return err
+		}
+		t.Will[c.ID] = will
+	}
 	t.Names = map[string]map[string]string{"server": {}, "project": {}}
 	for _, c := range cases {
 		for kind, id := range map[string]string{"server": string(c.Server), "project": string(c.Project)} {
@@ -281,38 +411,4 @@ func standing(ctx context.Context, db *store.DB) (flow.Clock, error) {
 		}
 	}
 	return flow.NewLeaping(max(at, now)), nil
-}
-
-// Viewpoint is a vantage point as the computation of reach sees it.
-type Viewpoint struct {
-	Name     string
-	View     reach.View
-	Declared []netip.Prefix // every netblock that is declared, also of zones that this one is not
-}
-
-// Viewpoints lists the configured vantage points.
-func (c *Config) Viewpoints() []Viewpoint {
-	out := make([]Viewpoint, len(c.Vantages))
-	for i, v := range c.Vantages {
-		all, _ := c.blocks(v)
-		out[i] = Viewpoint{v.Name, c.view(v), all}
-	}
-	return out
-}
-
-// everywhere is a zone without bounds.
-func everywhere() []netip.Prefix {
-	return []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
-}
-
-// PointOfView is a vantage point that no configuration names: somewhere in a zone, probing from one address.
-func PointOfView(name string, zone probe.Zone, source netip.Addr) Viewpoint {
-	v := reach.View{Zone: zone, Prefixes: everywhere()}
-	if zone == probe.Internet {
-		v.Except = reach.NotInternet
-	}
-	if source.IsValid() {
-		v.Scanners = []netip.Addr{source}
-	}
-	return Viewpoint{Name: name, View: v}
 }

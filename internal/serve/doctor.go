@@ -103,7 +103,15 @@ func (d Doctor) Examine(ctx context.Context) []Diagnosis {
 	for _, v := range d.Config.Vantages {
 		parts = append(parts, part{"vantage " + v.Name, d.Bound, func(_ context.Context, k *chart) { d.vantage(k, v) }})
 	}
-	parts = append(parts, part{"mail", d.Bound, d.mail}, part{"database", d.Bound, d.database}, part{"duties", d.Bound, d.duties}, part{"inventory", d.Bound, d.inventory}, part{"audit", d.Bound, d.audit}, part{"socket", d.Bound, d.socket})
+	parts = append(parts,
+		part{"mail", d.Bound, d.mail},
+		part{"database", d.Bound, d.database},
+		part{"duties", d.Bound, d.duties},
+		part{"inventory", d.Bound, d.inventory},
+		part{"machines", d.Bound, d.machines},
+		part{"audit", d.Bound, d.audit},
+		part{"kill switch", d.Bound, d.killSwitch},
+		part{"socket", d.Bound, d.socket})
 	charts := make([]*chart, len(parts))
 	var all sync.WaitGroup
 	for i, p := range parts {
@@ -142,19 +150,12 @@ func (d Doctor) within(ctx context.Context, p part, k *chart) {
 	}
 }
 
-func (d Doctor) policy(_ context.Context, k *chart) {
+func (d Doctor) policy(ctx context.Context, k *chart) {
 	p, where := d.Policy, d.Config.Policy
 	if where == "" {
 		where = "the default policy"
 	}
-	switch {
-	case !d.Config.Cloud.Act:
-		k.fine(PolicyRead, "%s is read; cloud.act is false: nothing is ever changed in the cloud", where)
-	case p.DryRun:
-		k.fine(PolicyRead, "%s is read; it is a dry run: what would be enforced is reported", where)
-	default:
-		k.fine(PolicyRead, "%s is read; acts are carried out after an approval", where)
-	}
+	d.mode(ctx, k, where)
 	if flow.NoticeOnly(p) == "" {
 		k.warn(PolicyNoNotice, "let class M or class L of the policy end in report",
 			"neither class M nor class L ends in a report: what answers at addresses that tenants joined to the cloud by a VPN, an extra route or BGP is told to nobody")

@@ -13,6 +13,7 @@ import (
 	"demarc/internal/asset"
 	"demarc/internal/cloud"
 	"demarc/internal/cloud/openstack"
+	"demarc/internal/policy"
 )
 
 // clouds looks at the accounts. The second is held against the first, and the clock against what the cloud answered to both.
@@ -196,8 +197,8 @@ func told(gaps []asset.Gap) string {
 // actor looks at the account that acts.
 func (c *clouds) actor(ctx context.Context, k *chart) {
 	defer close(c.acted)
-	if !c.Config.Cloud.Act {
-		k.skip(EnforceOff, "cloud.act is false: there is no account for acts")
+	if !c.Config.Mode.AtLeast(policy.Enforce) {
+		k.skip(EnforceOff, "the configuration allows the mode %s at most: no account that changes the cloud is needed", c.Config.Mode.Known())
 		return
 	}
 	select {

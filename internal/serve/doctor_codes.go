@@ -7,6 +7,7 @@ type Code string
 const (
 	PolicyRead     Code = "policy"
 	PolicyNoNotice Code = "policy-no-notice-class"
+	ModeLower      Code = "mode-lower"
 
 	CloudAccount     Code = "cloud-account"
 	CloudRefused     Code = "cloud-credential-refused"
@@ -65,10 +66,22 @@ const (
 
 	InventoryPartial Code = "inventory-partial"
 
+	MachinesReached    Code = "machines"
+	MachinesOutOfReach Code = "machines-out-of-reach"
+	MachinesUnread     Code = "machines-unread"
+	Leftovers          Code = "leftovers"
+	FindingsDiffer     Code = "findings-differ"
+
 	AuditHeads      Code = "audit-heads"
 	AuditTampered   Code = "audit-rewritten"
 	AuditUnwritable Code = "audit-heads-unwritable"
 	AuditUnread     Code = "audit-unread"
+	AuditLost       Code = "audit-heads-lost"
+	CasesRepaired   Code = "cases-repaired"
+
+	SwitchOff      Code = "kill-switch"
+	SwitchOn       Code = "enforcement-paused"
+	SwitchUnusable Code = "kill-switch-unusable"
 
 	SocketFree  Code = "socket"
 	SocketTaken Code = "socket-unusable"
@@ -78,7 +91,7 @@ const (
 
 // Codes lists them all.
 var Codes = []Code{
-	PolicyRead, PolicyNoNotice,
+	PolicyRead, PolicyNoNotice, ModeLower,
 	CloudAccount, CloudRefused, CloudUnreachable, CloudReaderOnly, CloudPerProject, CloudSystem, CloudSilent, CloudPartial, CloudCoverage, CloudUnproven, CloudCanChange, Expiring,
 	EnforceOff, EnforceAccount, EnforceOne, EnforceRefused, EnforceUnreachable, EnforceWeak, EnforceNoReason, EnforceGroup, EnforceShared, EnforceNoGroup, EnforceNotHere,
 	ClockRight, ClockOff, ClockUnsync, ClockAlone,
@@ -87,7 +100,9 @@ var Codes = []Code{
 	DatabaseWritable, DatabaseNew, DatabaseInUse, DatabaseReadOnly, DatabaseUnreachable, DatabaseNotOurs,
 	ModelKnown, ModelChanged, ModelAside,
 	InventoryPartial,
-	AuditHeads, AuditTampered, AuditUnwritable, AuditUnread,
+	MachinesReached, MachinesOutOfReach, MachinesUnread, Leftovers, FindingsDiffer,
+	AuditHeads, AuditTampered, AuditUnwritable, AuditUnread, AuditLost, CasesRepaired,
+	SwitchOff, SwitchOn, SwitchUnusable,
 	SocketFree, SocketTaken,
 	TookTooLong,
 }

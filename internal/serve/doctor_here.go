@@ -1,7 +1,9 @@
 package serve
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -16,8 +18,10 @@ import (
 
 	"demarc/internal/asset"
 	"demarc/internal/audit"
+	"demarc/internal/casework"
 	"demarc/internal/duty"
 	"demarc/internal/fault"
+	"demarc/internal/flow"
 	"demarc/internal/post"
 	"demarc/internal/scan"
 	"demarc/internal/store"
@@ -197,15 +201,25 @@ func (d Doctor) duties(ctx context.Context, k *chart) {
 	k.fine(ModelKnown, "%s, version %d, with %d duties", m.ID, m.Version, len(m.Duties))
 }
 
-// inventory tells what waits while the server's readings of the cloud are partial.
-func (d Doctor) inventory(ctx context.Context, k *chart) {
+// reader opens the database to read. It is nil where nothing was read yet, and where the database cannot be opened, which is said under
+// database.
+func (d Doctor) reader(ctx context.Context) *store.DB {
 	place := d.Config.DatabasePath()
 	if _, err := os.Stat(place); !store.IsURL(place) && errors.Is(err, os.ErrNotExist) {
-		return // nothing was read yet
+		return nil
 	}
 	db, err := store.OpenReader(ctx, place, d.Config.Password())
 	if err != nil {
-		return // said under database
+		return nil
+	}
+	return db
+}
+
+// inventory tells what waits while the server's readings of the cloud are partial.
+func (d Doctor) inventory(ctx context.Context, k *chart) {
+	db := d.reader(ctx)
+	if db == nil {
+		return
 	}
 	defer db.Close() //nolint:errcheck // it was only read
 	last, known, err := db.LastCoverage(ctx, store.KindInventory, d.Config.Cloud.Name, "", "")
@@ -276,12 +290,49 @@ func (d Doctor) audit(ctx context.Context, k *chart) {
 		k.skip(AuditUnread, "the log could not be read: %s", err)
 		return
 	}
+	d.repairs(ctx, k, db, log)
 	log.Known = heads
 	if ps := audit.Verify(log); len(ps) > 0 {
 		k.fail(AuditTampered, "demarc audit verify tells more; enforcement stays held until a person has looked", "the audit log is not the one whose heads were kept: %s", ps[0].What)
 		return
 	}
+	if lostHeads(len(heads), len(log.Leaves)) {
+		k.fail(AuditLost, "put the file back, or name it under audit_heads; enforcement is paused until an operator resumes",
+			"%s keeps no head of the audit log, which has %d entries", path, len(log.Leaves))
+		return
+	}
 	k.fine(AuditHeads, "the audit log agrees with its heads in %s", path)
+}
+
+// repairsFor is for how long repairs of cases are reported.
+const repairsFor = 30 * 24 * time.Hour
+
+// repairs reports the cases whose timers or mails were missing lately. Policy time may be ahead of the wall clock; the later of the two
+// counts.
+func (d Doctor) repairs(ctx context.Context, k *chart, db *store.DB, log audit.Stored) {
+	clock, err := db.Clock(ctx)
+	if err != nil {
+		return // reported under database
+	}
+	since, n, cases := max(clock, d.Now().UnixMicro())-repairsFor.Microseconds(), 0, []string{}
+	for _, l := range log.Leaves {
+		var e audit.Entry
+		if !bytes.Contains(l.Data, []byte(flow.CaseRepaired)) || json.Unmarshal(l.Data, &e) != nil ||
+			e.Kind != flow.CaseRepaired || e.At < since {
+			continue
+		}
+		if n++; !slices.Contains(cases, casework.Ref(e.Case)) {
+			cases = append(cases, casework.Ref(e.Case))
+		}
+	}
+	if n == 0 {
+		return
+	}
+	if more := len(cases) - mostMachines; more > 0 {
+		cases = append(cases[:mostMachines:mostMachines], fmt.Sprintf("%d more", more))
+	}
+	k.warn(CasesRepaired, "find out who or what deletes or edits rows of the database; demarc case show CASE lists what was missing",
+		"timers or mails of cases were missing %d times in the last 30 days and were created again: %s", n, list(cases))
 }
 
 func (d Doctor) socket(ctx context.Context, k *chart) {

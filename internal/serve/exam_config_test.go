@@ -17,6 +17,11 @@ func TestAMistakeInTheConfigurationIsToldWithItsPlace(t *testing.T) {
 	t.Parallel()
 	base := fmt.Sprintf(configText, "http://127.0.0.1:5000/v3", "demarc", "security", "127.77.0.0/17", "127.77.255.10", "127.0.0.1", "2525", "127.77.200.0/24", "demarc.db") +
 		"contracts:\n  - {id: K1, type: extended, projects: [p], from: 2026-01-01T00:00:00Z}\n"
+	const (
+		mode, version, project = "mode: enforce", "version: 1", "  project: security"
+		noAct, noDryRun        = "cloud.act was removed", "dry_run was removed"
+		inConfig               = " in the configuration (demarc.yaml)"
+	)
 	for name, c := range map[string]struct {
 		old, wrong string // in the configuration, or in the policy
 		policy     bool
@@ -25,8 +30,8 @@ func TestAMistakeInTheConfigurationIsToldWithItsPlace(t *testing.T) {
 		says, hint string
 	}{
 		"an unknown key":          {old: "database: demarc.db", wrong: "database: demarc.db\ndatabse: x", line: "databse", says: "databse"},
-		"an unknown inner key":    {old: "  act: true", wrong: "  atc: true", line: "atc", says: "atc"},
-		"a key twice":             {old: "  act: true", wrong: "  act: true\n  act: false", line: "act: false", says: "act"},
+		"an unknown inner key":    {old: project, wrong: "  projcet: security", line: "projcet", says: "projcet"},
+		"a key twice":             {old: project, wrong: project + "\n  project: other", line: "project: other", says: "project"},
 		"a bad CIDR":              {old: "127.77.0.0/17", wrong: "127.77.0.0/99", line: "127.77.0.0/99", says: "127.77.0.0/99"},
 		"no CIDR":                 {old: "cidr: 127.77.0.0/17, ", wrong: "", line: "holder: provider", says: "has no cidr", hint: "192.0.2.0/24"},
 		"a wrong zone of a block": {old: "zones: [internet]", wrong: "zones: [interent]", line: "interent", says: `unknown zone "interent"`, hint: "internet, institution"},
@@ -44,16 +49,28 @@ func TestAMistakeInTheConfigurationIsToldWithItsPlace(t *testing.T) {
 		"no database":             {old: "database: demarc.db\n", wrong: "", says: "database is missing"},
 		"no secret file":          {old: "password_file: cloud.secret", wrong: "password_file: gone.secret", line: "gone.secret", says: "cannot read the secret", hint: "must exist"},
 		"an empty secret file":    {secret: " \n", line: "cloud.secret", says: "is empty"},
-		"an account that is idle": {old: "  act: true", wrong: "  act: false\nenforcement: {application_credential_id: x, application_credential_secret_file: cloud.secret}", line: "enforcement:", says: "cloud.act is false", hint: "act: true"},
-		"half an account":         {old: "  act: true", wrong: "  act: true\nenforcement: {application_credential_id: x}", line: "enforcement:", says: "one complete account", hint: "clouds_entry"},
-		"time too fast":           {old: "  act: true", wrong: "  act: true\nclock: {rate: 1000000}", line: "rate: 1000000", says: "1000000 times as fast", hint: "without it, 1"},
-		"health for everybody":    {old: "  act: true", wrong: "  act: true\nhealth: 0.0.0.0:80", line: "health:", says: "no address and port on loopback", hint: "127.0.0.1:8610"},
-		"an unknown approver":     {old: "  act: true", wrong: "  act: true\napprovers: [no-such-account-here]", line: "no-such-account-here", says: "no account", hint: "uid"},
+		"an account that is idle": {
+			old:   mode,
+			wrong: "mode: notify\nenforcement: {application_credential_id: x, application_credential_secret_file: cloud.secret}",
+			line:  "enforcement:", says: "mode is notify", hint: "`mode: enforce`",
+		},
+		"half an account":         {old: mode, wrong: mode + "\nenforcement: {application_credential_id: x}", line: "enforcement:", says: "one complete account", hint: "clouds_entry"},
+		"time too fast":           {old: mode, wrong: mode + "\nclock: {rate: 1000000}", line: "rate: 1000000", says: "1000000 times as fast", hint: "without it, 1"},
+		"health for everybody":    {old: mode, wrong: mode + "\nhealth: 0.0.0.0:80", line: "health:", says: "no address and port on loopback", hint: "127.0.0.1:8610"},
+		"an unknown approver":     {old: mode, wrong: mode + "\napprovers: [no-such-account-here]", line: "no-such-account-here", says: "no account", hint: "uid"},
 		"no policy file":          {old: "policy: policy.yaml", wrong: "policy: gone.yaml", says: "cannot read the policy"},
 		"an unknown class":        {policy: true, old: "  U: {", wrong: "  Z: {", says: "class U has no clocks"},
 		"a short grace":           {policy: true, old: "grace: 24h", wrong: "grace: 1h", says: "grace of 1h", hint: "at least 24h"},
 		"a bad zone of time":      {policy: true, old: "Europe/Berlin", wrong: "Europe/Lundun", says: "Europe/Lundun", hint: "IANA"},
-		"an unknown policy key":   {policy: true, old: "dry_run: false", wrong: "dryrun: false", line: "dryrun", says: "dryrun"},
+		"an unknown policy key":   {policy: true, old: version, wrong: version + "\nmoed: x", line: "moed", says: "moed"},
+		"a mode in the policy":    {policy: true, old: version, wrong: version + "\nmode: enforce", line: "mode", says: "mode"},
+		"an unknown mode":         {old: mode, wrong: "mode: Enforce", line: "mode: Enforce", says: `unknown mode "Enforce"`, hint: "observe, notify, enforce"},
+		"act: true":               {old: project, wrong: project + "\n  act: true", line: "act: true", says: noAct, hint: "`mode: enforce`"},
+		"act: false":              {old: project, wrong: project + "\n  act: false", line: "act: false", says: noAct, hint: "`mode: notify`"},
+		"act without a value":     {old: project, wrong: project + "\n  act:", line: "act:", says: noAct, hint: "`mode: notify`"},
+		"dry_run: true":           {policy: true, old: version, wrong: version + "\ndry_run: true", line: "dry_run", says: noDryRun, hint: "`mode: notify`" + inConfig},
+		"dry_run: false":          {policy: true, old: version, wrong: version + "\ndry_run: false", line: "dry_run", says: noDryRun, hint: "`mode: enforce`" + inConfig},
+		"dry_run without a value": {policy: true, old: version, wrong: version + "\ndry_run:", line: "dry_run", says: noDryRun, hint: "`mode: notify`"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

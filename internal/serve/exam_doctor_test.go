@@ -111,7 +111,9 @@ func TestTheDoctorFindsNothingWhereAllIsWell(t *testing.T) {
 	for _, r := range all {
 		have[r.Code]++
 	}
-	for _, want := range []serve.Code{serve.CloudAccount, serve.CloudCoverage, serve.EnforceAccount, serve.EnforceGroup, serve.ClockRight, serve.VantageRoad, serve.MailTaken, serve.DatabaseNew, serve.SocketFree} {
+	for _, want := range []serve.Code{serve.CloudAccount, serve.CloudCoverage, serve.EnforceAccount, serve.EnforceGroup,
+		serve.ClockRight, serve.VantageRoad, serve.MailTaken, serve.DatabaseNew, serve.SwitchOff,
+		serve.SocketFree} {
 		if have[want] == 0 {
 			t.Errorf("%s was not looked at: %+v", want, all)
 		}
@@ -202,6 +204,13 @@ func ailments() map[string]ailment {
 		"another's database":       {hurt: anothersDatabase, code: serve.DatabaseNotOurs},
 		"a database in use":        {hurt: inUse, code: serve.DatabaseInUse, fine: true},
 		"heads of another log":     {hurt: otherHeads, code: serve.AuditTampered},
+		"heads that are lost":      {hurt: lostHeads, code: serve.AuditLost},
+		"a switch others can write": {hurt: func(e *exam) {
+			file := e.switchFile()
+			e.must(file.Create(false))
+			e.must(os.Chmod(string(file), 0o666))
+		}, code: serve.SwitchUnusable},
+		"a pause": {hurt: func(e *exam) { e.must(e.switchFile().Create(true)) }, code: serve.SwitchOn, fine: true},
 	}
 }
 
@@ -230,6 +239,20 @@ func inUse(e *exam) {
 		_ = l.Release()
 		_ = d.Close()
 	})
+}
+
+func (e *exam) switchFile() store.SwitchFile {
+	e.t.Helper()
+	c, _, err := serve.Load(filepath.Join(e.dir, "demarc.yaml"))
+	e.must(err)
+	return c.SwitchPath()
+}
+
+func lostHeads(e *exam) {
+	d, err := store.Open(e.t.Context(), e.place)
+	e.must(err)
+	e.must(d.Commit(e.t.Context(), casework.Change{At: 1, Audit: []audit.Entry{{Actor: "demarc", Kind: "case.opened"}}}))
+	e.must(d.Close())
 }
 
 func otherHeads(e *exam) {
@@ -332,5 +355,27 @@ func TestADatabaseThatCanOnlyBeRead(t *testing.T) {
 				t.Errorf("%+v", all)
 			}
 		})
+	}
+}
+
+// Doctor tells which machines no action can reach, and which findings are stored graver than the loaded checks say.
+func TestTheDoctorTellsOfMachinesOutOfReachAndOfFindingsThatDiffer(t *testing.T) {
+	t.Parallel()
+	s := town()
+	s.Servers[0].NICs[0].VNICType = "direct"
+	e := open(t, plot{scenario: s})
+	e.until("notified", 2, e.inState("cache-1", casework.Notified))
+	_, bad := e.doctor()
+	if said := bad[serve.MachinesOutOfReach].What; !strings.Contains(said, "no action can reach 1 of 3 machines (cache-1: ") {
+		t.Errorf("out of reach: %q", said)
+	}
+	if d, told := bad[serve.FindingsDiffer]; told {
+		t.Errorf("nothing differs, and doctor says %+v", d)
+	}
+	e.edit("finding", "", func(v map[string]any) { v["class"] = "X" })
+	_, bad = e.doctor()
+	if said := bad[serve.FindingsDiffer].What; !strings.Contains(said, "1 findings are stored graver") ||
+		!strings.Contains(said, "class X, proved; revision 1 of the check says E, proved") {
+		t.Errorf("what differs: %q", said)
 	}
 }

@@ -72,9 +72,7 @@ func TestAContractMovesWhatIsOpen(t *testing.T) {
 	const starts, ends = 12, 30
 	e := open(t, underContract(starts, ends))
 	before := e.groups("cache-1")
-	e.until("queued", 10, e.inState("cache-1", casework.Queued))
-	e.approve("cache-1")
-	e.until("restricted", 1, e.inState("cache-1", casework.Restricted))
+	e.restrict()
 	first := e.of(duty.Customer)
 
 	e.leapTo(begins.UnixMicro() + starts*day)

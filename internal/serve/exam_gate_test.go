@@ -17,6 +17,8 @@ import (
 	"demarc/internal/fault"
 	"demarc/internal/flow"
 	"demarc/internal/lab"
+	"demarc/internal/policy"
+	"demarc/internal/probe"
 	"demarc/internal/serve"
 )
 
@@ -38,12 +40,33 @@ func TestTheGateRefusesOnTheLine(t *testing.T) {
 			after: func(e *exam) { e.must(e.d.Line.Pause(e.t.Context(), true, "olga", "")) },
 			says:  "switch: enforcement is paused",
 		},
-		"the policy is a dry run": {plot: plot{policy: []string{"dry_run: false", "dry_run: true"}}, says: "dry-run: the policy is a dry run"},
 		"the cloud is not on this machine": {
 			plot: plot{wrap: func(_ *exam, c *flow.Config) { c.Loopback = false }},
 			says: "loopback: this release acts on clouds on 127.0.0.0/8 only",
 		},
-		"audit mode": {plot: plot{config: []string{"act: true", "act: false"}}, says: "actor: this line has no credential to act with"},
+		"no account that may change the cloud": {
+			plot: plot{wrap: func(_ *exam, c *flow.Config) { c.Actor = nil }},
+			says: "actor: there is no account to act with",
+		},
+		"the mode is lowered before the approval": {
+			arrange: func(e *exam) { e.setMode(policy.Notify) },
+			says:    "mode: the mode in force is notify",
+		},
+		"the mode is lowered after the approval": {
+			after: func(e *exam) { e.setMode(policy.Observe) },
+			says:  "mode: the mode in force is observe",
+		},
+		"the mode is lowered while the cloud is read for the gate": {
+			after: func(e *exam) {
+				e.onProbe(func(_ probe.Shard, after bool) {
+					if after {
+						e.onProbe(nil)
+						e.setMode(policy.Notify)
+					}
+				})
+			},
+			says: "mode: the mode in force is notify",
+		},
 		"the owner fixed it": {
 			after: func(e *exam) { e.setPassword("cache-1") },
 		},
@@ -220,8 +243,8 @@ func TestABatchOverBudgetDoesNothing(t *testing.T) {
 	e.noErrors()
 }
 
-// A policy that leaves the dry run is not even loaded for a cloud elsewhere.
-func TestNoDryRunIsLeftForACloudElsewhere(t *testing.T) {
+// The mode enforce is not even loaded for a cloud elsewhere.
+func TestEnforceIsRefusedForACloudElsewhere(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"http://192.0.2.1:5000/v3", "http://localhost:5000/v3", "http://127.0.0.1.example:5000/v3", "https://keystone.example/v3", "http://[::1]:5000/v3", "http://user@127.0.0.1@192.0.2.1/v3"} {
 		e := open(t, plot{})
@@ -251,11 +274,14 @@ func (l led) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestWhatIsForThisMachineAloneIsRefusedForACloudsFileToo(t *testing.T) {
 	t.Parallel()
 	for what, change := range map[string]struct{ policy, config []string }{
-		"the policy leaves the dry run":          {[]string{"recent_every: 50d", "recent_every: 60s"}, nil},
-		"recent_every of the policy is 1m1s":     {[]string{"dry_run: false", "dry_run: true", "recent_every: 50d", "recent_every: 61s"}, nil},
-		"recent_every of the policy is 1m0.001s": {[]string{"dry_run: false", "dry_run: true", "recent_every: 50d", "recent_every: 60001ms"}, nil},
-		"policy time is compressed":              {[]string{"dry_run: false", "dry_run: true", "recent_every: 50d", "recent_every: 60s"}, []string{"  act: true", "  act: true\nclock: {rate: 60}"}},
-		"":                                       {[]string{"dry_run: false", "dry_run: true", "recent_every: 50d", "recent_every: 60s"}, nil},
+		"mode is enforce":                        {[]string{"recent_every: 50d", "recent_every: 60s"}, []string{"mode: notify", "mode: enforce"}},
+		"recent_every of the policy is 1m1s":     {[]string{"recent_every: 50d", "recent_every: 61s"}, nil},
+		"recent_every of the policy is 1m0.001s": {[]string{"recent_every: 50d", "recent_every: 60001ms"}, nil},
+		"policy time is compressed": {
+			[]string{"recent_every: 50d", "recent_every: 60s"},
+			[]string{"sample: {control: 6}", "sample: {control: 6}\nclock: {rate: 60}"},
+		},
+		"": {[]string{"recent_every: 50d", "recent_every: 60s"}, nil},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -263,7 +289,9 @@ func TestWhatIsForThisMachineAloneIsRefusedForACloudsFileToo(t *testing.T) {
 			at, err := url.Parse(e.w.AuthURL())
 			e.must(err)
 			around := func(next http.RoundTripper) http.RoundTripper { return led{next, at.Host} }
-			e.plot.config = append([]string{"  auth_url: " + e.w.AuthURL() + "\n  username: demarc\n  password_file: cloud.secret\n  project: security\n", "  clouds_file: clouds.yaml\n  clouds_entry: far\n"}, change.config...)
+			password := "  auth_url: " + e.w.AuthURL() + "\n  username: demarc\n  password_file: cloud.secret\n  project: security\n"
+			entry := "  clouds_file: clouds.yaml\n  clouds_entry: far\n"
+			e.plot.config = append([]string{"mode: enforce", "mode: notify", password, entry}, change.config...)
 			e.write()
 			clouds := fmt.Sprintf("clouds: {far: {auth: {auth_url: %q, username: demarc, password: %q, project_name: security}}}", "http://keystone.example"+at.Path, lab.DemoPassword)
 			e.must(os.WriteFile(filepath.Join(e.dir, "clouds.yaml"), []byte(clouds), 0o600))

@@ -27,10 +27,15 @@ type running struct {
 	sock string
 }
 
-// serving makes the files of an exam ready for a server, in time that is compressed: a day in a bit more than two seconds.
+// compressed makes policy time run so fast that a day takes a bit more than two seconds; more is further configuration.
+func compressed(more string) []string {
+	return []string{"sample: {control: 6}", "sample: {control: 6}\nclock: {rate: 36000}\n" + more}
+}
+
+// serving makes the files of an exam ready for a server, in compressed time.
 func serving(t *testing.T, more string) *exam {
 	t.Helper()
-	e := open(t, plot{config: []string{"sample: {control: 6}", "sample: {control: 6}\nclock: {rate: 36000}\n" + more}})
+	e := open(t, plot{config: compressed(more)})
 	e.stop()
 	return e
 }
@@ -43,6 +48,10 @@ func (e *exam) serve() (*running, error) {
 		e.mu.Lock()
 		e.news = append(e.news, h)
 		e.mu.Unlock()
+	}, Wrap: func(c *flow.Config) {
+		if e.plot.wrap != nil {
+			e.plot.wrap(e, c)
+		}
 	}})
 	if err != nil {
 		return nil, err
@@ -69,12 +78,16 @@ func (r *running) end() error {
 	return err
 }
 
+// waited is how long a test waits for a server: it ends a test that hangs, and measures nothing.
+const waited = 5 * time.Minute
+
 // wait waits in real time.
 func (e *exam) wait(what string, holds func() bool) {
 	e.t.Helper()
-	for end := time.Now().Add(60 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(waited); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			e.t.Fatalf("a minute later still not: %s; last\n%s", what, strings.Join(e.last(15), "\n"))
+			e.t.Fatalf("%s later still not: %s; of cases:\n%s\nlast:\n%s", waited, what,
+				strings.Join(e.lastOfCases(30), "\n"), strings.Join(e.last(15), "\n"))
 		}
 	}
 }
@@ -84,6 +97,40 @@ func (e *exam) ask(r *running, q serve.Ask) serve.Told {
 	told, err := serve.AskServer(e.t.Context(), r.sock, q)
 	e.must(err)
 	return told
+}
+
+// checkPaused compares whether enforcement is paused with what should be; why says what is wrong where it is not so.
+func (e *exam) checkPaused(r *running, want bool, why string) {
+	e.t.Helper()
+	if told := e.ask(r, serve.Ask{Do: serve.Pending}); told.Paused != want {
+		e.t.Error(why)
+	}
+}
+
+// resume asks a server to end a pause.
+func (e *exam) resume(r *running) {
+	e.t.Helper()
+	if told := e.ask(r, serve.Ask{Do: serve.Unpause}); told.Paused {
+		e.t.Error("an operator cannot resume")
+	}
+}
+
+// resumesForGood ends a pause, and checks that the next start does not pause again. The server is stopped after it.
+func (e *exam) resumesForGood(r *running) {
+	e.t.Helper()
+	e.resume(r)
+	e.must(r.end())
+	r, err := e.serve()
+	e.must(err)
+	e.checkPaused(r, false, "paused again at the next start")
+	e.must(r.end())
+}
+
+// approvalIsRefused approves the case of cache-1, and waits until the gate refused it because enforcement is paused.
+func (e *exam) approvalIsRefused(r *running) {
+	e.t.Helper()
+	e.ask(r, serve.Ask{Do: serve.Approve, Cases: []string{e.theCase("cache-1").ID}})
+	e.wait("refused", func() bool { return strings.Contains(e.detail("cache-1", "gate.refused"), "switch: ") })
 }
 
 // A server tells a whole story, with people who decide through its socket; stopped in its middle, the next goes on from there.
@@ -149,25 +196,14 @@ func TestABackup(t *testing.T) {
 	e.must(os.WriteFile(file, old, 0o600))
 	r, err = e.serve()
 	e.must(err)
-	if told := e.ask(r, serve.Ask{Do: serve.Pending}); !told.Paused {
-		t.Fatal("an older database enforces")
-	}
+	e.checkPaused(r, true, "an older database enforces")
 	if !strings.Contains(e.auditText(), "the database: ") {
 		t.Error("why is not in the audit log")
 	}
 	if from, err := r.DB.ProofsFrom(t.Context()); err != nil || from == 0 {
 		t.Errorf("what was seen before still counts: %d, %v", from, err)
 	}
-	if told := e.ask(r, serve.Ask{Do: serve.Unpause}); told.Paused {
-		t.Error("a person who has looked cannot lift it")
-	}
-	e.must(r.end())
-	r, err = e.serve()
-	e.must(err)
-	if told := e.ask(r, serve.Ask{Do: serve.Pending}); told.Paused {
-		t.Error("what a person has looked at is held again at the next start")
-	}
-	e.must(r.end())
+	e.resumesForGood(r)
 }
 
 // What the socket hears is bounded, and whoever may not decide is told so at once.

@@ -261,9 +261,7 @@ func TestARestartChangesNothing(t *testing.T) {
 					e.restart()
 				}
 			}
-			e.until("queued", 12, e.inState("cache-1", casework.Queued))
-			e.approve("cache-1")
-			e.until("restricted", 1, e.inState("cache-1", casework.Restricted))
+			e.restrict()
 			e.setPassword("cache-1")
 			e.claim("cache-1")
 			e.until("closed", 22, e.inState("cache-1", casework.Closed))

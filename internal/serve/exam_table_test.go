@@ -176,6 +176,7 @@ func (o *ordeal) stopped() {
 	o.atRest("stop + lock", true)
 
 	o.setPassword("cache-1")
+	o.must(o.w.TenantRemoveRule("astro", "cache", lab.Rule{Proto: "tcp", Min: 6379, Max: 6379, Remote: everywhere})) // or it is not started
 	o.claim("cache-1")
 	o.meet(http.MethodPost, actOnHost, `"os-start"`, `"unlock"`)
 	o.until("released", 4, o.inState("cache-1", casework.Released))
@@ -200,7 +201,7 @@ func (o *ordeal) atRest(act string, inForce bool) {
 	if inForce {
 		o.exam.quarantined("cache-1")
 		a, err := o.d.DB.Act(o.t.Context(), c.Act)
-		if err != nil || a.State != casework.ActDone || !a.Kind.Restricts() {
+		if err != nil || a.State != casework.ActDone || !a.KeepsOff() {
 			o.t.Errorf("%s: in force is %s %s, %v", act, a.Kind, a.State, err)
 		}
 	} else if now := o.groups("cache-1"); !slices.EqualFunc(now, o.before, sameSet) {

@@ -1,12 +1,19 @@
 package serve_test
 
 import (
+	"context"
+	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
+	"demarc/internal/audit"
 	"demarc/internal/casework"
 	"demarc/internal/finding"
+	"demarc/internal/flow"
 	"demarc/internal/lab"
+	"demarc/internal/probe"
 )
 
 // What tenants try to get a machine back without a fix, or to keep others from being acted on.
@@ -209,4 +216,177 @@ func TestAnOwnersLockStandsForNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A port of another project's running machine whose owner writes this machine's id on it shields no machine.
+func TestActiveForeignClaimShieldsNoMachine(t *testing.T) {
+	t.Parallel()
+	e := open(t, plot{})
+	e.until("queued", 10, e.inState("cache-1", casework.Queued))
+	e.w.TenantPlug(e.w.PortIDs("spare")[0], "cache-1")
+	e.approve("cache-1")
+	e.untilIdle()
+	e.untouched()
+	k := e.theCase("cache-1")
+	if said := refusals(k.Blocks); !strings.Contains(said, "--despite foreign-port") {
+		t.Fatalf("the gate said %s", said)
+	}
+	e.approveDespite("cache-1", "foreign-port", "it is another machine's")
+	e.until("restricted", 1, e.inState("cache-1", casework.Restricted))
+}
+
+// Nor does it free one: what its owner undoes is put back all the same.
+func TestActiveForeignClaimFreesNoMachine(t *testing.T) {
+	t.Parallel()
+	e := open(t, plot{})
+	e.restrict()
+	port := e.w.PortIDs("cache-1")[0]
+	e.w.TenantPlug(e.w.PortIDs("spare")[0], "cache-1")
+	e.must(e.w.TenantSetGroups("cache-1", "cache"))
+	e.after(3 * day)
+	e.stillWeak()
+	if g := e.w.PortGroups(port); !slices.Equal(g, []string{e.w.GroupID(lab.DemoProject, "demarc-quarantine")}) {
+		t.Errorf("the port carries %v", g)
+	}
+}
+
+// An owner who changes a port while the quarantine is put back wins nothing: it is put back again, no person is needed, and the release
+// gives back what was there before with what the owner added.
+func TestQuarantineChangedWhileItIsPutBackIsPutBackAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		scenario lab.Scenario
+		lost     bool // the answer to the call is lost
+		meddle   func(e *exam, ids []string)
+	}{
+		"one port of two":                       {two(), false, func(e *exam, ids []string) { e.w.TenantPortGroups(ids[0], "cache", "default") }},
+		"the other port of two":                 {two(), false, func(e *exam, ids []string) { e.w.TenantPortGroups(ids[1], "cache", "default") }},
+		"a port that is deleted":                {two(), false, func(e *exam, ids []string) { e.must(e.w.DeletePort(ids[1])) }},
+		"the only port, and the answer is lost": {town(), true, func(e *exam, ids []string) { e.w.TenantPortGroups(ids[0], "cache", "default") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := open(t, plot{scenario: c.scenario})
+			e.restrict()
+			ids, racing := e.w.PortIDs("cache-1"), false
+			e.w.OnEvent(func(ev lab.Event) {
+				if racing && ev.Kind == "groups" && ev.Server == "cache-1" {
+					racing = false
+					c.meddle(e, ids)
+				}
+			})
+			if c.lost {
+				e.w.Plan(lab.Fault{Kind: lab.CutAfter, Method: http.MethodPut, Path: ports, Times: 1})
+			}
+			e.must(e.w.TenantSetGroups("cache-1", "cache"))
+			racing = true
+			e.after(3 * day)
+			if racing {
+				t.Fatal("nothing was put back")
+			}
+			if c := e.theCase("cache-1"); c.State != casework.Restricted {
+				t.Fatalf("the case is %s: %s", c.State, c.Hold)
+			}
+			e.quarantined("cache-1")
+			e.setPassword("cache-1")
+			e.claim("cache-1")
+			e.until("released", 4, e.inState("cache-1", casework.Released))
+			for _, g := range e.groups("cache-1") {
+				if !slices.Contains(g, e.w.GroupID("astro", "cache")) {
+					t.Errorf("a port has %v after the release", g)
+				}
+			}
+			e.noErrors()
+		})
+	}
+}
+
+// An owner who moves a weak service to another port after its fix was proven has the full time for it, since it is another weakness. Each
+// such round is counted, whether the final warning came before the fix or not, and from the second on the operators are notified.
+func TestMovingToAnotherPortIsCounted(t *testing.T) {
+	t.Parallel()
+	s := town()
+	for i := range s.Groups {
+		if s.Groups[i].Name == "cache" && s.Groups[i].Project == "astro" {
+			s.Groups[i].Rules = append(slices.Clone(s.Groups[i].Rules), lab.Rule{Proto: "tcp", Min: 6380, Max: 6389, Remote: everywhere})
+		}
+	}
+	s.Servers[0].Services = nil
+	for i := range 4 {
+		s.Servers[0].Services = append(s.Servers[0].Services,
+			lab.Service{Name: fmt.Sprint("r", i), Kind: lab.Redis, Port: uint16(6379 + i), Stopped: i > 0})
+	}
+	for _, at := range []casework.State{casework.Notified, casework.FinalWarning} {
+		t.Run(string(at), func(t *testing.T) {
+			t.Parallel()
+			e := open(t, plot{scenario: s})
+			for i := range 3 {
+				e.until(string(at), 20, e.inState("cache-1", at))
+				e.after(hour)
+				e.must(e.w.StopService("cache-1", fmt.Sprint("r", i)))
+				e.claim("cache-1")
+				e.until("verified", 2, e.inState("cache-1", casework.Verified))
+				e.must(e.w.StartService("cache-1", fmt.Sprint("r", i+1)))
+				e.until("notified again", 3, e.inState("cache-1", casework.Notified))
+				e.untilIdle()
+				if k, mails := e.theCase("cache-1"), e.accepted()[casework.StepReturned]; k.Renewed != i+1 || mails != i {
+					t.Errorf("after move %d: %d rounds are counted, and the operators have %d mails about it", i+1, k.Renewed, mails)
+				}
+			}
+		})
+	}
+}
+
+// An owner whose script alters a port during each check keeps a case from going on. The operators are notified once that has gone on for a
+// day, and when a check tells something again the case goes on where it stood.
+func TestTouchingAPortAllTheTimeIsReported(t *testing.T) {
+	t.Parallel()
+	e := open(t, plot{})
+	e.until("final warning", 20, e.inState("cache-1", casework.FinalWarning))
+	port, touching := e.w.PortIDs("cache-1")[0], true
+	e.onProbe(func(probe.Shard, bool) {
+		if touching {
+			e.w.TenantTouch(port)
+		}
+	})
+	e.after(5 * day)
+	if c, n := e.theCase("cache-1"), e.accepted()[casework.StepNoVerdict]; c.State != casework.FinalWarning || n != 1 {
+		t.Errorf("5 days later the case is %s, and %d mails say that no check tells anything", c.State, n)
+	}
+	touching = false
+	e.until("queued", 1, e.inState("cache-1", casework.Queued))
+	e.noErrors()
+}
+
+// countingLedger counts the entries of the audit log that are proven.
+type countingLedger struct {
+	flow.Ledger
+	entries *int
+}
+
+func (l countingLedger) Witness(ctx context.Context, id string) ([]audit.Entry, error) {
+	out, err := l.Ledger.Witness(ctx, id)
+	*l.entries += len(out)
+	return out, err
+}
+
+// An owner who undoes the quarantine again and again makes it cost the pipeline no more than the log of the case grows: the log is read once
+// for all orders, not once for each.
+func TestUndoingAgainAndAgainStaysCheap(t *testing.T) {
+	t.Parallel()
+	proven := 0
+	e := open(t, plot{wrap: func(_ *exam, c *flow.Config) { c.Ledger = countingLedger{c.Ledger, &proven} }})
+	e.restrict()
+	most := 0
+	for range 12 {
+		proven = 0
+		e.must(e.w.TenantSetGroups("cache-1", "cache", "default"))
+		e.after(day)
+		log, err := e.d.DB.Witness(t.Context(), e.theCase("cache-1").ID)
+		e.must(err)
+		if most = max(most, proven/len(log)); proven > 4*len(log) {
+			t.Errorf("to put one quarantine back, %d entries were proven; the log of the case has %d", proven, len(log))
+		}
+	}
+	t.Logf("the log of the case is read %d times at most", most)
 }

@@ -26,6 +26,7 @@ import (
 	"demarc/internal/finding"
 	"demarc/internal/flow"
 	"demarc/internal/lab"
+	"demarc/internal/policy"
 	"demarc/internal/probe"
 	"demarc/internal/serve"
 	"demarc/internal/serve/demo"
@@ -90,17 +91,18 @@ func machine(name, project, creator, group, addr string, services ...lab.Service
 
 // plot is what an exam changes before Demarc is opened.
 type plot struct {
-	scenario lab.Scenario
-	policy   []string          // pairs of old and new text of the policy file
-	config   []string          // and of the configuration
-	password string            // in the secret file
-	secrets  map[string]string // further files
-	log      *slog.Logger
-	http     func(http.RoundTripper) http.RoundTripper
-	wrap     func(*exam, *flow.Config)
-	through  func(place string) string // the way to the database
-	heard    func(*exam, flow.Happening)
-	proxied  bool // Demarc reaches the cloud through exam.proxy
+	scenario   lab.Scenario
+	policy     []string          // pairs of old and new text of the policy file
+	config     []string          // and of the configuration
+	password   string            // in the secret file
+	secrets    map[string]string // further files
+	log        *slog.Logger
+	http       func(http.RoundTripper) http.RoundTripper
+	wrap       func(*exam, *flow.Config)
+	through    func(place string) string // the way to the database
+	heard      func(*exam, flow.Happening)
+	firstStart bool // the database is left in the mode it begins in; without it, enforce is chosen
+	proxied    bool // Demarc reaches the cloud through exam.proxy
 }
 
 // exam is a world with a Demarc in it, wired from files as an operator would write them.
@@ -116,11 +118,14 @@ type exam struct {
 	way   string  // to it, as the configuration says
 	errs  []error // what Step said
 
-	mu    sync.Mutex
-	news  []flow.Happening
-	probe func(probe.Shard, bool) // before and after each shard
-	idle  func()                  // at each idle moment
-	cut   int64                   // how long before it ended (µs) the first page of a reading was read; see resumed
+	mu        sync.Mutex
+	news      []flow.Happening
+	probe     func(probe.Shard, bool) // before and after each shard
+	idle      func()                  // at each idle moment
+	harmed    bool                    // rows were edited behind the program's back: repairs are expected
+	oldSwitch []byte                  // the file of the kill switch as it was before
+	stuck     int                     // how many times in a row something was due at once and not done; see leapOn
+	cut       int64                   // how long before it ended (µs) the first page of a reading was read; see resumed
 }
 
 // open builds the world, writes the files and starts Demarc on them.
@@ -150,11 +155,28 @@ func open(t *testing.T, p plot) *exam {
 	e.writeSecrets()
 	e.start()
 	t.Cleanup(e.stop)
+	t.Cleanup(func() {
+		if n := e.count("", flow.CaseRepaired); n > 0 && !e.harmed {
+			t.Errorf("%d repairs although no row was edited: %s", n, e.detail("", flow.CaseRepaired))
+		}
+	})
+	if !p.firstStart {
+		e.setMode(policy.Enforce)
+	}
 	return e
+}
+
+// setMode chooses the mode as an operator does. A mode above what the configuration allows is left.
+func (e *exam) setMode(m policy.Mode) {
+	e.t.Helper()
+	if e.d.Config.Mode.AtLeast(m) {
+		e.must(e.d.Line.SetMode(e.t.Context(), m, "olga", "the story needs it"))
+	}
 }
 
 const configText = `database: %[9]s
 policy: policy.yaml
+mode: enforce
 policy_url: http://127.0.0.1:8600/probing
 cloud:
   name: lab
@@ -162,7 +184,6 @@ cloud:
   username: %[2]s
   password_file: cloud.secret
   project: %[3]s
-  act: true
 netblocks:
   - {cidr: %[4]s, holder: provider, zones: [internet]}
 vantages:
@@ -331,6 +352,17 @@ func (e *exam) last(n int) []string {
 	return out[max(0, len(out)-n):]
 }
 
+// lastOfCases is the last n events of cases and findings.
+func (e *exam) lastOfCases(n int) []string {
+	var out []string
+	for _, h := range e.told() {
+		if h.Server.Raw() != "" {
+			out = append(out, h.Step+" "+h.Event+" "+h.Server.Raw()+" "+h.Detail)
+		}
+	}
+	return out[max(0, len(out)-n):]
+}
+
 // leapTo lets policy time go on to a moment, doing all that falls due on the way.
 func (e *exam) leapTo(at int64) {
 	e.t.Helper()
@@ -445,6 +477,13 @@ func (e *exam) approve(server string) {
 	if err := e.d.Line.Approve(e.t.Context(), e.theCase(server).ID, "olga"); err != nil {
 		e.t.Fatal(err)
 	}
+}
+
+// approveDespite approves against a condition of the gate that a person may judge.
+func (e *exam) approveDespite(server, condition, why string) {
+	e.t.Helper()
+	e.must(e.d.Line.ApproveAll(e.t.Context(), []string{e.theCase(server).ID},
+		casework.Approve{By: "olga", Despite: []string{condition}, Why: why}))
 }
 
 func (e *exam) claim(server string) {

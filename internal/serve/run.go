@@ -43,6 +43,7 @@ type Server struct {
 	*Demarc
 	trusted *flow.Trusted
 	lease   *store.Lease // only one server works on a database
+	outside *killSwitch  // the kill switch outside the ledger
 	wake    chan struct{}
 	socket  net.Listener
 	health  net.Listener
@@ -50,6 +51,8 @@ type Server struct {
 	mu      sync.Mutex
 	stepped time.Time // when the line last came back from a step
 	trouble string    // what kept the last step from being done
+
+	notified bool // the operators got the mail that no ledger could keep
 }
 
 // Serve opens what a configuration names and makes it ready to run: the clock goes on from where the ledger stands, the ledger
@@ -57,11 +60,19 @@ type Server struct {
 func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Server, err error) {
 	clock := &lateClock{}
 	o.Clock = clock
+	outside, wrap := newSwitch(c.SwitchPath()), o.Wrap
+	o.Wrap = func(f *flow.Config) {
+		f.Switch = outside
+		if wrap != nil {
+			wrap(f)
+		}
+	}
 	d, err := Open(ctx, c, p, o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Demarc: d, wake: make(chan struct{}, 1), stepped: time.Now()}
+	d.DB.UseSwitch(outside)
+	s := &Server{Demarc: d, outside: outside, wake: make(chan struct{}, 1), stepped: time.Now()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -70,23 +81,14 @@ func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Serv
 	if s.lease, err = d.DB.Lease(ctx); err != nil {
 		return nil, err
 	}
-	doubts, err := s.stand(ctx, clock)
-	if err != nil {
+	if err := mayStart(ctx, c, d.DB); err != nil {
 		return nil, err
 	}
-	for _, x := range doubts {
-		d.log.Error("enforcement is held", "why", x.why)
-		if err := d.Line.Distrust(ctx, x.why, x.ledger); err != nil {
-			return nil, err
-		}
+	if err := s.takeStock(ctx, clock); err != nil {
+		return nil, err
 	}
 	if err := d.Line.Adopt(ctx); err != nil {
 		return nil, err
-	}
-	if paused, err := d.DB.Paused(ctx); err != nil {
-		return nil, err
-	} else if paused {
-		d.log.Warn("the kill switch is thrown: no act on any machine begins; demarc enforce resume lifts it")
 	}
 	if s.socket, err = listen(c.SocketPath(), len(c.Approvers) > 0); err != nil {
 		return nil, err
@@ -97,6 +99,39 @@ func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Serv
 		}
 	}
 	return s, nil
+}
+
+// takeStock finds out whether anything may be enforced, before the first step: what the kill switch says, the clock, and whether the
+// database is the one that was written last.
+func (s *Server) takeStock(ctx context.Context, clock *lateClock) error {
+	inLedger, err := s.DB.PausedInLedger(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.outside.file.Create(inLedger); err != nil {
+		return err
+	}
+	doubts, err := s.stand(ctx, clock)
+	if err != nil {
+		return err
+	}
+	for _, x := range doubts {
+		s.log.Error("enforcement is paused", "why", x.why)
+		if err := s.outside.doubt(x.why, true); err != nil {
+			return err
+		}
+		if err := s.Line.Distrust(ctx, x.why, x.ledger); err != nil {
+			return err
+		}
+	}
+	if err := s.outside.recordAll(ctx, s.Line); err != nil { // it is tried again while the server runs
+		s.log.Error("a pause is in force and cannot be recorded yet", "err", err)
+	}
+	paused, err := s.DB.Paused(ctx)
+	if paused {
+		s.log.Warn("enforcement is paused: no action on any machine begins; demarc enforce resume ends that")
+	}
+	return err
 }
 
 // doubt is why enforcement is held at the start, and whether it is the ledger that is not what it was.
@@ -130,22 +165,37 @@ func (s *Server) stand(ctx context.Context, late *lateClock) ([]doubt, error) {
 	return doubts, err
 }
 
-// rewritten tells whether the audit log is not the one whose heads were kept outside: edited, or an older copy.
+// rewritten tells whether the audit log is not the one whose heads were kept outside: edited, an older copy, or one whose heads are gone.
+// A log that is in order is followed from here on.
 func (s *Server) rewritten(ctx context.Context) (string, error) {
-	heads, err := store.HeadFile(s.Config.HeadsPath()).Heads()
-	if err != nil {
-		return "", err
+	file := store.HeadFile(s.Config.HeadsPath())
+	heads, unread := file.Heads()
+	if unread != nil { // nothing could be appended to it either
+		if err := file.SetAside(time.Now()); err != nil {
+			return "", fault.New(fault.Config, "the audit heads %s cannot be read, and not be moved away: %w",
+				string(file), errors.Join(unread, err)).Hinted("remove what is there, or make it a regular file that this account can read and write")
+		}
 	}
 	log, err := s.DB.AuditLog(ctx)
 	if err != nil {
 		return "", err
 	}
 	log.Known = heads
-	if ps := audit.Verify(log); len(ps) > 0 {
+	switch ps := audit.Verify(log); {
+	case len(ps) > 0:
 		return fmt.Sprintf("%s (%d such problems; see demarc audit verify)", ps[0].What, len(ps)), nil
+	case unread != nil:
+		return "its audit heads could not be read, and are set aside: " + unread.Error(), nil
+	case lostHeads(len(heads), len(log.Leaves)):
+		return fmt.Sprintf("%s holds no audit head, and the log has %d entries: the file was lost, or is another's",
+			string(file), len(log.Leaves)), nil
 	}
+	s.DB.Follow(log.Head)
 	return "", nil
 }
+
+// lostHeads reports whether a log has entries and no head is kept of it.
+func lostHeads(heads, entries int) bool { return heads == 0 && entries > 0 }
 
 // lateClock is a clock that starts after what reads it was made.
 type lateClock struct{ *flow.Trusted }
@@ -174,8 +224,12 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	side, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var others sync.WaitGroup
-	k := &counter{desk: deskAt(s.DB, s.Policy, s.trusted), may: may, slots: make(chan struct{}, atOnce), decided: s.decided}
+	desk, unrecorded := deskAt(s.DB, s.Policy, s.trusted), make(chan struct{}, 1)
+	desk.outside, desk.recordSoon = s.outside, func() { poke(unrecorded) }
+	desk.resumed = s.resumed
+	k := &counter{desk: desk, may: may, peer: peer, slots: make(chan struct{}, atOnce), decided: s.decided}
 	others.Go(func() { k.serve(side, s.socket) })
+	others.Go(func() { s.recordPauses(side, s.recorder(), unrecorded) })
 	others.Go(func() { s.trusted.Tick(side) })
 	if s.health != nil {
 		h := &http.Server{Handler: http.HandlerFunc(s.tellHealth), ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10}
@@ -196,20 +250,41 @@ func (s *Server) Run(ctx context.Context) error {
 	return s.keepTime(context.WithoutCancel(ctx))
 }
 
-// decided wakes the line after a person decided. Who lifts the kill switch has looked at the clock too, and at the database: heads
-// that it does not fit are set aside for an auditor, and new ones begin.
+// recorder is a pipeline that only writes pauses, with the addresses of the operators.
+func (s *Server) recorder() *flow.Line {
+	return flow.New(flow.Config{Ledger: s.DB, Clock: s.trusted, Policy: s.Policy, Contacts: s.Config.contacts()})
+}
+
+// decided wakes the pipeline after a person decided.
 func (s *Server) decided(q Ask) {
 	s.log.Info("decided", "do", string(q.Do), "by", q.By, "cases", q.Cases, "why", untrusted.From(q.Why))
-	if q.Do == Unpause {
-		s.trusted.Adopt()
-		if s.odd.CompareAndSwap(true, false) {
-			if err := store.HeadFile(s.Config.HeadsPath()).SetAside(time.Now()); err != nil {
-				s.log.Error("the old audit heads could not be set aside", "err", err)
-			}
-		}
+	s.Line.ChargeAnew()
+	poke(s.wake)
+}
+
+// resumed follows a person who has lifted the kill switch, and so has looked at the clock too, and at the database: heads that it does not
+// fit are set aside for an auditor, and new ones begin.
+func (s *Server) resumed(ctx context.Context) error {
+	s.trusted.Adopt()
+	if !s.odd.Load() {
+		return nil
 	}
+	log, err := s.DB.AuditLog(ctx)
+	if err == nil {
+		err = store.HeadFile(s.Config.HeadsPath()).StartOver(time.Now(), log.Head)
+	}
+	if err != nil {
+		return fault.New(fault.Unavailable, "the old audit heads could not be set aside: %w", err).
+			Hinted("make %s writable, and resume again", s.Config.HeadsPath())
+	}
+	s.odd.Store(false)
+	return nil
+}
+
+// poke wakes the goroutine that waits on a channel with a buffer of one.
+func poke(c chan<- struct{}) {
 	select {
-	case s.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -227,7 +302,7 @@ func (s *Server) work(ctx context.Context) error {
 	var kept time.Time
 	for ctx.Err() == nil {
 		if err := s.stillOurs(ctx); err != nil {
-			if fault.Is(err, fault.Conflict) {
+			if fault.Is(err, fault.Conflict) || errors.Is(err, store.ErrReplaced) {
 				return err
 			}
 			s.note(err)
@@ -240,7 +315,9 @@ func (s *Server) work(ctx context.Context) error {
 			}
 			kept = time.Now()
 		}
+		s.trusted.Work(true)
 		worked, err := s.Line.Step(ctx)
+		s.trusted.Work(false)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -251,8 +328,12 @@ func (s *Server) work(ctx context.Context) error {
 }
 
 // stillOurs makes sure that no other server works on the database. A lease that was lost, as when the database's server was
-// restarted, is taken anew; fault.Conflict: another has it.
+// restarted, is taken anew; fault.Conflict: another has it. A database that is not the one this server worked on pauses enforcement;
+// store.ErrReplaced: its file is another, and this server cannot go on.
 func (s *Server) stillOurs(ctx context.Context) error {
+	if err := s.DB.Extends(ctx); errors.Is(err, store.ErrDiverged) || errors.Is(err, store.ErrReplaced) {
+		return s.distrustDatabase(ctx, err)
+	}
 	if s.lease.Held(ctx) == nil || ctx.Err() != nil {
 		return nil
 	}
@@ -266,6 +347,37 @@ func (s *Server) stillOurs(ctx context.Context) error {
 	_ = old.Release() // its connection is gone
 	return nil
 }
+
+// distrustDatabase pauses enforcement because another database than before answers. Where it can be written, it is the one to go on with
+// once an operator resumes. A file that was replaced cannot be: this process still holds the old one open.
+func (s *Server) distrustDatabase(ctx context.Context, cause error) error {
+	why := "the database: " + cause.Error()
+	s.log.Error("enforcement is paused", "why", why)
+	replaced := errors.Is(cause, store.ErrReplaced) // the next start records it, in the file that is there then
+	if err := s.outside.doubt(why, !replaced); err != nil {
+		s.log.Error("the kill switch could not be written", "err", err)
+	}
+	s.odd.Store(true)
+	if !replaced {
+		err := s.Line.Distrust(ctx, why, true)
+		if err == nil {
+			return nil
+		}
+		cause = errors.Join(cause, err)
+	}
+	if !s.notified { // no ledger keeps the mail: it goes out now or never
+		s.notified = true
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mailTime)
+		defer cancel()
+		if err := s.Line.SendPaused(ctx, why); err != nil {
+			s.log.Error("the operators could not be notified", "err", err)
+		}
+	}
+	return cause
+}
+
+// mailTime is how long a mail that no ledger keeps may take.
+const mailTime = 30 * time.Second
 
 // rest waits, or is woken.
 func (s *Server) rest(ctx context.Context, wait time.Duration) {
@@ -326,8 +438,12 @@ func (s *Server) tellHealth(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	paused, unread := s.DB.Paused(ctx)
 	s.mu.Lock()
-	body := map[string]any{"status": "ok", "version": Version, "clock_trusted": s.trusted.Doubt() == "", "last_step_ok": s.trouble == ""}
+	body := map[string]any{"enforcement_paused": paused || unread != nil, "database_trusted": !s.odd.Load(),
+		"status": "ok", "version": Version, "clock_trusted": s.trusted.Doubt() == "", "last_step_ok": s.trouble == ""}
 	stuck := time.Since(s.stepped) > wellFor
 	s.mu.Unlock()
 	status := http.StatusOK

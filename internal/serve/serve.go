@@ -77,7 +77,9 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 		Contacts: c.contacts(), PolicyURL: c.PolicyURL, GuideURL: c.GuideURL, Sender: sender, Ledger: db, Clock: o.Clock, Limits: c.limits(), Quarantine: c.quarantine(), Netblocks: c.Netblocks, Insiders: c.Institution(),
 		Protected: func(s asset.Server) bool { return slices.Contains(c.Protected, s.ID) }, Remedy: openstack.Remedy, Tell: o.Tell, Log: o.Log,
 	}
-	if c.Cloud.Act {
+	if acts, err := c.needsActor(ctx, db); err != nil {
+		return nil, errors.Join(err, d.Close())
+	} else if acts {
 		fc.Actor = cloud.Actor(hands[len(hands)-1])
 	}
 	if o.Wrap != nil {
@@ -101,7 +103,7 @@ func (d *Demarc) Close() error { return errors.Join(closeAll(d.clouds), d.DB.Clo
 // whether every service that either account was led to is on this machine.
 func (c *Config) connect(ctx context.Context, around func(http.RoundTripper) http.RoundTripper) (hands []*openstack.Cloud, local bool, err error) {
 	accounts := []func() (openstack.Config, error){c.reader}
-	if c.Cloud.Act && c.Enforce.Given() {
+	if c.Enforce.Given() {
 		accounts = append(accounts, c.actor)
 	}
 	local = true

@@ -25,7 +25,8 @@ const (
 	longestAsk  = 64 << 10         // bytes of one question
 	longestTold = 16 << 20         // bytes of one answer
 	askTime     = 30 * time.Second // for the whole of one question and its answer
-	atOnce      = 16               // connections; more wait
+	atOnce      = 16               // decisions; more wait
+	mostConns   = 512              // connections that may decide; beyond, the oldest one that has nothing under way is closed
 )
 
 // answer is what stands on the wire: what came of a decision, or why nothing did.
@@ -82,9 +83,19 @@ func (c *Config) approvers() ([]int, error) {
 type counter struct {
 	desk    *Desk
 	may     []int
-	decided func(Ask) // told after a decision was written
-	slots   chan struct{}
+	peer    func(*net.UnixConn) (int, error) // the uid of the other end
+	decided func(Ask)                        // called after a decision was written
+	slots   chan struct{}                    // taken by a decision once its question was read; a pause takes none
 	open    sync.WaitGroup
+
+	mu      sync.Mutex
+	callers []*caller // oldest first
+}
+
+// caller is one connection of an account that may decide.
+type caller struct {
+	conn *net.UnixConn
+	busy bool // its decision is under way
 }
 
 // listen makes the socket. One that a dead server left behind is replaced; one that answers is another server's. It stands in a
@@ -116,7 +127,8 @@ func listen(path string, all bool) (net.Listener, error) {
 	return l, nil
 }
 
-// serve hears decisions until the listener is closed, and returns when the last is answered.
+// serve hears decisions until the listener is closed, and returns when the last is answered. It never waits for a caller: neither one who
+// may not decide, nor one who says nothing, keeps another waiting.
 func (k *counter) serve(ctx context.Context, l net.Listener) {
 	for {
 		c, err := l.Accept()
@@ -130,21 +142,48 @@ func (k *counter) serve(ctx context.Context, l net.Listener) {
 		}
 		u := c.(*net.UnixConn)
 		uid, err := k.admit(u)
-		if err != nil { // at once: whoever may not decide must not keep others waiting
+		if err != nil { // fits into the buffer of a new connection
 			reply(u, Told{}, err)
 			continue
 		}
-		k.slots <- struct{}{}
+		caller, err := k.enter(u)
+		if err != nil {
+			reply(u, Told{}, err)
+			continue
+		}
 		k.open.Go(func() {
-			defer func() { <-k.slots }()
-			k.hear(ctx, u, uid)
+			defer k.leave(caller)
+			k.hear(ctx, caller, uid)
 		})
 	}
 }
 
+// enter makes room for a connection by closing the oldest one that has nothing under way.
+func (k *counter) enter(c *net.UnixConn) (*caller, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.callers) >= mostConns {
+		i := slices.IndexFunc(k.callers, func(x *caller) bool { return !x.busy })
+		if i < 0 {
+			return nil, fault.New(fault.Unavailable, "%d decisions are under way", len(k.callers)).Hinted("try again")
+		}
+		_ = k.callers[i].conn.Close()
+		k.callers = slices.Delete(k.callers, i, i+1)
+	}
+	x := &caller{conn: c}
+	k.callers = append(k.callers, x)
+	return x, nil
+}
+
+func (k *counter) leave(x *caller) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.callers = slices.DeleteFunc(k.callers, func(y *caller) bool { return x == y })
+}
+
 // admit tells who speaks, if they may.
 func (k *counter) admit(c *net.UnixConn) (int, error) {
-	uid, err := peer(c)
+	uid, err := k.peer(c)
 	if err == nil && !slices.Contains(k.may, uid) {
 		err = fault.New(fault.Refused, "the account %s may not decide here", nameOf(uid)).Hinted("an operator names those who may under approvers in the configuration")
 	}
@@ -152,13 +191,43 @@ func (k *counter) admit(c *net.UnixConn) (int, error) {
 }
 
 // hear answers one question.
-func (k *counter) hear(ctx context.Context, c *net.UnixConn, uid int) {
-	_ = c.SetDeadline(time.Now().Add(askTime))
-	defer context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Now()) })() // who has asked nothing yet keeps no server from stopping
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)      // and what was asked is written down
+func (k *counter) hear(ctx context.Context, x *caller, uid int) {
+	_ = x.conn.SetDeadline(time.Now().Add(askTime))
+	// Who has asked nothing yet keeps no server from stopping, and what was asked is written down.
+	defer context.AfterFunc(ctx, func() { _ = x.conn.SetReadDeadline(time.Now()) })()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
 	defer cancel()
-	told, err := k.decide(ctx, c, nameOf(uid))
-	reply(c, told, err)
+	q, err := read(x.conn)
+	if err != nil {
+		reply(x.conn, Told{}, err)
+		return
+	}
+	if q.Do != Pause {
+		select {
+		case k.slots <- struct{}{}:
+			defer func() { <-k.slots }()
+		case <-ctx.Done():
+			reply(x.conn, Told{}, fault.New(fault.Unavailable, "%d other decisions are under way", cap(k.slots)).Hinted("try again"))
+			return
+		}
+	}
+	k.mu.Lock()
+	x.busy = true
+	k.mu.Unlock()
+	told, err := k.decide(ctx, q, nameOf(uid))
+	reply(x.conn, told, err)
+}
+
+// read takes one question off a connection.
+func read(c *net.UnixConn) (q Ask, err error) {
+	line, err := bufio.NewReader(io.LimitReader(c, longestAsk)).ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &q)
+	}
+	if err != nil {
+		return q, fault.New(fault.Usage, "the question can not be read: %s", err)
+	}
+	return q, nil
 }
 
 // reply ends a conversation.
@@ -176,21 +245,13 @@ func reply(c *net.UnixConn, told Told, err error) {
 	_ = c.Close()
 }
 
-func (k *counter) decide(ctx context.Context, c *net.UnixConn, me string) (Told, error) {
-	var q Ask
-	line, err := bufio.NewReader(io.LimitReader(c, longestAsk)).ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &q)
-	}
-	if err != nil {
-		return Told{}, fault.New(fault.Usage, "the question can not be read: %s", err)
-	}
+func (k *counter) decide(ctx context.Context, q Ask, me string) (Told, error) {
 	switch q.Do {
 	case Acknowledge, Claim: // the word of an owner, as an operator records it
 		if q.By != "" && q.By != me {
 			me = q.By + ", recorded by " + me
 		}
-	case Approve, Resume, Withdraw, Pause, Unpause, Pending, Preview:
+	case Approve, Resume, Withdraw, Renew, Clear, Pause, Unpause, SetMode, ShowMode, Pending, Preview:
 		if q.By != "" && q.By != me {
 			return Told{}, fault.New(fault.Refused, "the server knows you as %s, not as %q", me, q.By).Hinted("leave --by out: your account of this machine decides")
 		}
@@ -200,7 +261,7 @@ func (k *counter) decide(ctx context.Context, c *net.UnixConn, me string) (Told,
 	for try := 0; fault.Is(err, fault.Conflict) && try < 5; try++ { // the line wrote meanwhile: the decision is held against what is now
 		told, err = k.desk.Decide(ctx, q)
 	}
-	if err == nil && q.Do != Pending && q.Do != Preview {
+	if err == nil && q.Do != Pending && q.Do != Preview && q.Do != ShowMode {
 		k.decided(q)
 	}
 	return told, err

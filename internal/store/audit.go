@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"demarc/internal/access"
@@ -20,13 +22,13 @@ type HeadLog interface {
 	Append(head []byte) error
 }
 
-// audit appends the change's entries to the log and returns the new head as a JSON line, nil when there is none.
-func (w *writer) audit() ([]byte, error) {
+// audit appends the change's entries to the log and returns the new head, nil when there is none.
+func (w *writer) audit() (*audit.Head, error) {
 	if len(w.c.Audit) == 0 {
 		return nil, nil
 	}
-	var size int64
-	if err := w.tx.QueryRowContext(w.ctx, `SELECT count(*) FROM audit`).Scan(&size); err != nil {
+	size, err := nextSeq(w.ctx, w.tx)
+	if err != nil {
 		return nil, fmt.Errorf("reading the audit log: %w", err)
 	}
 	have := treeOf{w.ctx, w.tx}
@@ -48,7 +50,36 @@ func (w *writer) audit() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit head: %w", err)
 	}
-	return line, w.setMeta("audit_head", string(line))
+	return &head, w.setMeta("audit_head", string(line))
+}
+
+// nextSeq is the number of the next entry: by the stored head and by the last row, whichever is later. A row that somebody deleted is not
+// made again, so that the log shows that it is missing, and goes on. A head of which the tree is not there any more, as in an older copy,
+// does not count.
+func nextSeq(ctx context.Context, tx *sql.Tx) (int64, error) {
+	var next int64
+	if err := tx.QueryRowContext(ctx, `SELECT COALESCE(max(seq) + 1, 0) FROM audit`).Scan(&next); err != nil {
+		return 0, err
+	}
+	var line string
+	err := tx.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'audit_head'`).Scan(&line)
+	if errors.Is(err, sql.ErrNoRows) {
+		return next, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	head, err := decode[audit.Head]("the audit head", line)
+	if err != nil {
+		return 0, err
+	}
+	switch _, err := audit.HeadOf(head.Size, treeOf{ctx, tx}); {
+	case errors.Is(err, errNoHash):
+		return next, nil
+	case err != nil:
+		return 0, err
+	}
+	return max(next, head.Size), nil
 }
 
 func (w *writer) appendEntry(e audit.Entry, have treeOf) error {
@@ -60,7 +91,8 @@ func (w *writer) appendEntry(e audit.Entry, have treeOf) error {
 	if err != nil {
 		return err
 	}
-	if err := w.run("audit entry", `INSERT INTO audit (seq, kase, leaf) VALUES ($1, $2, $3)`, e.Seq, e.Case, leaf); err != nil {
+	if err := w.run("audit entry", `INSERT INTO audit (seq, kase, kind, leaf) VALUES ($1, $2, $3, $4)`,
+		e.Seq, e.Case, e.Kind, leaf); err != nil {
 		return err
 	}
 	for i, h := range add {
@@ -78,14 +110,22 @@ type treeOf struct {
 }
 
 func (t treeOf) ReadHashes(indexes []int64) ([]audit.Hash, error) {
+	return readHashes(indexes, func(x int64, b *[]byte) error {
+		return t.q.QueryRowContext(t.ctx, `SELECT hash FROM audit_hash WHERE idx = $1`, x).Scan(b)
+	})
+}
+
+func readHashes(indexes []int64, read func(index int64, into *[]byte) error) ([]audit.Hash, error) {
 	out := make([]audit.Hash, len(indexes))
 	for i, x := range indexes {
 		var b []byte
-		if err := t.q.QueryRowContext(t.ctx, `SELECT hash FROM audit_hash WHERE idx = $1`, x).Scan(&b); err != nil {
+		if err := read(x, &b); errors.Is(err, sql.ErrNoRows) {
+			return nil, fmt.Errorf("%w: hash %d is missing", errNoHash, x)
+		} else if err != nil {
 			return nil, fmt.Errorf("tree hash %d: %w", x, err)
 		}
 		if len(b) != len(out[i]) {
-			return nil, fmt.Errorf("tree hash %d has %d bytes", x, len(b))
+			return nil, fmt.Errorf("%w: hash %d has %d bytes", errNoHash, x, len(b))
 		}
 		copy(out[i][:], b)
 	}
@@ -102,12 +142,12 @@ func (d *DB) AuditLog(ctx context.Context) (s audit.Stored, err error) {
 	defer func() { err = errors.Join(err, ignoreDone(tx.Rollback())) }()
 	err = each(ctx, tx, func(r *sql.Rows) error {
 		var l audit.Leaf
-		if err := r.Scan(&l.Seq, &l.Case, &l.Data); err != nil {
+		if err := r.Scan(&l.Seq, &l.Case, &l.Kind, &l.Data); err != nil {
 			return err
 		}
 		s.Leaves = append(s.Leaves, l)
 		return nil
-	}, `SELECT seq, kase, leaf FROM audit ORDER BY seq`)
+	}, `SELECT seq, kase, kind, leaf FROM audit ORDER BY seq`)
 	if err != nil {
 		return s, fmt.Errorf("reading the audit log: %w", err)
 	}
@@ -186,7 +226,7 @@ type HeadFile string
 
 // Append adds a head. A line that a crash cut off is ended first.
 func (f HeadFile) Append(head []byte) (err error) {
-	h, err := os.OpenFile(string(f), os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
+	h, err := openRegular(string(f), os.O_APPEND|os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return err
 	}
@@ -208,22 +248,76 @@ func (f HeadFile) Append(head []byte) (err error) {
 	return h.Sync()
 }
 
-// SetAside keeps the heads so far beside the file, under a name with the time, and lets new ones begin.
+// SetAside keeps the heads so far beside the file, under a name with the time that nothing else has, and lets new ones begin.
 func (f HeadFile) SetAside(at time.Time) error {
-	err := os.Rename(string(f), string(f)+"."+at.UTC().Format("20060102T150405Z"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+	name := string(f) + "." + at.UTC().Format("20060102T150405Z")
+	aside := name
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(aside); errors.Is(err, os.ErrNotExist) {
+			break
+		} else if err != nil {
+			return err
+		}
+		aside = fmt.Sprintf("%s.%d", name, i)
 	}
-	return err
+	if err := os.Rename(string(f), aside); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// StartOver sets the heads so far aside and begins anew with the one given.
+func (f HeadFile) StartOver(at time.Time, head audit.Head) error {
+	if err := f.SetAside(at); err != nil {
+		return err
+	}
+	line, err := json.Marshal(head)
+	if err != nil {
+		return err
+	}
+	return f.Append(line)
+}
+
+// InUse tells whether something other than an empty file is at the path.
+func (f HeadFile) InUse() (bool, error) {
+	info, err := os.Lstat(string(f))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && (!info.Mode().IsRegular() || info.Size() > 0), err
+}
+
+// openRegular opens a regular file, and follows no symbolic link at its name. A new file is readable by its owner alone.
+func openRegular(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link, not a regular file", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // Heads reads the heads back, to be held against a log; a file that is not there has none. A line that a crash cut off is
 // no head.
 func (f HeadFile) Heads() ([]audit.Head, error) {
-	b, err := os.ReadFile(string(f))
+	h, err := openRegular(string(f), os.O_RDONLY)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
+	if err != nil {
+		return nil, fmt.Errorf("reading audit heads: %w", err)
+	}
+	defer h.Close() //nolint:errcheck // it was only read
+	b, err := io.ReadAll(h)
 	if err != nil {
 		return nil, fmt.Errorf("reading audit heads: %w", err)
 	}

@@ -22,7 +22,18 @@ func (d *DB) Case(ctx context.Context, s access.Scope, id string) (casework.Case
 	if len(cs) == 0 {
 		return casework.Case{}, notFound("case", id)
 	}
-	return cs[0], nil
+	return forReader(s, cs)[0], nil
+}
+
+// forReader leaves out of cases what only operators may read.
+func forReader(s access.Scope, cs []casework.Case) []casework.Case {
+	if s.All() {
+		return cs
+	}
+	for i := range cs {
+		cs[i] = cs[i].ForOwners()
+	}
+	return cs
 }
 
 // Cases lists cases within the reader's scope, oldest first.
@@ -31,6 +42,9 @@ func (d *DB) Cases(ctx context.Context, s access.Scope, f casework.Filter) ([]ca
 	w.scope(s, "project")
 	if f.Server != "" {
 		w.add("server = ?", string(f.Server))
+	}
+	if f.Project != "" {
+		w.add("project = ?", string(f.Project))
 	}
 	if f.Live {
 		w.conds = append(w.conds, "state NOT IN ('closed', 'moot')")
@@ -42,7 +56,11 @@ func (d *DB) Cases(ctx context.Context, s access.Scope, f casework.Filter) ([]ca
 		}
 		w.in("state", names)
 	}
-	return d.cases(ctx, w)
+	if f.After != "" {
+		w.add("id > ?", f.After)
+	}
+	cs, err := d.casesUpTo(ctx, w, f.Limit)
+	return forReader(s, cs), err
 }
 
 // OpenCase finds the case of a key that is not over; ok is false when there is none.
@@ -64,6 +82,15 @@ func (d *DB) OpenCase(ctx context.Context, k casework.Key) (c casework.Case, ok 
 }
 
 func (d *DB) cases(ctx context.Context, w *where) ([]casework.Case, error) {
+	return d.casesUpTo(ctx, w, 0)
+}
+
+// casesUpTo lists at most limit cases, all where limit is 0.
+func (d *DB) casesUpTo(ctx context.Context, w *where, limit int) ([]casework.Case, error) {
+	most := ""
+	if limit > 0 {
+		most = fmt.Sprintf(" LIMIT %d", limit)
+	}
 	var out []casework.Case
 	err := each(ctx, d.read, func(r *sql.Rows) error {
 		var body string
@@ -73,7 +100,7 @@ func (d *DB) cases(ctx context.Context, w *where) ([]casework.Case, error) {
 		c, err := decode[casework.Case]("a case", body)
 		out = append(out, c)
 		return err
-	}, `SELECT body FROM kase`+w.String()+` ORDER BY id`, w.args...)
+	}, `SELECT body FROM kase`+w.String()+` ORDER BY id`+most, w.args...)
 	if err != nil {
 		return nil, fmt.Errorf("listing cases: %w", err)
 	}

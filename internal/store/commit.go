@@ -9,18 +9,28 @@ import (
 	"strconv"
 	"strings"
 
+	"demarc/internal/audit"
 	"demarc/internal/casework"
 	"demarc/internal/fault"
+	"demarc/internal/policy"
 	"demarc/internal/probe"
 )
 
 // Commit writes the change of one step, all of it or nothing. A case, finding or act that somebody wrote since it was
 // read makes it a conflict.
 func (d *DB) Commit(ctx context.Context, c casework.Change) error {
-	var head []byte
+	var head *audit.Head
+	if c.NewBase {
+		ctx = context.WithValue(ctx, anyLog{}, true)
+	}
 	err := d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := d.mayCommit(ctx, tx, c); err != nil {
+			return err
+		}
 		w := &writer{ctx: ctx, tx: tx, c: c}
-		for _, part := range []func() error{w.inventory, w.clock, w.coverage, w.facts, w.exposures, w.findings, w.sightings, w.charges, w.models, w.acts, w.cases, w.timers, w.mails, w.queue, w.blocks, w.standings, w.pause, w.anchor} {
+		for _, part := range []func() error{w.inventory, w.clock, w.coverage, w.facts, w.exposures,
+			w.findings, w.sightings, w.charges, w.models, w.acts, w.cases, w.timers, w.mails,
+			w.queue, w.blocks, w.standings, w.leftovers, w.pause, w.mode, w.anchor} {
 			if err := part(); err != nil {
 				return err
 			}
@@ -32,10 +42,56 @@ func (d *DB) Commit(ctx context.Context, c casework.Change) error {
 	if err != nil {
 		return fmt.Errorf("writing a step: %w", err)
 	}
-	if d.heads != nil && head != nil {
-		if err := d.heads.Append(head); err != nil {
-			return fmt.Errorf("keeping the audit head: %w", err)
+	if head == nil {
+		return nil
+	}
+	if c.NewBase {
+		d.followed.set(*head)
+		d.freshSessions()
+	} else {
+		d.followed.advance(*head)
+	}
+	if d.heads == nil {
+		return nil
+	}
+	line, err := json.Marshal(head)
+	if err == nil {
+		err = d.heads.Append(line)
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the audit head: %w", err)
+	}
+	return nil
+}
+
+// mayCommit checks, inside the writing transaction, what must hold before anything is written: the log extends the one that this process
+// follows, and what the change requires.
+func (d *DB) mayCommit(ctx context.Context, tx *sql.Tx, c casework.Change) error {
+	if c.NewBase {
+		if err := d.samePlace(); err != nil {
+			return err
 		}
+	} else if err := d.extends(ctx, tx); err != nil {
+		return err
+	}
+	if c.Require.Running {
+		paused, err := d.pausedBy(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("reading the kill switch: %w", err)
+		}
+		if paused != "" {
+			return fault.New(fault.Conflict, "%w: %s", casework.ErrPaused, paused).Hinted("see demarc enforce pending")
+		}
+	}
+	if c.Require.Mode == "" {
+		return nil
+	}
+	mode, _, err := modeIn(ctx, tx, "mode")
+	if err != nil {
+		return fmt.Errorf("reading the mode: %w", err)
+	}
+	if !mode.AtLeast(c.Require.Mode) {
+		return fault.New(fault.Conflict, "%w: the mode that the operators chose is %s", casework.ErrPaused, mode).Hinted("see demarc mode show")
 	}
 	return nil
 }
@@ -267,6 +323,18 @@ func (w *writer) pause() error {
 	return w.setMeta("paused", strconv.FormatBool(*w.c.Pause))
 }
 
+func (w *writer) mode() error {
+	for key, m := range map[string]policy.Mode{"mode": w.c.Mode, "mode_applied": w.c.Applied} {
+		if m == "" {
+			continue
+		}
+		if err := w.setMeta(key, string(m)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (w *writer) anchor() error {
 	if w.c.Anchor == nil {
 		return nil
@@ -325,14 +393,73 @@ func (d *DB) ProofsFrom(ctx context.Context) (int64, error) {
 	return strconv.ParseInt(v, 10, 64)
 }
 
-// Paused tells whether the kill switch is thrown.
-func (d *DB) Paused(ctx context.Context) (bool, error) {
+// Mode returns the mode that the operators chose, and whether the database holds one. Without one, and with a value that is not a
+// mode, it is Observe.
+func (d *DB) Mode(ctx context.Context) (m policy.Mode, chosen bool, err error) {
+	return d.modeOf(ctx, "mode")
+}
+
+// AppliedMode returns the mode that the pipeline worked in last: Observe in a new database.
+func (d *DB) AppliedMode(ctx context.Context) (policy.Mode, error) {
+	m, _, err := d.modeOf(ctx, "mode_applied")
+	return m, err
+}
+
+func (d *DB) modeOf(ctx context.Context, key string) (policy.Mode, bool, error) {
+	return modeIn(ctx, d.read, key)
+}
+
+func modeIn(ctx context.Context, q querier, key string) (policy.Mode, bool, error) {
 	var v string
-	err := d.read.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'paused'`).Scan(&v)
+	err := q.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = $1`, key).Scan(&v)
 	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
+		return policy.Observe, false, nil
 	}
-	return v == "true", err
+	m := policy.Mode(v)
+	return m.Known(), err == nil && m == m.Known(), err
+}
+
+// Paused tells whether the kill switch is on, in the database or in the switch that UseSwitch named. A value that is not known counts as
+// on.
+func (d *DB) Paused(ctx context.Context) (bool, error) {
+	if err := d.samePlace(); err != nil {
+		return false, err
+	}
+	why, err := d.pausedBy(ctx, d.read)
+	return why != "", err
+}
+
+// pausedBy tells what pauses enforcement; "" when nothing does. Only the value "false", or no value, means that it runs.
+func (d *DB) pausedBy(ctx context.Context, q querier) (string, error) {
+	if d.outside != nil {
+		if thrown, why := d.outside.Thrown(); thrown {
+			return why, nil
+		}
+	}
+	why, err := pausedInLedger(ctx, q)
+	return why, d.engine.fault(err)
+}
+
+func pausedInLedger(ctx context.Context, q querier) (string, error) {
+	var v string
+	err := q.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'paused'`).Scan(&v)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return "", nil
+	case err != nil:
+		return "", err
+	case v == "false":
+		return "", nil
+	case v == "true":
+		return "the kill switch is on in the database", nil
+	}
+	return fmt.Sprintf("the kill switch in the database has the unknown value %.20q", v), nil
+}
+
+// PausedInLedger tells whether the database itself says that enforcement is paused, whatever a switch beside it says.
+func (d *DB) PausedInLedger(ctx context.Context) (bool, error) {
+	why, err := pausedInLedger(ctx, d.read)
+	return why != "", d.engine.fault(err)
 }
 
 // decode reads a JSON body.

@@ -160,6 +160,44 @@ func TestAnOutcomeThatCannotBeAskedFor(t *testing.T) {
 	y.judge(t, place, heads)
 }
 
+// While a writer cannot ask for the outcome others commit. It is found behind as many as are remembered, and is unknown behind more.
+func TestAnOutcomeBehindThoseOfOthers(t *testing.T) {
+	onServer(t)
+	for others, known := range map[int]bool{50: true, 64: false} {
+		t.Run(fmt.Sprint(others), func(t *testing.T) {
+			t.Parallel()
+			place := storetest.Fresh(t, "")
+			p := storetest.NewProxy(t, place)
+			heads := store.HeadFile(filepath.Join(t.TempDir(), "heads"))
+			var y tally
+			d, err := store.Open(t.Context(), p.Place, store.WithHeads(heads))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close() //nolint:errcheck // the test is over
+			other, err := store.Open(t.Context(), place, store.WithHeads(heads))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close() //nolint:errcheck // the test is over
+			p.ArmWith(storetest.AfterCommit, func() {
+				p.Down(true)
+				for n := range others {
+					if err := y.commit(t.Context(), other, fmt.Sprint("other ", n)); err != nil {
+						t.Error(err)
+					}
+				}
+				p.Down(false)
+			})
+			err = y.commit(t.Context(), d, "lost")
+			if known && err != nil || !known && (err == nil || !strings.Contains(err.Error(), "it is not known")) {
+				t.Error(err)
+			}
+			y.judge(t, place, heads)
+		})
+	}
+}
+
 // A server that is restarted while three write loses nothing that it acknowledged. It is restarted as an operator does, and as a
 // power cut does.
 func TestARestartedServer(t *testing.T) {
@@ -209,6 +247,52 @@ func TestARestartedServer(t *testing.T) {
 	if good < 100 || bad == 0 {
 		t.Errorf("%d written, %d failed: the restarts did not come in the middle", good, bad)
 	}
+}
+
+// A server that stops as a power cut stops it forgets the transactions that were open, and gives their numbers out again. What another
+// writer then commits is not taken for what was lost.
+func TestANumberThatTheServerGivesOutAgain(t *testing.T) {
+	onServer(t)
+	restart := os.Getenv("DEMARC_TEST_POSTGRES_RESTART")
+	if restart == "" {
+		t.Skip("needs a server that may be restarted: make db")
+	}
+	place := storetest.Fresh(t, "")
+	p := storetest.NewProxy(t, place)
+	heads := store.HeadFile(filepath.Join(t.TempDir(), "heads"))
+	var y tally
+	ours, err := store.Open(t.Context(), p.Place, store.WithHeads(heads))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close() //nolint:errcheck // the test is over
+	other, err := store.Open(t.Context(), place, store.WithHeads(heads))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close() //nolint:errcheck // the test is over
+	for i := range 3 {
+		p.ArmWith(storetest.BeforeCommit, func() {
+			p.Down(true)
+			if out, err := exec.CommandContext(t.Context(), "sh", "-c", restart+" -m immediate").CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+			for n := range 5 {
+				_ = y.commit(t.Context(), other, fmt.Sprint("other ", i, ".", n)) // the first may find its connection dead
+			}
+			p.Down(false)
+		})
+		if err := y.commit(t.Context(), ours, fmt.Sprint("lost ", i)); err == nil || strings.Contains(err.Error(), "it is not known") {
+			t.Errorf("what was lost: %v", err)
+		}
+		if err := y.commit(t.Context(), ours, fmt.Sprint("after ", i)); err != nil {
+			t.Errorf("the step after it: %v", err)
+		}
+	}
+	if p.Cuts() != 3 {
+		t.Errorf("%d cuts", p.Cuts())
+	}
+	y.judge(t, place, heads)
 }
 
 // A transaction that the server ends in favour of another is an error to try again, and no part of it is written.

@@ -52,6 +52,11 @@ func (w *writer) inventory() error {
 	}
 	stale := ""
 	for k, body := range objs {
+		if deleted, err := w.saysDeleted(k, body); err != nil {
+			return err
+		} else if deleted && known[k].row == 0 {
+			continue // it is over already
+		}
 		older, err := w.mergeObject(s.Cloud, k, body, known[k])
 		if err != nil {
 			return err
@@ -105,6 +110,18 @@ func (w *writer) mergeObject(cloud string, k objectKey, body []byte, row objectR
 		}
 	}
 	return older, w.putObject(cloud, k, body, row)
+}
+
+// saysDeleted tells whether a reading of changes lists a server only to say that it was deleted. Nova repeats that for minutes: it makes no
+// server that is over known again, and does not count as seeing one that whole readings lack.
+func (w *writer) saysDeleted(k objectKey, body []byte) (bool, error) {
+	if k.kind != "server" || len(w.c.Inventory.Snapshot.Only) == 0 {
+		return false, nil
+	}
+	s, err := decode[struct {
+		Status string `json:"status"`
+	}]("a reading", string(body))
+	return s.Status == "DELETED", err
 }
 
 // revised are the kinds of objects that Neutron counts the changes of.
@@ -203,13 +220,21 @@ func (w *writer) knownObjects(cloud string, objs map[objectKey][]byte) (map[obje
 }
 
 func (w *writer) putObject(cloud string, k objectKey, body []byte, row objectRow) error {
+	deleted, err := w.saysDeleted(k, body)
+	if err != nil {
+		return err
+	}
+	missing := 0
+	if deleted {
+		missing = row.missing
+	}
 	hash := hashOf(body)
 	if row.hash == hash {
-		if row.missing == 0 && row.stale == 0 {
+		if row.missing == missing && row.stale == 0 {
 			return nil
 		}
 		w.altered = true // bindings stand as long as it is not gone
-		return w.run("object seen again", `UPDATE object SET missing = 0, stale = 0 WHERE id = $1`, row.row)
+		return w.run("object seen again", `UPDATE object SET missing = $1, stale = 0 WHERE id = $2`, missing, row.row)
 	}
 	if err := w.moves(cloud, k, body, row); err != nil {
 		return err
@@ -219,7 +244,8 @@ func (w *writer) putObject(cloud string, k objectKey, body []byte, row objectRow
 			return err
 		}
 	}
-	return w.run("object", `INSERT INTO object (cloud, kind, object, hash, body, valid_from) VALUES ($1, $2, $3, $4, $5, $6)`, cloud, k.kind, k.id, hash, string(body), w.c.At)
+	return w.run("object", `INSERT INTO object (cloud, kind, object, hash, body, valid_from, missing) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		cloud, k.kind, k.id, hash, string(body), w.c.At, missing)
 }
 
 func (w *writer) missObject(k objectKey, row objectRow) error {

@@ -21,11 +21,14 @@ type Lease struct {
 }
 
 // Lease makes this the running instance; while another is, that is a conflict which says who it is. What a person decides at
-// the desk is written without it.
+// the desk is written without it. ErrDiverged or ErrReplaced: the database is not the one that this process follows.
 func (d *DB) Lease(ctx context.Context) (*Lease, error) {
 	l, err := d.engine.lease(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if err := d.extends(ctx, d.read); err != nil {
+		return nil, errors.Join(err, l.release())
 	}
 	return &Lease{lock: l}, nil
 }

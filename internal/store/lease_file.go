@@ -26,7 +26,7 @@ type owner struct {
 }
 
 func lockFile(path string) (holder, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := openRegular(path, os.O_CREATE|os.O_RDWR) // it is truncated: nobody may lead that elsewhere
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "cannot take the lease: %w", err).Hinted("check that the folder of the database is writable")
 	}
@@ -52,7 +52,7 @@ func lockFile(path string) (holder, error) {
 
 // lockedBy asks without taking the lock for longer than the question, and makes no file.
 func lockedBy(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path, os.O_RDONLY)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}

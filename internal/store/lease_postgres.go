@@ -17,8 +17,8 @@ type sessionLock struct {
 	place string
 }
 
-func lockSession(ctx context.Context, c *pgx.ConnConfig, place string) (holder, error) {
-	pool := handle(c, 1)
+func lockSession(ctx context.Context, c *pgx.ConnConfig, place string, log *followed) (holder, error) {
+	pool := handle(c, 1, log)
 	conn, err := pool.Conn(ctx)
 	if err != nil {
 		return nil, errors.Join(err, pool.Close())

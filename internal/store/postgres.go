@@ -32,8 +32,8 @@ const (
 	lockInstance = 2 // held by the running instance
 )
 
-// settleTime is how long an unknown outcome is asked for.
-const settleTime = 10 * time.Second
+// readers is how many sessions read at once.
+const readers = 4
 
 // restartTime is less than a server needs to stop and start: a connection that lay idle for longer is asked whether it lives
 // before it is used again.
@@ -47,18 +47,19 @@ func IsURL(place string) bool {
 
 const serverRuns = "check that the server runs, and that the user may use the database"
 
-func postgresEngine(c *pgx.ConnConfig, place string) engine {
+func postgresEngine(c *pgx.ConnConfig, place string, log *followed) engine {
 	return engine{
 		place: place, schema: schemaPostgres, read: serverRuns, write: serverRuns,
 		tables: `SELECT count(*), count(CASE WHEN table_name IN ('meta', 'kase', 'audit') THEN 1 END) FROM information_schema.tables WHERE table_schema = current_schema()`,
 		check:  func(ctx context.Context, q querier) error { return inUTF8(ctx, q, place) },
 		begin:  beginPostgres,
+		mark:   markPostgres,
 		fault:  func(err error) error { return postgresFault(place, err) },
 		settle: func(ctx context.Context, db *sql.DB, t ticket, err error) error {
 			return settle(ctx, db, place, t, err)
 		},
 		runs:  runsOn,
-		lease: func(ctx context.Context) (holder, error) { return lockSession(ctx, c, place) },
+		lease: func(ctx context.Context) (holder, error) { return lockSession(ctx, c, place, log) },
 	}
 }
 
@@ -68,8 +69,9 @@ func openPostgres(place, password string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, r := handle(c, 1), handle(c, 4)
-	return &DB{read: r, write: w, engine: postgresEngine(c, shownPlace(c))}, nil
+	log := &followed{}
+	w, r := handle(c, 1, log), handle(c, readers, log)
+	return &DB{read: r, write: w, engine: postgresEngine(c, shownPlace(c), log), followed: log}, nil
 }
 
 // openPostgresReader opens it in sessions that the server itself keeps from writing.
@@ -79,14 +81,18 @@ func openPostgresReader(place, password string) (*DB, error) {
 		return nil, err
 	}
 	c.RuntimeParams["default_transaction_read_only"] = "on"
-	h := handle(c, 4)
-	return &DB{read: h, write: h, engine: postgresEngine(c, shownPlace(c))}, nil
+	log := &followed{}
+	h := handle(c, readers, log)
+	return &DB{read: h, write: h, engine: postgresEngine(c, shownPlace(c), log), followed: log}, nil
 }
 
-// handle is a pool whose failures to connect are faults, and hold no configuration: that has the password in it.
-func handle(c *pgx.ConnConfig, conns int) *sql.DB {
+// handle is a pool whose failures to connect are faults, and hold no configuration: that has the password in it. Each new session is
+// compared with the log that this process follows before anything is read from it: the server may be another by now.
+func handle(c *pgx.ConnConfig, conns int, log *followed) *sql.DB {
 	ping := stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool { return p.IdleDuration > restartTime })
-	h := sql.OpenDB(connector{stdlib.GetConnector(*c, ping), shownPlace(c)})
+	place := shownPlace(c)
+	same := stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error { return log.sessionExtends(ctx, conn, place) })
+	h := sql.OpenDB(connector{stdlib.GetConnector(*c, ping, same), place})
 	h.SetMaxOpenConns(conns)
 	h.SetMaxIdleConns(conns)
 	return h
@@ -213,47 +219,4 @@ func inUTF8(ctx context.Context, q querier, place string) error {
 		return fault.New(fault.Config, "%s holds text in %s", place, encoding).Hinted("make it anew: CREATE DATABASE demarc OWNER demarc ENCODING 'UTF8' TEMPLATE template0")
 	}
 	return nil
-}
-
-// beginPostgres lets one writer in at a time, over all processes: the audit log has one next number. Sequence numbers then
-// follow the order of commits too, as in the other engine.
-func beginPostgres(ctx context.Context, tx *sql.Tx) (ticket, error) {
-	var t ticket
-	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, lockClass, lockWriting); err != nil {
-		return t, err
-	}
-	err := tx.QueryRowContext(ctx, `SELECT CAST(pg_current_xact_id() AS TEXT), `+timelineNow).Scan(&t.id, &t.timeline)
-	return t, err
-}
-
-// timelineNow changes when another server takes over: it may not have what the last one committed, and gives out its numbers anew.
-const timelineNow = `substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)`
-
-// settle finds out what became of a transaction whose commit ended in an error. The server may have committed it and the answer
-// was lost: then all is well.
-func settle(ctx context.Context, db *sql.DB, place string, t ticket, cause error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
-	defer cancel()
-	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		var status sql.NullString
-		var timeline string
-		err := db.QueryRowContext(ctx, `SELECT pg_xact_status(CAST(CAST($1 AS TEXT) AS xid8)), `+timelineNow, t.id).Scan(&status, &timeline)
-		switch {
-		case err == nil && timeline == t.timeline && status.String == "committed":
-			return nil
-		case err == nil && timeline == t.timeline && status.String == "aborted":
-			return fault.New(fault.Unavailable, "%s did not commit, and nothing was written: %w", place, cause).Hinted("try again")
-		case err == nil && timeline != t.timeline:
-			return unknown(place, cause)
-		}
-		select {
-		case <-ctx.Done():
-			return unknown(place, cause)
-		case <-time.After(wait):
-		}
-	}
-}
-
-func unknown(place string, cause error) error {
-	return fault.New(fault.Unavailable, "it is not known whether %s committed: %w", place, cause).Hinted("all of it is written or nothing; read again before you try again")
 }

@@ -16,6 +16,9 @@ import (
 
 // connectFault is a failure to connect. It wraps nothing: the driver's own error carries the configuration.
 func connectFault(place string, err error) error {
+	if errors.Is(err, ErrDiverged) {
+		return err // of our own making
+	}
 	if f := refusal(place, err); f != nil {
 		return f
 	}

@@ -6,12 +6,17 @@ CREATE DOMAIN word AS TEXT COLLATE "C";   -- listed in the order of bytes, as th
 
 CREATE TABLE meta (                 -- what there is one of
   -- clock           policy time of the last commit, µs
+  -- commits         on PostgreSQL: how many commits there were, and the marks of the last of them, the newest first
   -- anchor          where the clock stood when it was last written, JSON
-  -- paused          "true": the kill switch is thrown
+  -- paused          "false", or no row: enforcement runs; every other value: it is paused
+  -- mode            the mode that the operators chose; without it, and with any other word: observe
+  -- mode_applied    the mode that the pipeline worked in last
   -- proofs_from     policy time from which on looks prove anything, µs
   -- audit_head      the last head of the audit log, JSON
   -- nova:CLOUD      since when changed servers are asked for, by Nova's clock, µs
   -- reach:VANTAGE   what the vantage point could ask when its queue was last worked out, SHA-256 in hex
+  -- leftovers:CLOUD what of ours stands there and no action in force explains, JSON
+  -- clear:ID        a person's decision to end that, JSON
   -- blocks:VANTAGE  since when the vantage point probes each netblock, policy time, µs, JSON
   key   word PRIMARY KEY,
   value word NOT NULL
@@ -32,6 +37,7 @@ CREATE TABLE object (               -- what the clouds hold, by valid time; vali
 );
 CREATE UNIQUE INDEX object_now ON object (cloud, kind, object) WHERE valid_to = 0;
 CREATE INDEX object_then ON object (cloud, valid_from, valid_to);
+CREATE INDEX object_ended ON object (cloud, kind, valid_to);
 
 CREATE TABLE binding (              -- who held an address when; known_at is when we learnt it
   id         word PRIMARY KEY,
@@ -227,9 +233,11 @@ CREATE INDEX act_project ON act (cloud, project, intended_at);
 CREATE TABLE audit (                -- the leaves of the Merkle log
   seq  BIGINT PRIMARY KEY,
   kase word NOT NULL DEFAULT '',    -- the case the leaf names; held against it when the log is verified
+  kind word NOT NULL DEFAULT '',    -- and what kind of entry it is
   leaf BYTEA NOT NULL
 );
 CREATE INDEX audit_case ON audit (kase, seq) WHERE kase <> '';
+CREATE INDEX audit_kind ON audit (kind, seq);
 CREATE TABLE audit_hash (           -- its inner hashes, by their index
   idx  BIGINT PRIMARY KEY,
   hash BYTEA NOT NULL

@@ -24,7 +24,8 @@ func sqliteEngine(path string) engine {
 		read:   "check that the file is a database of demarc, and that its folder is writable: readers of a live database share a lock there",
 		tables: `SELECT count(*), count(CASE WHEN name IN ('meta', 'kase', 'audit') THEN 1 END) FROM sqlite_master WHERE type = 'table'`,
 		check:  func(context.Context, querier) error { return nil },
-		begin:  func(context.Context, *sql.Tx) (ticket, error) { return ticket{}, nil }, // the driver begins with the write lock
+		begin:  func(context.Context, *sql.Tx) error { return nil }, // the driver begins with the write lock
+		mark:   func(context.Context, *sql.Tx) (ticket, error) { return ticket{}, nil },
 		fault:  func(err error) error { return err },
 		settle: func(_ context.Context, _ *sql.DB, _ ticket, err error) error { return err },
 		lease:  func(context.Context) (holder, error) { return lockFile(path + ".lock") },
@@ -47,7 +48,11 @@ func openSQLite(path string) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
-	return &DB{read: r, write: w, engine: sqliteEngine(path)}, nil
+	d := &DB{read: r, write: w, engine: sqliteEngine(path), followed: &followed{}}
+	if err := d.remember(path); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
 }
 
 // openSQLiteReader opens a file that is there; it makes none.
@@ -59,7 +64,7 @@ func openSQLiteReader(path string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DB{read: h, write: h, engine: sqliteEngine(path)}, nil
+	return &DB{read: h, write: h, engine: sqliteEngine(path), followed: &followed{}}, nil
 }
 
 func sqliteHandle(path string, q url.Values, conns int) (*sql.DB, error) {

@@ -10,6 +10,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -23,7 +24,18 @@ type DB struct {
 	write  *sql.DB
 	heads  HeadLog
 	engine engine
+
+	followed *followed   // the log that this process works on
+	opened   os.FileInfo // of a SQLite file that is written to; nil on a server
+	outside  Switch      // a kill switch beside the database; nil: none
 }
+
+// Switch is a kill switch outside the database. Thrown tells whether it is on, and why; what cannot be read is on. It is safe for
+// concurrent use.
+type Switch interface{ Thrown() (bool, string) }
+
+// UseSwitch names a kill switch that pauses enforcement in addition to the database's own. Call it before the database is used by others.
+func (d *DB) UseSwitch(s Switch) { d.outside = s }
 
 // engine is what one kind of database does in its own way. Everything else is the same SQL text.
 type engine struct {
@@ -31,7 +43,8 @@ type engine struct {
 	schema string
 	check  func(context.Context, querier) error                           // whether a database can hold ours at all
 	tables string                                                         // a query for how many tables there are, and how many of three of ours
-	begin  func(context.Context, *sql.Tx) (ticket, error)                 // the first thing in a writing transaction
+	begin  func(context.Context, *sql.Tx) error                           // the first thing in a writing transaction
+	mark   func(context.Context, *sql.Tx) (ticket, error)                 // the last thing before it commits
 	fault  func(error) error                                              // an error of the driver as one that a user can act on, where it is one
 	settle func(ctx context.Context, db *sql.DB, t ticket, e error) error // what became of a commit that ended in an error
 	lease  func(context.Context) (holder, error)
@@ -40,13 +53,18 @@ type engine struct {
 	write  string                                         // or written
 }
 
-// ticket is what the server calls a transaction, to ask for its outcome when its answer was lost; empty where no answer can be.
-type ticket struct{ id, timeline string }
+// ticket is what a transaction is known by, to look for its outcome when the answer to its commit was lost; empty where no answer can be.
+type ticket struct {
+	mark     string
+	count    int64 // of commits, with this one
+	timeline string
+}
 
 // options are what a caller may say beside the place.
 type options struct {
 	heads    HeadLog
 	password string
+	outside  Switch
 }
 
 // Option changes how a database is opened.
@@ -54,6 +72,9 @@ type Option func(*options)
 
 // WithHeads keeps the audit log's heads outside the database too.
 func WithHeads(h HeadLog) Option { return func(o *options) { o.heads = h } }
+
+// WithSwitch is UseSwitch as the database is opened.
+func WithSwitch(s Switch) Option { return func(o *options) { o.outside = s } }
 
 // WithPassword is for a server that asks for one; empty: PGPASSFILE, as every client of PostgreSQL reads it.
 func WithPassword(p string) Option { return func(o *options) { o.password = p } }
@@ -65,13 +86,13 @@ func Open(ctx context.Context, place string, opts ...Option) (*DB, error) {
 	d, err := (*DB)(nil), error(nil)
 	if IsURL(place) {
 		d, err = openPostgres(place, o.password)
-	} else {
+	} else if err = mayBegin(place, o.heads); err == nil {
 		d, err = openSQLite(place)
 	}
 	if err != nil {
 		return nil, err
 	}
-	d.heads = o.heads
+	d.heads, d.outside = o.heads, o.outside
 	if err := d.prepare(ctx); err != nil {
 		if _, told := fault.Of(err); !told {
 			err = fault.New(fault.Unavailable, "cannot use the database %s: %w", d.engine.place, err).Hinted("%s", d.engine.write)
@@ -92,6 +113,7 @@ func OpenReader(ctx context.Context, place string, opts ...Option) (*DB, error) 
 	if err != nil {
 		return nil, err
 	}
+	d.outside = chosen(opts).outside
 	all, ours, err := d.tables(ctx, d.read)
 	if err != nil {
 		if _, told := fault.Of(err); !told {
@@ -103,6 +125,31 @@ func OpenReader(ctx context.Context, place string, opts ...Option) (*DB, error) 
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
+}
+
+// mayBegin refuses to make a SQLite file where there is none, although heads of a log are kept for it.
+func mayBegin(path string, heads HeadLog) error {
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return nil // what is there is looked at once it is open
+	}
+	return unusedHeads(path, heads)
+}
+
+// unusedHeads refuses to begin a database while the file for its audit heads holds those of another: one was lost, or is elsewhere.
+func unusedHeads(place string, heads HeadLog) error {
+	f, ok := heads.(HeadFile)
+	if !ok {
+		return nil
+	}
+	used, err := f.InUse()
+	if err != nil {
+		return fault.New(fault.Config, "cannot tell whether %s keeps audit heads: %w", string(f), err)
+	}
+	if !used {
+		return nil
+	}
+	return fault.New(fault.Refused, "%s holds no database of demarc, and %s keeps the audit heads of one", place, string(f)).
+		Hinted("put the database back; to begin a new one, move the file of the heads away")
 }
 
 func chosen(opts []Option) options {
@@ -128,7 +175,7 @@ func (d *DB) isOurs(ctx context.Context, q querier, all, ours int) error {
 		return f.Hinted("name the one that demarc writes")
 	}
 	// Until the first release a database is not carried over to the next form of its tables.
-	if err := each(ctx, q, func(*sql.Rows) error { return nil }, `SELECT seq, kase, leaf FROM audit WHERE seq < 0`); err != nil {
+	if err := each(ctx, q, func(*sql.Rows) error { return nil }, `SELECT seq, kase, kind, leaf FROM audit WHERE seq < 0`); err != nil {
 		return fault.New(fault.Config, "%s was made by another version of demarc: %w", d.engine.place, d.engine.fault(err)).Hinted("begin a new database")
 	}
 	return nil
@@ -146,6 +193,9 @@ func (d *DB) prepare(ctx context.Context) error {
 	if all > 0 {
 		return d.isOurs(ctx, d.write, all, ours)
 	}
+	if err := unusedHeads(d.engine.place, d.heads); err != nil {
+		return err
+	}
 	return d.inTx(ctx, func(tx *sql.Tx) error {
 		if all, ours, err := d.tables(ctx, tx); err != nil || all > 0 {
 			return errors.Join(err, d.isOurs(ctx, tx, all, ours))
@@ -161,12 +211,16 @@ func (d *DB) Close() error { return errors.Join(d.read.Close(), d.write.Close())
 // inTx writes in one transaction. When it returns nil the transaction is committed; when it returns an error nothing of it is,
 // or the error says that this is not known.
 func (d *DB) inTx(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, t, err := d.begin(ctx)
+	tx, err := d.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", d.engine.fault(err))
 	}
 	if err := do(tx); err != nil {
 		return errors.Join(d.engine.fault(err), ignoreDone(tx.Rollback()))
+	}
+	t, err := d.engine.mark(ctx, tx)
+	if err != nil {
+		return errors.Join(fmt.Errorf("marking a transaction: %w", d.engine.fault(err)), ignoreDone(tx.Rollback()))
 	}
 	if err := tx.Commit(); err != nil {
 		return d.engine.settle(ctx, d.read, t, fmt.Errorf("committing: %w", err))
@@ -175,17 +229,17 @@ func (d *DB) inTx(ctx context.Context, do func(*sql.Tx) error) error {
 }
 
 // begin tries a second time: a connection that lay idle may be dead, and nothing was written yet.
-func (d *DB) begin(ctx context.Context) (tx *sql.Tx, t ticket, err error) {
+func (d *DB) begin(ctx context.Context) (tx *sql.Tx, err error) {
 	for range 2 {
 		if tx, err = d.write.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}); err != nil {
 			continue
 		}
-		if t, err = d.engine.begin(ctx, tx); err == nil {
-			return tx, t, nil
+		if err = d.engine.begin(ctx, tx); err == nil {
+			return tx, nil
 		}
 		_ = tx.Rollback() // the first error says why
 	}
-	return nil, t, err
+	return nil, err
 }
 
 func ignoreDone(err error) error {

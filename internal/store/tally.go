@@ -24,7 +24,7 @@ func (d *DB) Tally(ctx context.Context, s access.Scope) (casework.Tally, error) 
 			FROM finding LEFT JOIN kase ON kase.id = finding.kase`},
 		{"project", []any{&t.Cases, &t.Live}, `SELECT count(*), count(CASE WHEN state NOT IN ('closed', 'moot') THEN 1 END) FROM kase`},
 		{"kase.project", []any{&t.Mails, &t.Waiting}, `SELECT count(CASE WHEN mail.status = 'accepted' THEN 1 END), count(CASE WHEN mail.status = 'pending' THEN 1 END)
-			FROM mail JOIN kase ON kase.id = mail.kase`},
+			FROM mail LEFT JOIN kase ON kase.id = mail.kase`},
 		{"finding.project", []any{&t.Looks}, `SELECT count(*) FROM sighting JOIN finding ON finding.id = sighting.finding`},
 		{"project", []any{&t.Taken, &t.Returned}, `SELECT count(CASE WHEN kind = 'quarantine' AND state = 'done' THEN 1 END), count(CASE WHEN kind = 'restore' AND state = 'done' THEN 1 END) FROM act`},
 	} {

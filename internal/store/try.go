@@ -51,7 +51,7 @@ func Try(ctx context.Context, place string, opts ...Option) (_ Standing, err err
 
 // tryWriting writes, and takes it back.
 func (d *DB) tryWriting(ctx context.Context, empty bool) error {
-	tx, _, err := d.begin(ctx)
+	tx, err := d.begin(ctx)
 	if err == nil {
 		statement := `UPDATE kase SET id = id WHERE 1 = 0`
 		if empty {

@@ -24,7 +24,7 @@ import (
 type Config struct {
 	DB         *store.DB
 	Cloud      string         // its name, for the heading
-	Policy     *policy.Policy // gives the zone of times, and tells of a dry run
+	Policy     *policy.Policy // gives the zone of times; its Mode is the highest that the configuration allows
 	PolicyYAML []byte         // its text; empty: the default policy's
 	ConfigYAML []byte         // the configuration's text, to be shown beside it; optional
 	Now        func() int64   // policy time, µs
@@ -152,7 +152,7 @@ func (s *site) fail(w http.ResponseWriter, _ *http.Request, status int, message 
 type frame struct {
 	Title  string
 	Cloud  string
-	DryRun bool
+	Mode   policy.Mode // in force
 	Paused bool
 	Now    int64
 	Live   bool // the page loads itself anew
@@ -161,7 +161,7 @@ type frame struct {
 }
 
 func (s *site) plain(title string) frame {
-	return frame{Title: title, Cloud: cmp.Or(s.Cloud, "no cloud"), DryRun: s.Policy.DryRun, zone: s.zone}
+	return frame{Title: title, Cloud: cmp.Or(s.Cloud, "no cloud"), zone: s.zone}
 }
 
 // frame fills the frame for a reader.
@@ -174,7 +174,11 @@ func (s *site) frame(ctx context.Context, r *http.Request, title string) (frame,
 	case "1":
 		f.Live = true
 	}
-	var err error
+	chosen, _, err := s.DB.Mode(ctx)
+	if err != nil {
+		return f, err
+	}
+	f.Mode = chosen.Lower(s.Policy.Mode)
 	f.Paused, err = s.DB.Paused(ctx)
 	return f, err
 }

@@ -57,7 +57,8 @@ func ledger(t *testing.T) *store.DB {
 		Duty: duty.Resolution{Model: "default", Version: 1, Assignment: "application", Layer: "application", Aspect: "secure", Ownership: duty.CSCOwned, Party: duty.Customer,
 			Reason: "the customer secures the applications it runs"}}
 	c := casework.Case{ID: caseID, Cloud: "lab", Server: "s-1", Project: "p-astro", Party: duty.Customer, Track: casework.Vulnerability, Zone: probe.Internet, Class: "E",
-		State: casework.Queued, OpenedAt: began, ClockFrom: began + hour, Due: began + 96*hour, QueuedAt: began + 120*hour, Blocks: []string{"dry-run: the policy is a dry run"}}
+		State: casework.Queued, OpenedAt: began, ClockFrom: began + hour, Due: began + 96*hour, QueuedAt: began + 120*hour,
+		Blocks: []casework.Refusal{{Condition: "mode", Reason: "the mode in force is notify; an action needs enforce"}}}
 	m := casework.Mail{ID: mailID, Case: caseID, Step: casework.StepNotice, To: casework.Owner, Recipient: "alice@astro.example", MessageID: "dm-abcdef.notice@security.example",
 		QueuedAt: began, Status: casework.Taken, AcceptedAt: began + hour, Deadline: began + 96*hour, Subject: "[DM-ABCDEF] Please fix", Body: "Dear owner,\nclose <port> 6379.\n"}
 	commit(t, db, casework.Change{At: began + hour, Facts: []probe.Facts{facts}, Findings: []finding.Finding{f}, Cases: []casework.Case{c}, Mails: []casework.Mail{m},
@@ -227,11 +228,12 @@ func TestPagesSayWhatIsThere(t *testing.T) {
 	shown := "&lt;script&gt;alert(1)&lt;/script&gt;"
 	for path, want := range map[string][]string{
 		"/": {"DM-ABCDEF", shown, "astro", "customer", ">queued<", "5 May 2026 01:00:00 BST", "5 May 00:00:00 UTC", "mail.accepted", "12\u202f345", "connections made", "machine with an address", "alice@astro.example",
-			"dry run", `aria-current="step"`, ">notify</span>", "1 : 0"},
+			"mode: observe", `aria-current="step"`, ">notify</span>", "1 : 0"},
 		"/case/" + caseID: {"Redis answers without a password", "192.0.2.10:6379/tcp", "the customer secures the applications it runs", shown, "finding.opened", "Dear owner,",
-			"close &lt;port&gt; 6379.", "carol", "nothing changed in the cloud", "Next: recheck", "dry-run: the policy is a dry run", ">void<"},
+			"close &lt;port&gt; 6379.", "carol", "nothing changed in the cloud", "Next: recheck",
+			"mode: the mode in force is notify; an action needs enforce", ">void<"},
 		"/mail/" + mailID: {"[DM-ABCDEF] Please fix", "close &lt;port&gt; 6379.", "dm-abcdef.notice@security.example", ">accepted<"},
-		"/policy":         {"dry_run: true", "cloud_per_hour"},
+		"/policy":         {"The mode is <strong>observe</strong>: only operators get mail", "cloud_per_hour"},
 		"/probing": {"of lab probes", "security@lab.example", "mailto:security@lab.example", "198.51.100.10", "&lt;script&gt;", "No login is guessed", "Nothing is written", "No weakness is exploited", "SECURITY ATTACK",
 			`href="/.well-known/probing.txt"`, `href="/probing"`},
 		"/.well-known/probing.txt": {"Canonical: http://localhost/.well-known/probing.txt\n", "Contact: mailto:security@lab.example\n", "Expires: 2026-06-05T01:00:00Z\n", "Preferred-Languages: en\n",

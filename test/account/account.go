@@ -15,10 +15,14 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
+// computeVersion is the version of Nova's API that shows locks, and still takes a server's groups as it always did.
+const computeVersion = "2.9"
+
 // Account is a token, and where it leads.
 type Account struct {
 	token            string
 	Compute, Network string // where Nova and Neutron answer, without a slash at the end
+	Identity         string // where Keystone answers, with its version
 }
 
 // Login takes a token with the password that a clouds.yaml holds.
@@ -61,6 +65,8 @@ func Login(ctx context.Context, clouds, entry string) (*Account, error) {
 			case p.Interface != "public":
 			case s.Type == "compute":
 				a.Compute = p.URL
+			case s.Type == "identity":
+				a.Identity = strings.TrimSuffix(p.URL, "/")
 			case s.Type == "network":
 				a.Network = strings.TrimSuffix(p.URL, "/") + "/v2.0"
 			}
@@ -90,6 +96,7 @@ func (a *Account) Do(ctx context.Context, method, url string, body, into any) (h
 	}
 	q.Header.Set("Content-Type", "application/json")
 	q.Header.Set("X-Auth-Token", a.token)
+	q.Header.Set("OpenStack-API-Version", "compute "+computeVersion)
 	res, err := http.DefaultClient.Do(q)
 	if err != nil {
 		return nil, err

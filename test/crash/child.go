@@ -25,10 +25,10 @@ import (
 	"demarc/internal/wire"
 )
 
-// crashPolicy is the default policy without its dry run, looking once a week, with the act that has the most parts: a stop.
+// crashPolicy is the default policy, looking once a week, with the act that has the most parts: a stop.
 func crashPolicy() []byte {
-	b := bytes.Replace(policy.DefaultYAML(), []byte("dry_run: true "), []byte("dry_run: false"), 1)
-	b = bytes.Replace(b, []byte("institution: 7d, grace: 24h, end: quarantine"), []byte("institution: 7d, grace: 24h, end: stop"), 1)
+	const institution = "institution: 7d, grace: 24h, "
+	b := bytes.Replace(policy.DefaultYAML(), []byte(institution+"end: quarantine"), []byte(institution+"end: stop"), 1)
 	b = bytes.Replace(b, []byte("sweep_every: 1d"), []byte("sweep_every: 7d"), 1)
 	b = bytes.Replace(b, []byte("recent_every: 60s"), []byte("recent_every: 7d"), 1)
 	return bytes.Replace(b, []byte("inventory_every: 60s"), []byte("inventory_every: 7d"), 1)
@@ -76,6 +76,13 @@ func child(ctx context.Context, dir string) error {
 		return err
 	}
 	clock.LeapTo(last)
+	if _, chosen, err := d.DB.Mode(ctx); err != nil {
+		return err
+	} else if !chosen {
+		if err := d.Line.SetMode(ctx, policy.Enforce, "olga", "the story needs it"); err != nil {
+			return err
+		}
+	}
 	if err := story(ctx, d, clock); err != nil {
 		return err
 	}
@@ -129,12 +136,12 @@ func people(ctx context.Context, d *serve.Demarc) (acted, over bool, err error) 
 			continue
 		}
 		switch {
-		case c.State == casework.Queued && len(c.Approvals) == 0:
+		case c.State == casework.Queued && len(c.Approvals) == 0 && len(c.Accepted(casework.StepApproval)) > 0: // once it is read
 			return true, false, d.Line.Approve(ctx, c.ID, "olga")
-		case c.State == casework.Restricted && c.RequestedAt == 0:
+		case c.State == casework.Restricted && c.RequestedAt == 0 && len(c.Accepted(casework.StepRestricted)) > 0:
 			return true, false, d.Line.Claim(ctx, c.ID, "amir")
 		case c.State == casework.Closed:
-			mails, err := d.DB.DueMail(ctx, c.ClosedAt)
+			mails, err := d.DB.DueMail(ctx, c.ClosedAt+time.Hour.Microseconds()) // one that was under way is tried again a little later
 			return false, len(mails) == 0, err
 		}
 	}

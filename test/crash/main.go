@@ -187,18 +187,21 @@ func (w *world) close() {
 	_ = os.RemoveAll(w.dir)
 }
 
-// owner fixes the machine when it is taken off the network.
+// owner fixes the machine when it is taken off the network, and removes the rule that leads to it: a stopped machine is not started while
+// its groups would open the weakness again.
 func (w *world) owner(e lab.Event) {
 	port := w.PortIDs("cache-1")[0]
 	if e.Kind == "groups" && e.Port == port && !slices.Equal(w.PortGroups(port), w.before) {
 		_ = w.SetService("cache-1", "redis", func(s *lab.Service) { s.Mode = "requirepass" })
+		_ = w.TenantRemoveRule("astro", "cache", lab.Rule{Proto: "tcp", Min: 6379, Max: 6379, Remote: netip.MustParsePrefix("0.0.0.0/0")})
 	}
 }
 
 const config = `database: %[8]s
 policy: policy.yaml
+mode: enforce
 policy_url: http://127.0.0.1/probing
-cloud: {name: crash, auth_url: %[1]s, username: %[2]s, password_file: secret, project: %[3]s, act: true}
+cloud: {name: crash, auth_url: %[1]s, username: %[2]s, password_file: secret, project: %[3]s}
 netblocks: [{cidr: %[4]s, holder: provider}]
 vantages: [{name: internet, zone: internet, sources: [%[5]s], bind: true, connect_timeout: 300ms, banner_time: 200ms, quiet_time: 20ms, host_rate: 400, rate: 4000}]
 mail: {host: %[6]s, port: %[7]s, tls: none, from: demarc@cloud.example, provider: platform@cloud.example, operators: operators@cloud.example}

@@ -57,8 +57,9 @@ type patient struct {
 }
 
 const configText = `database: store/demarc.db
+mode: enforce
 policy_url: https://probing.cloud.example/
-cloud: {name: lab, clouds_file: %[1]s, clouds_entry: demarc-inventory, act: true}
+cloud: {name: lab, clouds_file: %[1]s, clouds_entry: demarc-inventory}
 enforcement: {clouds_file: %[1]s, clouds_entry: demarc-enforce}
 netblocks: [{cidr: 203.0.113.0/24, holder: provider, zones: [internet]}]
 vantages: [{name: internet, zone: internet, sources: [198.51.100.10], namespace: %[2]s-internet, bind: true}]
@@ -188,7 +189,7 @@ func (w *ward) patients(authURL, roadless string) []patient {
 		{name: "an account for acts that may not act", pairs: []string{"clouds_entry: demarc-enforce", "clouds_entry: enforcer"}, exit: 3, codes: []string{"enforcement-no-admin"}},
 		{name: "a vantage point without a route", pairs: []string{w.prefix + "-internet", roadless}, exit: 3, codes: []string{"vantage-no-route"}},
 		{name: "a database on a disk mounted for reading", through: []string{"unshare", "-m", "sh", "-c", "mount --bind " + folder + " " + folder + " && mount -o remount,ro,bind " + folder + ` && exec "$0" "$@"`}, exit: 3,
-			codes: []string{"database-read-only", "audit-heads-unwritable"}},
+			codes: []string{"database-read-only", "audit-heads-unwritable", "kill-switch-unusable"}},
 		{name: "mail refused", refusing: true, exit: 3, codes: []string{"mail-refused"}},
 	}
 }

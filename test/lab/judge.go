@@ -158,3 +158,16 @@ func (e *exam) judgeMover(ctx context.Context) {
 	out, err := e.demarc(ctx, "inventory", "who", mover, "--output", "json")
 	e.must(err == nil && strings.Contains(out, "mover2"), "who has %s: %v %s", mover, err, out)
 }
+
+// doctor prints how many servers no action can reach.
+func (e *exam) doctor(ctx context.Context, when string) string {
+	out, _ := e.demarc(ctx, "doctor", "--output", "json") //nolint:errcheck // its exit status is not what is asked for
+	var rows []map[string]any
+	e.must(json.Unmarshal([]byte(out), &rows) == nil && len(rows) > 0, "doctor prints %.100q", out)
+	for _, r := range rows {
+		if c := fmt.Sprint(r["code"]); strings.HasPrefix(c, "machines") || c == "leftovers" || c == "cases-repaired" || r["state"] == "fail" {
+			e.say("doctor %s: %v", when, r)
+		}
+	}
+	return out
+}

@@ -90,7 +90,7 @@ func (e *exam) next(ctx context.Context) error {
 }
 
 // until waits until something holds.
-func (e *exam) until(ctx context.Context, what string, atMost time.Duration, holds func() bool) error {
+func (e *exam) until(ctx context.Context, what string, holds func() bool) error {
 	bound, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
 	for !holds() {
@@ -166,7 +166,7 @@ func (e *exam) tell(ctx context.Context) error {
 	}
 	defer talk.close()
 	e.must(strings.HasPrefix(talk.say("PING"), "+PONG"), "the session does not talk")
-	if err := e.until(ctx, "cache1 is queued", 4*time.Minute, func() bool { return e.saw("cache1", "case.queued") > 0 }); err != nil {
+	if err := e.until(ctx, "cache1 is queued", func() bool { return e.saw("cache1", "case.queued") > 0 }); err != nil {
 		return err
 	}
 	if err := e.quarantine(ctx, talk); err != nil {
@@ -178,7 +178,7 @@ func (e *exam) tell(ctx context.Context) error {
 	if err := e.release(ctx); err != nil {
 		return err
 	}
-	return e.until(ctx, "every story has its end", 4*time.Minute, func() bool {
+	return e.until(ctx, "every story has its end", func() bool {
 		return e.saw("cache2", "case.verified") > 0 && e.saw("notebook", "finding.unverifiable") > 0 && e.refused() && e.mailed("bea@genomics.example", "Unverifiable") && e.told("cache1", "released") && e.told("leaky", "notice")
 	})
 }
@@ -223,7 +223,7 @@ func (e *exam) quarantine(ctx context.Context, talk *session) error {
 	if _, err := e.demarc(ctx, "enforce", "approve", id, "--yes"); err != nil {
 		return err
 	}
-	if err := e.until(ctx, "the act is intended", time.Minute, func() bool { return e.saw("cache1", "act.intended") > 0 }); err != nil {
+	if err := e.until(ctx, "the act is intended", func() bool { return e.saw("cache1", "act.intended") > 0 }); err != nil {
 		return err
 	}
 	e.server.kill()
@@ -232,7 +232,7 @@ func (e *exam) quarantine(ctx context.Context, talk *session) error {
 	if e.server, err = e.start(); err != nil {
 		return err
 	}
-	if err := e.until(ctx, "cache1 is restricted", time.Minute, func() bool { return e.saw("cache1", "case.restricted") > 0 }); err != nil {
+	if err := e.until(ctx, "cache1 is restricted", func() bool { return e.saw("cache1", "case.restricted") > 0 }); err != nil {
 		return err
 	}
 	e.say("cache1 is off the network")
@@ -274,7 +274,7 @@ func (e *exam) putBack(ctx context.Context) error {
 	if err := e.owners["alice"].setGroups(ctx, p.ID, p.Groups); err != nil {
 		return err
 	}
-	if err := e.until(ctx, "the quarantine is put back", time.Minute, func() bool { return e.saw("cache1", "act.done") > 1 }); err != nil {
+	if err := e.until(ctx, "the quarantine is put back", func() bool { return e.saw("cache1", "act.done") > 1 }); err != nil {
 		return err
 	}
 	e.must(!e.reaches(ctx, "internet", stranger, cache1+":6379"), "a stranger reaches Redis after the quarantine was put back")
@@ -290,7 +290,7 @@ func (e *exam) release(ctx context.Context) error {
 	if _, err := e.demarc(ctx, "case", "fixed", e.caseOf("cache1", "case.restricted"), "--by", "alice"); err != nil {
 		return err
 	}
-	if err := e.until(ctx, "cache1 is released", 2*time.Minute, func() bool { return e.saw("cache1", "case.released") > 0 }); err != nil {
+	if err := e.until(ctx, "cache1 is released", func() bool { return e.saw("cache1", "case.released") > 0 }); err != nil {
 		return err
 	}
 	e.say("cache1 has its network back")

@@ -41,6 +41,8 @@ type server struct {
 	mu     sync.Mutex
 	tail   []string // the last lines of its log
 	killed bool
+	early  []event // what it said before it served
+	log    *os.File
 }
 
 // start runs demarc serve and waits until it says that it serves.
@@ -49,6 +51,9 @@ func (e *exam) start() (*server, error) {
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive us
 	out, err := s.cmd.StderrPipe()
 	if err != nil {
+		return nil, err
+	}
+	if s.log, err = os.OpenFile(filepath.Join(e.dir, "serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return nil, err
 	}
 	if err := s.cmd.Start(); err != nil {
@@ -61,6 +66,7 @@ func (e *exam) start() (*server, error) {
 			if !ok {
 				return nil, errors.Join(errors.New("demarc serve ended at once"), <-s.done, s.lastWords())
 			}
+			s.early = append(s.early, ev)
 			if ev.Msg == "serving" {
 				return s, nil
 			}
@@ -75,6 +81,7 @@ func (s *server) listen(out io.Reader) {
 	log := bufio.NewScanner(out)
 	log.Buffer(nil, 1<<20)
 	for log.Scan() {
+		_, _ = fmt.Fprintln(s.log, log.Text())
 		s.mu.Lock()
 		s.tail = append(s.tail, log.Text())
 		s.tail = s.tail[max(0, len(s.tail)-40):]
@@ -84,6 +91,7 @@ func (s *server) listen(out io.Reader) {
 			s.events <- ev
 		}
 	}
+	_ = s.log.Close()
 	s.done <- s.cmd.Wait()
 	close(s.events)
 }
@@ -107,8 +115,9 @@ func (s *server) kill() {
 
 const configText = `database: demarc.db
 policy: policy.yaml
+mode: enforce
 policy_url: https://probing.cloud.example/
-cloud: {name: lab, clouds_file: %[1]s, clouds_entry: demarc-inventory, act: true}
+cloud: {name: lab, clouds_file: %[1]s, clouds_entry: demarc-inventory}
 enforcement: {clouds_file: %[1]s, clouds_entry: demarc-enforce}
 netblocks:
   - {cidr: 203.0.113.0/24, holder: provider, zones: [internet, institution]}
@@ -123,8 +132,8 @@ health: 127.0.0.1:%[5]d
 clock: {rate: %[6]d}
 `
 
-// rate is how fast policy time runs: an hour in a second.
-const rate = 3600
+// rate is how fast policy time runs while the server waits: two hours in a second.
+const rate = 7200
 
 func (e *exam) writeConfig(clouds string) error {
 	host, port, err := net.SplitHostPort(e.box.Addr())
@@ -140,8 +149,11 @@ func (e *exam) writeConfig(clouds string) error {
 		prefix = "cloudlab"
 	}
 	text := string(policy.DefaultYAML())
-	for old, wanted := range map[string]string{"dry_run: true ": "dry_run: false", "sweep_every: 1d": "sweep_every: 2d", "inventory_every: 60s": "inventory_every: 6h", "recent_every: 60s": "recent_every: 6h",
-		"posture: [": "posture: [] # [", // the stories are about what answers
+	for old, wanted := range map[string]string{
+		"sweep_every: 1d":      "sweep_every: 2d",
+		"inventory_every: 60s": "inventory_every: 6h",
+		"recent_every: 60s":    "recent_every: 6h",
+		"posture: [":           "posture: [] # [", // the stories are about what answers
 	} {
 		if !strings.Contains(text, old) {
 			return fmt.Errorf("%q is not in the default policy", old)

@@ -26,6 +26,8 @@ import (
 	"demarc/internal/finding"
 	"demarc/internal/flow"
 	"demarc/internal/lab"
+	"demarc/internal/policy"
+	"demarc/internal/reach"
 	"demarc/internal/serve"
 )
 
@@ -59,6 +61,8 @@ type tally struct {
 	Findings  int `json:"findings"`
 	Mails     int `json:"mails"`
 	Wrong     int `json:"wrong"`
+
+	OutOfReach int `json:"out_of_reach"` // servers that no action can reach as the cloud is configured
 }
 
 // servers is how many the scenario campus has.
@@ -85,8 +89,9 @@ var owners = map[string]string{
 }
 
 const config = `database: real.db
+mode: notify
 policy_url: https://probing.cloud.example/
-cloud: {name: testbed, clouds_file: %s, clouds_entry: admin, act: false}
+cloud: {name: testbed, clouds_file: %s, clouds_entry: admin}
 netblocks:
   - {cidr: 203.0.113.0/24, holder: provider, zones: [internet, institution]}
   - {cidr: "2001:db8:100::/64", holder: provider, zones: [internet, institution]}
@@ -156,9 +161,16 @@ func open(ctx context.Context, dir, clouds, prefix string, box *lab.Mailbox, clo
 	if err != nil {
 		return nil, err
 	}
-	return serve.Open(ctx, c, p, serve.Options{Clock: clock, Tell: func(h flow.Happening) {
+	d, err := serve.Open(ctx, c, p, serve.Options{Clock: clock, Tell: func(h flow.Happening) {
 		fmt.Printf("%s %-9s %-22s %-9s %s %s %s\n", time.UnixMicro(h.At).UTC().Format("02 15:04"), h.Step, h.Event, h.Server, h.Check, h.MailTo, h.Detail)
 	}})
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Line.SetMode(ctx, policy.Notify, "operator", "the owners are simulated"); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
 }
 
 // untilTold drives the line over the first day, in which every owner hears of what is wrong and one machine is silent
@@ -314,5 +326,25 @@ func (e *exam) tally(ctx context.Context) (tally, error) {
 	if err != nil {
 		return tally{}, err
 	}
-	return tally{Servers: len(names), Endpoints: len(open), Findings: len(fs), Mails: len(e.box.Messages()), Wrong: len(e.wrong)}, nil
+	out, err := e.outOfReach(ctx)
+	return tally{Servers: len(names), Endpoints: len(open), Findings: len(fs), Mails: len(e.box.Messages()), Wrong: len(e.wrong),
+		OutOfReach: out}, err
+}
+
+// outOfReach prints the servers that no action can reach, and counts them.
+func (e *exam) outOfReach(ctx context.Context) (int, error) {
+	s, err := e.d.DB.Snapshot(ctx, "testbed", 0)
+	if err != nil {
+		return 0, err
+	}
+	var views []reach.View
+	for _, v := range e.d.Line.Vantages {
+		views = append(views, v.View)
+	}
+	x := asset.NewIndex(s)
+	out := flow.NoActionReaches(x, views, func(asset.Server) bool { return false })
+	for _, o := range out {
+		fmt.Printf("no action can reach %s: %s\n", x.Servers[o.Server].Name.Terminal(), o.Why)
+	}
+	return len(out), nil
 }

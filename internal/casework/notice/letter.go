@@ -33,11 +33,12 @@ type Letter struct {
 	Project   untrusted.Text
 	Items     []Item
 	Deadline  int64      // as the mail promises it, µs
-	End       policy.End // what the class of the case may end in
+	End       policy.End // what the case may end in, in the mode in force
 	Zone      *time.Location
 	PolicyURL string
 	Contacts  Contacts
-	Untold    bool // a contact of the project could not be told: the operators read this in its place, or decide knowing it
+	Untold    bool  // a contact of the project could not be notified: the operators read this in its place, or decide knowing it
+	NoticedAt int64 // when this reader accepted the notice of this round, µs; 0: never, somebody else of the project did
 }
 
 func stamp(at int64) string { return strconv.FormatInt(at, 10) }
@@ -57,7 +58,8 @@ func Write(l Letter) (subject, body string) {
 	var b strings.Builder
 	subject = fmt.Sprintf("[%s] %s: %s", l.Case.Ref(), headline(l), short(l.Server))
 	if l.Untold {
-		fmt.Fprintf(&b, "To the operators: a contact of the project could not be told by mail. Please find out who the owner is and tell them,\nbefore anything happens to the machine.\n\n")
+		fmt.Fprintf(&b, "To the operators: a contact of the project could not be notified by mail. "+
+			"Please find out who the owner is and tell them%s.\n\n", before(l))
 	}
 	fmt.Fprintf(&b, "%s\n\n", opening(l))
 	fmt.Fprintf(&b, "Machine:  %s\n          %s\nProject:  %s (%s)\nCase:     %s\n", l.Server.Mail(), one(l.Case.Server), l.Project.Mail(), one(l.Case.Project), l.Case.Ref())
@@ -78,6 +80,14 @@ func Write(l Letter) (subject, body string) {
 	}
 	fmt.Fprintf(&b, "Replies are read by people. No reply, and no link in a mail, ever acts on a machine.\n")
 	return subject, b.String()
+}
+
+// before adds what the operators must not wait for, where something may happen to the machine.
+func before(l Letter) string {
+	if l.End == policy.Report {
+		return ""
+	}
+	return ",\nbefore anything happens to the machine"
 }
 
 // deadline says whose the deadline is, where it is not the reader's.
@@ -117,11 +127,15 @@ func command(s string) string {
 // details tells whether a step repeats the findings.
 func details(s casework.Step) bool {
 	switch s {
-	case casework.StepReleased, casework.StepClosed, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn, casework.StepPassed:
+	case casework.StepReleased, casework.StepClosed, casework.StepHeld, casework.StepTampered,
+		casework.StepWithdrawn, casework.StepPassed, casework.StepSystem:
 		return false
+	case casework.StepStillOpen, casework.StepReturned, casework.StepNoVerdict:
+		return true
 	case casework.StepStatus:
 		return true // what is known of their machine is theirs to know
-	case casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused:
+	case casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepRelapse,
+		casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepObserved:
 		return true
 	}
 	return true
@@ -155,6 +169,8 @@ func headline(l Letter) string {
 		return "the act was not carried out"
 	case casework.StepHeld:
 		return "needs a person"
+	case casework.StepSystem:
+		return "" // it belongs to no case
 	case casework.StepWithdrawn:
 		return "withdrawn"
 	case casework.StepPassed:
@@ -163,8 +179,35 @@ func headline(l Letter) string {
 		return "with the provider: " + standing(l.Case)
 	case casework.StepTampered:
 		return "the quarantine was undone by hand"
+	case casework.StepStillOpen:
+		return "stays off the network: a rule would open the weakness again"
+	case casework.StepReturned:
+		return "another round of notices begins"
+	case casework.StepNoVerdict:
+		return "checks have told nothing for a day"
+	case casework.StepObserved:
+		return "found, and reported to operators only"
 	}
 	return string(l.Step)
+}
+
+// returned is how a weakness came back.
+func returned(c casework.Case) string {
+	if c.Previous != "" {
+		return "a machine was deleted within the last 30 days, and a machine on the same ports or volumes has it"
+	}
+	return "a fix was proven, and then another weakness was seen on the same machine"
+}
+
+// withoutVerdict lists why the checks of each weakness told nothing.
+func withoutVerdict(items []Item) string {
+	var b strings.Builder
+	for _, it := range items {
+		if it.Finding.NoVerdictFrom > 0 {
+			fmt.Fprintf(&b, "  %s: %s.\n", it.Finding.Where(), it.Finding.NoVerdict)
+		}
+	}
+	return b.String()
 }
 
 func opening(l Letter) string {
@@ -183,14 +226,31 @@ func opening(l Letter) string {
 		return "Our regular friendly probing found a weakness on a machine of your project. It is yours to fix."
 	case casework.StepFinal:
 		if l.Case.Track == casework.ScanBlocked {
-			return "You were told that our probes cannot reach this machine any more, the time to let them in is over, and we still\ncannot look. Whether the weakness is fixed, nobody can say. This is the final warning."
+			return notified(l) + "Our probes cannot reach this machine. The time to let them in is over, and we still cannot check whether the\n" +
+				"weakness is fixed. This is the final warning."
 		}
-		return "You were told of this weakness, the time to fix it is over, and it is still there.\nThis is the final warning."
+		return notified(l) + "The time to fix this weakness is over, and it is still there.\nThis is the final warning."
 	case casework.StepRestricted:
-		return "The weakness is still there after the final warning. The machine has been taken off the network.\nIt keeps running: memory and disks are untouched. You can still reach it from the addresses an operator has\nadmitted for repair, and our probes still reach it, so that your fix can be proven."
+		return "The weakness is still there after the final warning. The machine has been taken off the network.\n" + state(l)
 	case casework.StepReleased:
-		return "The fix is proven. The machine has its security groups back as they were, but for what you changed\nyourself in the meantime."
+		return "The fix is proven. The machine has its security groups back as they were, except for what you changed\n" +
+			"yourself in the meantime." + lost(l.Case)
+	case casework.StepStillOpen:
+		return "The release of this machine was asked for. As they are now, its security groups would open the weakness again, so " +
+			stays(l.Case) + ".\n" +
+			"Remove the rules named below, then ask for the release again. You can add them back once the service is fixed."
+	case casework.StepReturned:
+		return fmt.Sprintf("A weakness is back after its owner was warned: %s.\n"+
+			"Changes to the machine, or checks that find more than before, have now begun %d new rounds of notices. The owner has\n"+
+			"the full time again. Demarc does nothing more about that: talk to the owner.", returned(l.Case), l.Case.Renewed)
+	case casework.StepNoVerdict:
+		return "For a day no check of this machine has told whether a weakness is still there:\n" + withoutVerdict(l.Items) +
+			"Until a check tells, nothing further happens in this case: it counts neither as fixed nor as still there, and no\n" +
+			"deadline leads to an action. Checks go on every hour. Look at what is in their way, and talk to the owner."
 	case casework.StepClosed:
+		if l.Case.State == casework.Moot {
+			return "The machine has been deleted. This case is closed." + lost(l.Case)
+		}
 		if l.Case.Track == casework.ScanBlocked {
 			return "Our probes reach the machine. This case is closed."
 		}
@@ -206,29 +266,109 @@ func opening(l Letter) string {
 		}
 		return "The time to fix this is over, and it is still there."
 	case casework.StepApproval:
-		return "The grace of a final warning is over and the weakness is still there.\nTaking the machine off the network waits for an operator's approval."
+		return "The grace of a final warning is over and the weakness is still there. An action waits for an operator's approval.\n" +
+			"What will be done to the machine: " + casework.Will(l.End) + ".\n" + announcement(l)
 	case casework.StepRefused:
-		return "An act was approved and not carried out. Nothing was changed. The reasons:\n\n" + indent(strings.Join(blocks(l.Case.Blocks), "\n")) + "\n\nIt is not tried again unless an operator approves it again."
+		return "An approved action was not carried out. Nothing was changed. The reasons:\n\n" +
+			indent(strings.Join(blocks(l.Case.Blocks), "\n")) + "\n\n" + afterRefusal(l.Case)
 	case casework.StepTampered:
-		return "The machine is off the network by an approved act, and somebody has undone that in part or\nwhole. It is put back by itself, each time; you hear of the first two. Talk to its owner, or take the case back."
+		return undoneBy(l)
 	case casework.StepWithdrawn:
-		return "The operators of the cloud have taken this case back. What was done to the machine's network is undone.\nWe are sorry for the trouble. Should the weakness be there, you will hear of it in a new case, with its full time."
+		undone := "Nothing was done to the machine, and you do not need to do anything."
+		if l.Case.RestrictedAt > 0 {
+			undone = "What was done to the machine is undone."
+		}
+		return "The operators of the cloud have withdrawn this case. " + undone + lost(l.Case) +
+			"\nWe are sorry for the trouble. If the weakness is there, you are notified of it in a new case, with its full time."
 	case casework.StepPassed:
 		return "Who must act has changed, by the responsibility model or a contract:\n\n" + indent(one(l.Case.Passed)) + "."
 	case casework.StepStatus:
 		return "A weakness of your machine is the provider's to fix. This mail asks nothing of you; it tells how it stands:\n" + standing(l.Case) + "."
+	case casework.StepObserved:
+		return "A weakness was found and confirmed. Only the operators get this mail: the mode in force is observe,\n" +
+			"so neither the owner of the server nor the provider is notified, and no deadline runs."
+	case casework.StepSystem:
+		return "" // its text is made when it is queued
 	case casework.StepHeld:
 		return "This case is on hold until a person has looked: " + one(l.Case.Hold) + "."
 	}
 	return ""
 }
 
-func blocks(bs []string) []string {
-	out := make([]string, len(bs))
-	for i, b := range bs {
-		out[i] = one(b)
+// blocks lists the reasons of a refusal. Only operators are mailed about one, so that details may stand in it.
+func blocks(rs []casework.Refusal) []string {
+	out := casework.Reasons(rs, true)
+	for i := range out {
+		out[i] = one(out[i])
 	}
 	return out
+}
+
+// notified says when the reader was notified, or that others of the project were.
+func notified(l Letter) string {
+	if l.NoticedAt > 0 {
+		return "You were notified of this on " + Moment(l.NoticedAt, l.Zone) + ".\n"
+	}
+	first := l.Case.Accepted(casework.StepNotice)
+	if len(first) == 0 {
+		return ""
+	}
+	return "This project was notified on " + Moment(first[0].AcceptedAt, l.Zone) + "; that mail went to other people than you.\n"
+}
+
+// state says what still works on a machine that is off the network.
+func state(l Letter) string {
+	if l.Case.Stopped {
+		return "It is stopped and locked; its disks are untouched."
+	}
+	return "It keeps running: memory and disks are untouched. You can still reach it from the addresses an operator has\n" +
+		"admitted for repair, and our probes still reach it, so that your fix can be proven."
+}
+
+// announcement compares what would be done with what the final warning said.
+func announcement(l Letter) string {
+	for _, n := range slices.Concat(l.Case.Accepted(casework.StepFinal), l.Case.Accepted(casework.StepRelapse)) {
+		if casework.Harsher(l.End, n.End) {
+			return "The final warning announced only: " + casework.Will(n.End) +
+				". The gate refuses more than that: if you approve, a new round\nof notices begins."
+		}
+	}
+	return "The final warning announced that."
+}
+
+// afterRefusal says what follows a refusal.
+func afterRefusal(c casework.Case) string {
+	switch {
+	case c.Stuck():
+		return "The owner's changes have already begun one new round of notices in this case, so nothing more is done by itself.\n" +
+			"Decide: talk to the owner, then demarc case renew (a new notice with its own clock), demarc enforce approve with --despite\n" +
+			"where the reason names that, or demarc enforce release."
+	case c.State == casework.Queued:
+		return "It is not tried again unless an operator approves it again."
+	case c.State == casework.New || c.State == casework.Notified:
+		return "A new round has begun: the responsible party is notified again and has the full time."
+	}
+	return "The case has moved on since: it is " + string(c.State) + "."
+}
+
+// stays says how a machine is kept while its rules would open the weakness.
+func stays(c casework.Case) string {
+	if c.Stopped {
+		return "it stays stopped"
+	}
+	return "it stays disconnected"
+}
+
+// lost says what could not be given back.
+func lost(c casework.Case) string {
+	if len(c.Lost) == 0 {
+		return ""
+	}
+	var out []string
+	for _, s := range c.Lost {
+		out = append(out, one(s))
+	}
+	return "\nNot everything could be given back:\n" + indent(strings.Join(out, "\n"))
 }
 
 func describe(n int, it Item, l Letter) string {
@@ -287,7 +427,7 @@ func whatThen(l Letter) string {
 		return "We look again at the deadline. If the weakness is gone, the case closes by itself. If it is still there, you\nget one final warning, and after its grace the machine may be taken off the network until it is fixed."
 	case casework.StepFinal, casework.StepRelapse:
 		if l.Deadline == 0 {
-			return "It is escalated, and stays open until it is proven fixed again. No act on the machine follows from it."
+			return "It is escalated, and stays open until it is proven fixed again. No action on the server follows from it."
 		}
 		if !l.End.Restricts() {
 			return fmt.Sprintf("After %s an operator decides what happens to the machine's network.\nFix it before that and nothing happens; we look once more first.", Moment(l.Deadline, l.Zone))
@@ -300,6 +440,9 @@ func whatThen(l Letter) string {
 		return "Fix the weakness. Two clean looks at least ten minutes apart give the machine its network back, at any hour\nof any day, with exactly the security groups it had."
 	case casework.StepApproval:
 		return fmt.Sprintf("  demarc enforce approve %s --config demarc.yaml\n\nRight before the act everything is proven again: the machine, the weakness, the notices, the budgets.", l.Case.Ref())
+	case casework.StepObserved:
+		return "The server is checked again every day, and the case closes once it is fixed. To notify owners, raise the mode:\n\n" +
+			"  demarc mode set notify --reason TEXT --config demarc.yaml"
 	case casework.StepReleased:
 		return fmt.Sprintf("Until %s we watch whether it comes back.", Moment(l.Case.ProbationEnds, l.Zone))
 	case casework.StepPassed:
@@ -309,9 +452,25 @@ func whatThen(l Letter) string {
 			return ""
 		}
 		return "The provider's own clock runs, and the case is escalated inside the provider when it is over. Nothing is done to your\nmachine because of it. You hear again when it is overdue, and when it is closed."
-	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn:
+	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld, casework.StepTampered,
+		casework.StepWithdrawn, casework.StepStillOpen, casework.StepReturned, casework.StepNoVerdict, casework.StepSystem:
 	}
 	return ""
+}
+
+// undoneBy tells the operators that a quarantine was undone, how often, and what follows. It names no time of its own: the mail may be sent
+// after the machine was put back.
+func undoneBy(l Letter) string {
+	c, often := l.Case, "\n"
+	if c.Tampers > 1 {
+		often = fmt.Sprintf("\nThat was done %d times since %s. The timeline of the case has each of them:\n\n    demarc case show %s\n\n",
+			c.Tampers, Moment(c.RestrictedAt, l.Zone), c.Ref())
+	}
+	next := "It is put back by itself: at once the first time, then after 1, 2, 4 ... 60 minutes for as long\n" +
+		"as it is undone again within a day; until then the machine is on the network. While enforcement is paused, or\n" +
+		"the mode is below enforce, it is not put back. Nothing else is done to the machine: talk to its\n" +
+		"owner, take the case back, or act by hand."
+	return "The machine is off the network by an approved act, and somebody has undone that in part or whole." + often + next
 }
 
 // standing is how a case that the provider holds stands, for the owner of the machine.
@@ -355,6 +514,9 @@ func whatThenBlocked(l Letter) (string, bool) {
 		return "", false
 	}
 	switch {
+	case l.Step == casework.StepNotice && l.End == policy.Report:
+		return "Let our published addresses reach the server again, and the case closes by itself.\n" +
+			"Otherwise the operators of the cloud are notified after the deadline.", true
 	case l.Step == casework.StepNotice:
 		return "Let our published addresses reach the machine again, and the case closes by itself.\nOtherwise an operator decides after the deadline.", true
 	case l.Deadline > 0 && (l.Step == casework.StepFinal || l.Step == casework.StepRelapse):

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/mail"
+	"slices"
 	"strings"
 
 	"demarc/internal/asset"
@@ -30,21 +31,45 @@ func New(id string, c casework.Case, s casework.Step, to casework.Audience, reci
 	return m
 }
 
+// Again makes a mail that stands for one that was lost while its Message-ID is still taken. Its Message-ID follows from the time of the
+// repair as well, so that it is sent.
+func Again(id string, c casework.Case, s casework.Step, to casework.Audience, recipient, domain string, now int64) casework.Mail {
+	m := New(id, c, s, to, recipient, domain, now)
+	m.Thread = messageID(c, casework.StepNotice, recipient, domain)
+	m.MessageID = messageIDIn(roundOf(c, s)+" repaired "+stamp(now), c, s, recipient, domain)
+	return m
+}
+
 // messageID is RFC 5322 msg-id without the angle brackets. The whole id of the case is part of it: two cases may share the
 // short name. So is the time a round began, for what may be told more than once in a case's life.
 func messageID(c casework.Case, s casework.Step, recipient, domain string) string {
+	return messageIDIn(roundOf(c, s), c, s, recipient, domain)
+}
+
+// roundOf is the part of a case's life that a step is mailed once in.
+func roundOf(c casework.Case, s casework.Step) string {
 	round := ""
 	switch s {
-	case casework.StepRelapse, casework.StepEscalation:
+	case casework.StepRelapse:
 		round = stamp(c.RelapsedAt)
+	case casework.StepEscalation:
+		round = stamp(c.OpenedAt) + " " + stamp(c.RelapsedAt) + " " + stamp(c.FinalAt)
 	case casework.StepHeld:
 		round = stamp(c.ReleasedAt) + c.Hold
+		if c.HeldAt > 0 { // the same reason may hold a case again
+			round += " " + stamp(c.HeldAt)
+		}
 	case casework.StepApproval:
 		round = stamp(c.QueuedAt)
 	case casework.StepRefused:
-		round = stamp(c.QueuedAt) + strings.Join(c.Blocks, "\x00")
-	case casework.StepRestricted, casework.StepTampered:
+		round = stamp(c.QueuedAt) + strings.Join(casework.Reasons(c.Blocks, true), "\x00")
+	case casework.StepRestricted:
 		round = stamp(c.RestrictedAt)
+	case casework.StepTampered: // each that is sent is a message of its own
+		round = stamp(c.RestrictedAt)
+		if c.Tampers > 1 {
+			round += " " + stamp(int64(c.Tampers))
+		}
 	case casework.StepReleased:
 		round = stamp(c.ReleasedAt)
 	case casework.StepPassed:
@@ -56,9 +81,19 @@ func messageID(c casework.Case, s casework.Step, recipient, domain string) strin
 		if c.Received > 0 { // told anew for what came from another party
 			round += " " + stamp(c.Received)
 		}
-	case casework.StepFinal, casework.StepClosed, casework.StepWithdrawn:
+	case casework.StepStillOpen:
+		round = stamp(c.RestrictedAt) + " " + stamp(c.RequestedAt)
+	case casework.StepReturned:
+		round = stamp(c.OpenedAt) + " " + stamp(int64(c.Renewed))
+	case casework.StepNoVerdict:
+		round = stamp(c.NoVerdictAt)
+	case casework.StepFinal, casework.StepClosed, casework.StepWithdrawn, casework.StepObserved, casework.StepSystem:
 		round = stamp(c.OpenedAt)
 	}
+	return round
+}
+
+func messageIDIn(round string, c casework.Case, s casework.Step, recipient, domain string) string {
 	sum := sha256.Sum256([]byte(c.ID + "\x00" + recipient + "\x00" + round))
 	return strings.ToLower(c.Ref()) + "." + strings.ReplaceAll(string(s), "_", "-") + "." + hex.EncodeToString(sum[:8]) + "@" + domain
 }
@@ -83,7 +118,7 @@ func Recipients(x *asset.Index, c casework.Case, to casework.Audience, k Contact
 	case casework.Owner:
 	}
 	if s := x.Servers[c.Server]; s != nil && inProject(x, s.Creator, c.Project) {
-		if a, ok := address(x, s.Creator); ok {
+		if a, ok := address(x, s.Creator); ok && slices.Contains(Able(x, c.Project), a) { // who may only read cannot repair it
 			return []Recipient{{a, "creator"}}
 		}
 	}
@@ -141,4 +176,20 @@ func CheckAddress(s string) (string, bool) {
 		return "", false
 	}
 	return a.Address, true
+}
+
+// Able lists the mail addresses of everybody who can act for a project now: an enabled account with the role admin, manager or member on
+// it, and a usable address. It is not bounded as Recipients is.
+func Able(x *asset.Index, p asset.ProjectID) []string {
+	var out []string
+	for _, g := range x.Snapshot.Grants {
+		if g.Project != p || !slices.Contains([]string{"admin", "manager", "member"}, g.Role) {
+			continue
+		}
+		if a, ok := address(x, g.User); ok && !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	slices.Sort(out)
+	return out
 }

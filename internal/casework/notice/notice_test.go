@@ -113,18 +113,44 @@ func TestAnAddressIsOneAddress(t *testing.T) {
 	})
 }
 
-var allSteps = []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepTampered, casework.StepWithdrawn, casework.StepPassed, casework.StepStatus}
+var allSteps = []casework.Step{casework.StepNotice, casework.StepFinal, casework.StepRestricted, casework.StepReleased,
+	casework.StepClosed, casework.StepRelapse, casework.StepEscalation, casework.StepApproval, casework.StepRefused,
+	casework.StepHeld, casework.StepTampered, casework.StepWithdrawn, casework.StepPassed, casework.StepStatus,
+	casework.StepStillOpen, casework.StepReturned, casework.StepNoVerdict, casework.StepObserved}
+
+// A second time that a quarantine is undone, and a second hold for the same reason, have a mail of their own.
+func TestRepeatedReportsHaveMessageIDsOfTheirOwn(t *testing.T) {
+	id := func(c casework.Case, s casework.Step) string {
+		return notice.New("id", c, s, casework.Operators, "a@example.org", "cloud.example", 5).MessageID
+	}
+	first := casework.Case{ID: "01998a5e-0000-7000-8000-000000abcdef", RestrictedAt: 3, Tampers: 1, Hold: "why", HeldAt: 7}
+	second := first
+	second.Tampers, second.HeldAt = 2, 8
+	for _, s := range []casework.Step{casework.StepTampered, casework.StepHeld} {
+		if id(first, s) == id(second, s) {
+			t.Errorf("%s: both have %s", s, id(first, s))
+		}
+	}
+}
 
 // A Message-ID follows from the case, the step, the recipient and the round, and from nothing else.
 func TestMessageIDs(t *testing.T) {
 	base := casework.Case{ID: "01998a5e-0000-7000-8000-000000abcdef"}
 	twin := casework.Case{ID: "01998a5f-1111-7000-8000-999999abcdef"} // the same short name
 	round := base
-	round.RelapsedAt, round.QueuedAt, round.RestrictedAt, round.ReleasedAt, round.PassedAt, round.Hold = 1, 2, 3, 4, 5, "why"
+	round.RelapsedAt, round.QueuedAt, round.RestrictedAt, round.ReleasedAt = 1, 2, 3, 4
+	round.PassedAt, round.NoVerdictAt, round.Hold = 5, 6, "why"
 	if base.Ref() != twin.Ref() {
 		t.Fatal("the cases do not share a short name")
 	}
-	once := map[casework.Step]bool{casework.StepNotice: true, casework.StepFinal: true, casework.StepClosed: true, casework.StepWithdrawn: true}
+	once := map[casework.Step]bool{
+		casework.StepNotice:    true,
+		casework.StepFinal:     true,
+		casework.StepClosed:    true,
+		casework.StepWithdrawn: true,
+		casework.StepReturned:  true,
+		casework.StepObserved:  true,
+	}
 	seen := map[string]string{}
 	for _, s := range allSteps {
 		for _, to := range []string{"a@example.org", "b@example.org"} {
@@ -183,11 +209,27 @@ func letter(t interface{ Fatal(...any) }, s casework.Step, text string) notice.L
 		Items: []notice.Item{{Finding: f, Advice: "Set requirepass,\nor bind to a private address.", Remedy: []string{or("openstack security group rule delete 6f1c")},
 			Guides: []string{or("https://cloud.example/guidance/check/redis-unauth.html"), or("https://cloud.example/guidance/duty/S0-26.html")}}},
 		Case: casework.Case{ID: "01998a5e-0000-7000-8000-000000abcdef", Server: asset.ServerID(or("2c9e")), Project: asset.ProjectID(or("77aa")), Party: duty.Customer, Track: casework.Vulnerability, Class: "E",
-			Blocks: []string{or("budget: 6 acts in an hour for the cloud, at most 5"), "approval: no operator has approved"}, Hold: or("the address changed hands"), ProbationEnds: now + 14*day}}
+			Blocks: []casework.Refusal{{Condition: "budget", Reason: or("6 acts in an hour for the cloud, at most 5")},
+				{Condition: "approval", Reason: "no operator has approved"}},
+			Hold: or("the address changed hands"), ProbationEnds: now + 14*day}}
 	switch s {
 	case casework.StepNotice, casework.StepFinal, casework.StepRelapse:
-		l.Deadline = now + 4*day
-	case casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepEscalation, casework.StepApproval, casework.StepRefused, casework.StepHeld, casework.StepWithdrawn:
+		l.Deadline, l.NoticedAt = now+4*day, now-4*day
+	case casework.StepApproval, casework.StepRefused:
+		l.Case.State = casework.Queued
+		l.Case.Notices = []casework.Notice{{
+			Step:       casework.StepFinal,
+			AcceptedAt: now,
+			Announced:  casework.Announced{End: policy.Quarantine, Class: "E"},
+		}}
+	case casework.StepRestricted, casework.StepReleased, casework.StepClosed, casework.StepEscalation,
+		casework.StepHeld, casework.StepWithdrawn, casework.StepObserved:
+	case casework.StepStillOpen:
+		l.Case.State, l.Case.Stopped, l.End = casework.Restricted, true, policy.Stop
+	case casework.StepReturned:
+		l.Case.Renewed = 2
+	case casework.StepNoVerdict:
+		l.Items[0].Finding.NoVerdictFrom, l.Items[0].Finding.NoVerdict = now-day, "its port or its address was altered during the check"
 	case casework.StepPassed:
 		l.Case.Passed, l.Case.PassedAt, l.Case.Handed = or("Redis answers without a password at 203.0.113.9:6379/tcp passes from the customer to the provider: contract ESC-2026-17"), now, false
 		l.Case.State = casework.Closed
@@ -233,8 +275,31 @@ func TestLetters(t *testing.T) {
 		l.Case.Track, l.Case.Class, l.End, l.Items[0].Remedy = casework.ScanBlocked, "U", policy.Operator, nil
 		letters[string(s)+"_blocked"] = l
 	}
+	harsher, other := letter(t, casework.StepApproval, ""), letter(t, casework.StepFinal, "")
+	stopped, undone := letter(t, casework.StepRestricted, ""), letter(t, casework.StepWithdrawn, "")
+	harsher.End = policy.Stop
+	other.NoticedAt, other.Case.Notices = 0, []casework.Notice{{
+		Step:       casework.StepNotice,
+		AcceptedAt: now - 4*day,
+		Recipient:  "somebody.else@physics.example",
+	}}
+	stopped.Case.Stopped, stopped.End = true, policy.Stop
+	undone.Case.ReleasedAt, undone.Case.Lost = now, []string{"port 77 was deleted meanwhile; it had the groups g1, g2"}
+	stuck := letter(t, casework.StepRefused, "")
+	stuck.Case.Renewed, stuck.Case.Blocks = 1, []casework.Refusal{{
+		Condition: "people",
+		Reason:    "nobody who can act for the project now received a notice with the full time to fix",
+		Detail: "notified: a@physics.example (notice, 2026-11-02 09:00 UTC); a@physics.example left 2026-11-05 09:00 UTC; " +
+			"can act now: b@physics.example",
+		Renew: casework.RenewOwner,
+	}}
+	letters["approval_harsher"], letters["final_warning_others"] = harsher, other
+	letters["restricted_stopped"], letters["withdrawn_undone"], letters["refused_stuck"] = stopped, undone, stuck
 	reported, decided := letter(t, casework.StepNotice, ""), letter(t, casework.StepFinal, "")
 	reported.End, decided.End = policy.Report, policy.Operator
+	again := letter(t, casework.StepTampered, "")
+	again.Case.RestrictedAt, again.Case.Tampers, again.Case.PutBack = now-day, 8, 7
+	letters["tampered_again"] = again
 	letters["notice_report"], letters["final_warning_operator"] = reported, decided
 	hostile.Server = untrusted.From("web\r\nBcc: all@example.org\x1b[2J\u202e世界世界世界世界世界世界世界")
 	letters["notice_blocked"], letters["notice_hostile"] = blocked, hostile

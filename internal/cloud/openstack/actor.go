@@ -64,12 +64,21 @@ func (c *Cloud) server(ctx context.Context, id asset.ServerID) (asset.Server, er
 
 // SetGroups implements cloud.Actor.
 func (c *Cloud) SetGroups(ctx context.Context, id asset.PortID, groups []asset.GroupID, revision int) (asset.Port, error) {
+	return c.setPort(ctx, id, groups, true, revision)
+}
+
+// Unfilter implements cloud.Actor.
+func (c *Cloud) Unfilter(ctx context.Context, id asset.PortID, revision int) (asset.Port, error) {
+	return c.setPort(ctx, id, nil, false, revision)
+}
+
+func (c *Cloud) setPort(ctx context.Context, id asset.PortID, groups []asset.GroupID, secured bool, revision int) (asset.Port, error) {
 	if groups == nil {
 		groups = []asset.GroupID{} // null would mean "as it is"
 	}
 	var body struct{ Port wirePort }
 	err := c.change(ctx, c.network, "PUT", c.network.ServiceURL("ports", url.PathEscape(string(id))), &gophercloud.RequestOpts{
-		JSONBody:     map[string]any{"port": map[string]any{"security_groups": groups, "port_security_enabled": true}},
+		JSONBody:     map[string]any{"port": map[string]any{"security_groups": groups, "port_security_enabled": secured}},
 		JSONResponse: &body, OkCodes: []int{200},
 		MoreHeaders: map[string]string{"If-Match": "revision_number=" + itoa(revision)},
 	})

@@ -93,7 +93,7 @@ func (c Config) auth() (*gophercloud.AuthOptions, error) {
 
 // client makes the HTTP client: certificates are verified, answers are bounded, redirects are not followed, for
 // they would carry the token elsewhere.
-func (c Config) client() (http.Client, error) {
+func (c Config) client(to *hosts) (http.Client, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
@@ -107,7 +107,7 @@ func (c Config) client() (http.Client, error) {
 	}
 	t := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: conf, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 8,
 		IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: 15 * time.Second, ResponseHeaderTimeout: c.Timeout}
-	var rt http.RoundTripper = &bounded{t, c.MaxResponse}
+	var rt http.RoundTripper = &bounded{t, c.MaxResponse, to}
 	if c.Around != nil {
 		rt = c.Around(rt)
 	}

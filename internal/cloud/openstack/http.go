@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -22,12 +23,39 @@ import (
 type bounded struct {
 	next *http.Transport
 	max  int64
+	to   *hosts
 }
+
+// hosts are those that requests may go to. Until they are known, as before the catalog is read, every host may be asked.
+type hosts struct {
+	known atomic.Pointer[map[string]bool]
+}
+
+// only allows the hosts of some URLs, and no other from then on.
+func (h *hosts) only(urls ...string) {
+	known := map[string]bool{}
+	for _, raw := range urls {
+		if u, err := url.Parse(raw); err == nil {
+			known[u.Host] = true
+		}
+	}
+	h.known.Store(&known)
+}
+
+func (h *hosts) allow(u *url.URL) bool {
+	known := h.known.Load()
+	return known == nil || (*known)[u.Host]
+}
+
+var errElsewhere = errors.New("the request would go to a host that the catalog does not name, and was not sent")
 
 var errTooLarge = errors.New("the answer is too large")
 
 // RoundTrip hands on, and bounds the body.
 func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !b.to.allow(r.URL) {
+		return nil, fmt.Errorf("%w: %s", errElsewhere, r.URL.Host)
+	}
 	res, err := b.next.RoundTrip(r)
 	if err == nil {
 		res.Body = &boundedBody{res.Body, b.max}

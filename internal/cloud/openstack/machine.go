@@ -45,6 +45,9 @@ func (c *Cloud) Machine(ctx context.Context, id asset.ServerID) (asset.Server, [
 	return s, out, nil
 }
 
+// Account implements cloud.Actor.
+func (c *Cloud) Account() asset.UserID { return asset.UserID(c.user) }
+
 // longestReason is what Nova stores of a lock's reason (microversion 2.73: a string of at most 255 characters).
 const longestReason = 255
 

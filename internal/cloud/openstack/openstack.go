@@ -20,6 +20,7 @@ import (
 type Cloud struct {
 	conf     Config
 	http     http.Client
+	hosts    hosts
 	project  string // id of the account's own project
 	user     string // id of the account
 	roles    []string
@@ -44,7 +45,7 @@ func Connect(ctx context.Context, conf Config) (*Cloud, error) {
 		return nil, err
 	}
 	c := &Cloud{conf: conf}
-	if c.http, err = conf.client(); err != nil {
+	if c.http, err = conf.client(&c.hosts); err != nil {
 		return nil, err
 	}
 	provider, err := openstack.NewClient(conf.AuthURL)
@@ -60,16 +61,30 @@ func Connect(ctx context.Context, conf Config) (*Cloud, error) {
 	if err := c.find(provider); err != nil {
 		return nil, c.explain(ctx, err)
 	}
+	c.hosts.only(append(c.Endpoints(), conf.AuthURL)...)
 	c.knowMyself(provider)
 	return c, c.negotiate(ctx)
 }
 
-// Endpoints lists the URLs that the catalog leads to: where acts would really go, whatever the auth_url says.
+// clients lists every client that the account's token is sent by. A test holds it to the fields of Cloud.
+func (c *Cloud) clients() []*gophercloud.ServiceClient {
+	var out []*gophercloud.ServiceClient
+	for _, s := range []*gophercloud.ServiceClient{c.identity, c.compute, c.network, c.image, c.balancer} {
+		if s != nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Endpoints lists the URLs that requests go to, by the catalog: where the token is sent, whatever the auth_url says. Once connected, a
+// request to any other host is refused before it leaves.
 func (c *Cloud) Endpoints() []string {
 	var out []string
-	for _, s := range []*gophercloud.ServiceClient{c.identity, c.compute, c.network, c.image} {
-		if s != nil {
-			out = append(out, s.Endpoint)
+	for _, s := range c.clients() {
+		out = append(out, s.Endpoint)
+		if s.ResourceBase != "" && s.ResourceBase != s.Endpoint {
+			out = append(out, s.ResourceBase)
 		}
 	}
 	return out

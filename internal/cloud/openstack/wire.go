@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,6 +77,7 @@ type wireServer struct {
 		Addr string
 		Type string `json:"OS-EXT-IPS:type"`
 	}
+	Volumes []struct{ ID string } `json:"os-extended-volumes:volumes_attached"`
 }
 
 // dark tells a row that Nova writes of a machine in a cell that is down: from microversion 2.69 on it has little but an id.
@@ -101,6 +103,10 @@ func (w wireServer) asset() (asset.Server, error) {
 	for _, t := range w.Tags {
 		s.Tags = append(s.Tags, untrusted.From(t))
 	}
+	for _, v := range w.Volumes {
+		s.Volumes = append(s.Volumes, asset.VolumeID(v.ID))
+	}
+	slices.Sort(s.Volumes)
 	return understood(&k, s)
 }
 
@@ -192,6 +198,7 @@ type wirePort struct {
 		MAC  string `json:"mac_address"`
 	} `json:"allowed_address_pairs"`
 	VNICType string `json:"binding:vnic_type"`
+	VIFType  string `json:"binding:vif_type"` // shown to administrators alone
 	Tags     []string
 	Revision int    `json:"revision_number"`
 	Created  string `json:"created_at"`
@@ -200,7 +207,8 @@ type wirePort struct {
 func (w wirePort) asset() (asset.Port, error) {
 	var k strict
 	p := asset.Port{ID: asset.PortID(w.ID), Project: asset.ProjectID(w.ProjectID), Network: asset.NetworkID(k.some("network_id", w.NetworkID)), Device: w.DeviceID, DeviceOwner: w.DeviceOwner,
-		MAC: w.MAC, PortSecurity: w.PortSecurity == nil || *w.PortSecurity, AdminUp: k.flag("admin_state_up", w.AdminUp), Status: w.Status, VNICType: w.VNICType, Tags: w.Tags, Revision: w.Revision}
+		MAC: w.MAC, PortSecurity: w.PortSecurity == nil || *w.PortSecurity, AdminUp: k.flag("admin_state_up", w.AdminUp),
+		Status: w.Status, VNICType: w.VNICType, Unbound: w.VIFType == "unbound", Tags: w.Tags, Revision: w.Revision}
 	if strings.HasPrefix(w.DeviceOwner, "compute:") {
 		p.Server = asset.ServerID(w.DeviceID)
 	}

@@ -82,6 +82,9 @@ func New(ctx context.Context, o Options) (*Demo, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	d.Demarc, err = serve.Open(ctx, c, p, serve.Options{Clock: d.Clock, Tell: d.story.heard})
+	if err == nil {
+		err = d.story.raise(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -106,6 +109,7 @@ func (d *Demo) Close() error {
 const configTemplate = `# The configuration of the demo, written as an operator would write it.
 database: demarc.db
 policy: policy.yaml
+mode: enforce
 policy_url: %[1]s
 guidance_url: http://127.0.0.1:8600/guidance/
 cloud:
@@ -114,7 +118,6 @@ cloud:
   username: %[3]s
   password_file: cloud.secret
   project: %[4]s
-  act: true
 netblocks:
   - {cidr: %[5]s, holder: provider, zones: [internet]}
 vantages:

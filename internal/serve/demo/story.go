@@ -17,6 +17,7 @@ import (
 	"demarc/internal/finding"
 	"demarc/internal/flow"
 	"demarc/internal/lab"
+	"demarc/internal/policy"
 )
 
 var (
@@ -58,6 +59,12 @@ func newStory(d *Demo, o Options) *story {
 		s.before = d.World.PortGroups(ports[0])
 	}
 	return s
+}
+
+// raise lets the operator choose the mode in which the story plays: a new database begins in observe.
+func (s *story) raise(ctx context.Context) error {
+	s.say("Olga, an operator, raises the mode from observe to enforce")
+	return s.d.Demarc.Line.SetMode(ctx, policy.Enforce, "olga", "the demo shows every step")
 }
 
 // heard is told everything the line commits.

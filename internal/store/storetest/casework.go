@@ -204,44 +204,6 @@ func mail(t *testing.T, e Engine) {
 	}
 }
 
-// Policy time never goes back.
-func clock(t *testing.T, e Engine) {
-	x, ctx := begin(t, e), t.Context()
-	is := func(want int64) {
-		t.Helper()
-		if at := got[int64](x)(x.Clock(ctx)); at != want {
-			t.Errorf("the clock is at %d, want %d", at, want)
-		}
-	}
-	is(0)
-	x.commit(casework.Change{At: 1000, Audit: []audit.Entry{anEntry("a")}})
-	is(1000)
-	x.commit(casework.Change{At: 900, Audit: []audit.Entry{anEntry("b")}})
-	is(1000)
-	x.commit(casework.Change{At: 99, Audit: []audit.Entry{anEntry("c")}}) // fewer digits are not more
-	is(1000)
-	x.commit(casework.Change{At: 2000, Coverage: []probe.Coverage{{Cloud: "cloud", Vantage: "v", Purpose: probe.Recheck, Ended: 1999}}})
-	is(1999)
-	x.commit(casework.Change{At: 3000, Inventory: &casework.Inventory{Snapshot: world(2990)}})
-	is(3000)
-	x.commit(casework.Change{At: 4000, Inventory: &casework.Inventory{Snapshot: world(3990)}})
-	is(3990)
-}
-
-func killSwitch(t *testing.T, e Engine) {
-	x, ctx := begin(t, e), t.Context()
-	for i, want := range []bool{true, false, true} {
-		if got[bool](x)(x.Paused(ctx)) == want {
-			t.Errorf("%d: paused before it was", i)
-		}
-		x.commit(casework.Change{At: int64(i + 1), Pause: &want})
-		if got[bool](x)(x.Paused(ctx)) != want {
-			t.Errorf("%d: not kept", i)
-		}
-		x.commit(casework.Change{At: int64(i + 1), Audit: []audit.Entry{anEntry("other")}})
-	}
-}
-
 // Scoped lists every reading that takes a scope; the exam asks them all.
 var Scoped = []string{"BindingsAt", "BindingsWithin", "Case", "Cases", "Charges", "EntriesOf", "Finding", "Findings", "LatestMails", "Mail", "Mails", "NameOf", "Standings", "Tally"}
 

@@ -119,6 +119,40 @@ func merge(t *testing.T, e Engine) {
 	}
 }
 
+// Nova's changes list a deleted server for minutes. That does not count as seeing it: the second whole reading in a row without it ends it,
+// whatever is read between, and it does not come back.
+func recentDeleted(t *testing.T, e Engine) {
+	x := begin(t, e)
+	x.walk(10, world(0))
+	changes := func(at int64, status string) {
+		x.walk(at, &asset.Snapshot{
+			Cloud:   "cloud",
+			Only:    []string{"servers"},
+			Servers: []asset.Server{{ID: "s2", Project: "p2", Status: status}},
+		})
+	}
+	wants := func(what string, want ...string) {
+		t.Helper()
+		if now := x.servers(0); !slices.Equal(now, want) {
+			t.Errorf("%s: %v, want %v", what, now, want)
+		}
+	}
+	x.walk(20, without(world(0), "s2"))
+	changes(30, "DELETED")
+	wants("lacked once, and said to be deleted", "s1 ACTIVE", "s2 DELETED")
+	changes(40, "DELETED")
+	x.walk(50, without(world(0), "s2"))
+	wants("lacked twice", "s1 ACTIVE")
+	changes(60, "DELETED")
+	wants("said again", "s1 ACTIVE")
+	changes(70, "ACTIVE")
+	wants("there again", "s1 ACTIVE", "s2 ACTIVE")
+	x.walk(80, without(world(0), "s2"))
+	changes(90, "ACTIVE")
+	x.walk(100, without(world(0), "s2"))
+	wants("seen between two that lack it", "s1 ACTIVE", "s2 ACTIVE")
+}
+
 // A reading of some kinds adds and alters, removes nothing however often it lacks something, and never counts as a reading of the whole.
 func recent(t *testing.T, e Engine) {
 	x := begin(t, e)

@@ -2,8 +2,11 @@ package storetest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,12 +28,15 @@ const (
 type Proxy struct {
 	Place string // the database, by way of the proxy
 
-	server string
-	mu     sync.Mutex
-	next   Cut
-	down   bool
-	cuts   int
-	conns  map[net.Conn]bool
+	server    string
+	first     string // the database that it led to at first
+	instead   string // the database that it leads to now, where that is another
+	mu        sync.Mutex
+	next      Cut
+	meanwhile func() // what happens before the server hears of the next cut
+	down      bool
+	cuts      int
+	conns     map[net.Conn]bool
 }
 
 // NewProxy begins one in front of the server of a place.
@@ -44,7 +50,7 @@ func NewProxy(t *testing.T, place string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{server: u.Host, conns: map[net.Conn]bool{}}
+	p := &Proxy{server: u.Host, first: strings.TrimPrefix(u.Path, "/"), conns: map[net.Conn]bool{}}
 	q := u.Query()
 	q.Set("sslmode", "disable") // it must read what it passes on
 	u.Host, u.RawQuery = l.Addr().String(), q.Encode()
@@ -70,6 +76,14 @@ func (p *Proxy) Arm(c Cut) {
 	p.mu.Unlock()
 }
 
+// ArmWith cuts the next commit, and what is given happens before the server hears of the cut. With BeforeCommit the transaction is open
+// then, with AfterCommit it is committed and its answer lost.
+func (p *Proxy) ArmWith(c Cut, what func()) {
+	p.mu.Lock()
+	p.next, p.meanwhile = c, what
+	p.mu.Unlock()
+}
+
 // Cuts is how often it has cut.
 func (p *Proxy) Cuts() int {
 	p.mu.Lock()
@@ -87,16 +101,52 @@ func (p *Proxy) Down(down bool) {
 	}
 }
 
-func (p *Proxy) take(sent []byte) Cut {
+// Redirect ends every connection, and leads the next ones to another database, as a failover does.
+func (p *Proxy) Redirect(t *testing.T, place string) {
+	t.Helper()
+	u, err := url.Parse(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(u.Path, "/")
+	p.mu.Lock()
+	if p.instead = ""; name != p.first {
+		p.instead = name
+	}
+	p.mu.Unlock()
+	p.Down(true)
+	p.Down(false)
+}
+
+// renamed puts another database's name into a client's first message. Source: PostgreSQL, Frontend/Backend Protocol, StartupMessage.
+func (p *Proxy) renamed(hello []byte) []byte {
+	p.mu.Lock()
+	instead := p.instead
+	p.mu.Unlock()
+	key := []byte("database\x00")
+	i := bytes.Index(hello, key)
+	if instead == "" || i < 0 || len(hello) < 8 || binary.BigEndian.Uint32(hello[4:]) != 196608 {
+		return hello
+	}
+	from := i + len(key)
+	end := from + bytes.IndexByte(hello[from:], 0)
+	out := slices.Concat(hello[:from], []byte(instead), hello[end:])
+	binary.BigEndian.PutUint32(out, uint32(len(out))) //nolint:gosec // a message is short
+	return out
+}
+
+func (p *Proxy) take(sent []byte) (c Cut, meanwhile func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.next == Nowhere || !bytes.Contains(sent, []byte("commit\x00")) {
-		return Nowhere
+		return Nowhere, func() {}
 	}
-	c := p.next
-	p.next = Nowhere
+	c, meanwhile = p.next, p.meanwhile
+	if p.next, p.meanwhile = Nowhere, nil; meanwhile == nil {
+		meanwhile = func() {}
+	}
 	p.cuts++
-	return c
+	return c, meanwhile
 }
 
 func (p *Proxy) serve(client net.Conn) {
@@ -116,13 +166,17 @@ func (p *Proxy) serve(client net.Conn) {
 	defer server.Close() //nolint:errcheck // likewise
 	deaf, answered := make(chan struct{}), make(chan struct{})
 	go answer(client, server, deaf, answered)
-	for b := make([]byte, 64<<10); ; {
+	for b, first := make([]byte, 64<<10), true; ; first = false {
 		n, err := client.Read(b)
 		if err != nil {
 			return
 		}
-		cut := p.take(b[:n])
+		if first {
+			n = copy(b, p.renamed(b[:n]))
+		}
+		cut, meanwhile := p.take(b[:n])
 		if cut == BeforeCommit {
+			meanwhile()
 			return
 		}
 		if cut == AfterCommit {
@@ -136,6 +190,7 @@ func (p *Proxy) serve(client net.Conn) {
 			case <-answered: // it has committed
 			case <-time.After(10 * time.Second):
 			}
+			meanwhile()
 			return
 		}
 	}

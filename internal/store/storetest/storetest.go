@@ -12,6 +12,7 @@ import (
 	"demarc/internal/casework"
 	"demarc/internal/duty"
 	"demarc/internal/finding"
+	"demarc/internal/policy"
 	"demarc/internal/probe"
 	"demarc/internal/untrusted"
 )
@@ -21,6 +22,9 @@ type Store interface {
 	Commit(ctx context.Context, c casework.Change) error
 	Clock(ctx context.Context) (int64, error)
 	Paused(ctx context.Context) (bool, error)
+	Mode(ctx context.Context) (m policy.Mode, chosen bool, err error)
+	AppliedMode(ctx context.Context) (policy.Mode, error)
+	HasNotified(ctx context.Context) (bool, error)
 	Snapshot(ctx context.Context, cloud string, at int64) (*asset.Snapshot, error)
 	Since(ctx context.Context, cloud string) (int64, error)
 	LastPage(ctx context.Context, cloud string) (asset.Page, bool, error)
@@ -38,6 +42,8 @@ type Store interface {
 	LastStandings(ctx context.Context, cloud, vantage string) ([]casework.Standing, error)
 	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)
 	FactsOf(ctx context.Context, hash string) (probe.Facts, error)
+	Restricting(ctx context.Context, cloud string) ([]casework.Act, error)
+	Restored(ctx context.Context, cloud string) ([]casework.Act, error)
 	Case(ctx context.Context, s access.Scope, id string) (casework.Case, error)
 	Cases(ctx context.Context, s access.Scope, f casework.Filter) ([]casework.Case, error)
 	OpenCase(ctx context.Context, k casework.Key) (casework.Case, bool, error)
@@ -77,9 +83,11 @@ type Engine struct {
 // Run examines an engine.
 func Run(t *testing.T, e Engine) {
 	for name, part := range map[string]func(*testing.T, Engine){
-		"AllOrNothing": allOrNothing, "Conflict": conflict, "Constraints": constraints, "Timers": timers, "Mail": mail, "Clock": clock, "KillSwitch": killSwitch,
+		"AllOrNothing": allOrNothing, "Conflict": conflict, "Constraints": constraints,
+		"Timers": timers, "Mail": mail, "Clock": clock, "KillSwitch": killSwitch, "Required": required,
+		"SystemMail": systemMail, "OrdersByEffect": ordersByEffect, "Modes": modes, "Notified": notified,
 		"Scope": scope, "NotFound": notFound, "Reopen": reopen, "AuditVerifies": auditVerifies, "Exposures": exposures, "Queue": queue, "QueueTurns": queueTurns, "Blocks": blocks, "Standings": standings,
-		"Merge": merge, "Recent": recent, "Older": olderAnswers, "Imported": imported, "Pages": pages, "Bindings": bindings, "History": history, "Unchanged": unchanged, "Large": large, "Order": order, "HostileText": hostileText, "TwoWriters": twoWriters,
+		"Merge": merge, "Recent": recent, "RecentDeleted": recentDeleted, "Older": olderAnswers, "Imported": imported, "Pages": pages, "Bindings": bindings, "History": history, "Unchanged": unchanged, "Large": large, "Order": order, "HostileText": hostileText, "TwoWriters": twoWriters,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -112,7 +112,7 @@ class Scenarios(unittest.TestCase):
             scenario.parse(["a", "list"])
 
     def test_no_such_scenario(self):
-        with self.assertRaisesRegex(scenario.Invalid, "ours are campus, lone"):
+        with self.assertRaisesRegex(scenario.Invalid, "ours are campus, .*lone"):
             scenario.find("moon")
 
 

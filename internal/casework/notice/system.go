@@ -1,0 +1,56 @@
+package notice
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"demarc/internal/casework"
+	"demarc/internal/untrusted"
+)
+
+// Paused is the mail that tells the operators that the service paused enforcement by itself, and why. It belongs to no case. Its words are
+// final: they state no deadline. The time is policy time, µs; the same reason at the same time is the same message.
+func Paused(id string, k Contacts, why string, z *time.Location, now int64) casework.Mail {
+	sum := sha256.Sum256([]byte(stamp(now) + "\x00" + why))
+	return casework.Mail{ID: id, Step: casework.StepSystem, To: casework.Operators, Recipient: k.Operators,
+		QueuedAt: now, Status: casework.Waiting, NextAt: now,
+		MessageID: "demarc.paused." + hex.EncodeToString(sum[:8]) + "@" + k.Domain,
+		Subject:   "[Demarc] Enforcement is paused: an operator must look",
+		Body: fmt.Sprintf(`Demarc paused enforcement by itself on %s.
+
+Reason:
+%s
+
+No machine is disconnected or stopped while enforcement is paused. Probes, mails and releases continue.
+
+What to do:
+  1. Find out what happened, and put right what is wrong.
+  2. See what waits:       demarc enforce pending --config demarc.yaml
+  3. Resume enforcement:   demarc enforce resume --config demarc.yaml
+`, Moment(now, z), indent(untrusted.From(why).Mail()))}
+}
+
+// Unstarted is the mail that tells the operators that a machine was given back, but for the start, which the cloud refuses: its case may be
+// over, so the mail belongs to none. One restore is one message. The time is policy time, µs.
+func Unstarted(id string, k Contacts, c casework.Case, act casework.Act, z *time.Location, now int64) casework.Mail {
+	sum := sha256.Sum256([]byte("unstarted\x00" + act.ID))
+	return casework.Mail{ID: id, Step: casework.StepSystem, To: casework.Operators, Recipient: k.Operators,
+		QueuedAt: now, Status: casework.Waiting, NextAt: now,
+		MessageID: "demarc.unstarted." + hex.EncodeToString(sum[:8]) + "@" + k.Domain,
+		Subject:   "[Demarc] A server was given back and could not be started [" + c.Ref() + "]",
+		Body: fmt.Sprintf(`Demarc gave server %s of project %s back on %s (case %s).
+It could not be started.
+
+Reason:
+%s
+
+The ports of the server have their security groups back, and it is unlocked. Demarc does not try again.
+
+What to do:
+  1. Find out why the cloud refuses: openstack server show %s
+  2. Start the server, or tell its owner what happened to it.
+`, untrusted.From(string(act.Server)).Mail(), untrusted.From(string(act.Project)).Mail(), Moment(now, z), c.Ref(),
+			indent(untrusted.From(act.Note).Mail()), untrusted.From(string(act.Server)).Mail())}
+}

@@ -1,0 +1,33 @@
+package main
+
+// These mutants change the facts that the gate reads. An action then rests on something that is not so.
+var handmadeFacts = []handmade{
+	{area: "facts", file: "internal/flow/facts.go", test: "flow/TestConfirmationIsAsOldAsTheLastPositiveCheck",
+		old: `if s.Verdict == finding.Vulnerable {`,
+		new: `if s.Verdict != "" {`,
+		why: "a check that was not answered counts as a confirmation"},
+	{area: "facts", file: "internal/flow/facts.go", test: "flow/TestUsageCountsWhatWasBegun",
+		old: `a.Kind == casework.ActHold || a.State == casework.ActVoid {`,
+		new: `a.Kind == casework.ActHold || a.State != casework.ActDone {`,
+		why: "an action whose outcome is not known spends nothing of the budgets"},
+	{area: "facts", file: "internal/flow/facts.go", test: "flow/TestUsageCountsWhatWasBegun",
+		old: `oneIf(s.Active() && s.Project == c.Project)`,
+		new: `oneIf(s.Active())`,
+		why: "the share of a project is counted by the servers of all projects"},
+	{area: "facts", file: "internal/flow/facts.go", test: "flow/TestFactsReachTheGate",
+		old: `return a.Case != c.ID || a.State != casework.ActHeld`,
+		new: `return a.Case != c.ID && a.State == casework.ActDone`,
+		why: "an action under way on the machine does not hinder another"},
+	{area: "facts", file: "internal/flow/record.go", test: "flow/TestDoubtAboutTheLogReachesTheGate",
+		old: "out.record.Doubt = err.Error()\n",
+		new: "",
+		why: "an audit log that proves nothing is believed"},
+	{area: "facts", file: "internal/flow/neighbours.go", test: "flow/TestNeighboursAreThoseThatCouldHaveAnswered",
+		old: "for i := range then {\n\t\tadd(&then[i])\n\t}",
+		new: "",
+		why: "a port that answered for the address and was then deleted is forgotten"},
+	{area: "facts", file: "internal/flow/neighbours.go", test: "flow/TestNeighboursAreThoseThatCouldHaveAnswered",
+		old: `return p.Status == "ACTIVE" || `,
+		new: `return p.Status != "" || `,
+		why: "a member makes enforcement impossible with a port that was never bound"},
+}

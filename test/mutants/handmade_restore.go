@@ -1,0 +1,33 @@
+package main
+
+// These mutants give a machine back wrongly, or open a weakness again.
+var handmadeRestore = []handmade{
+	{area: "restore", file: "internal/flow/settle.go", test: "flow/TestAnswerDecidesWhatFollows",
+		old: `l.swap, l.verifyPorts, l.handle}`,
+		new: `l.handle, l.swap, l.verifyPorts}`,
+		why: "a stopped machine is started before its ports are as they should be"},
+	{area: "restore", file: "internal/flow/settle.go", test: "flow/TestStoppedMachineStartsOffTheNetwork",
+		old: `if o.Resolve(p) != casework.Happened {`,
+		new: `if o.Resolve(p) == casework.Never {`,
+		why: "a port that its owner changed is open while the machine starts"},
+	{area: "restore", file: "internal/flow/release.go", test: "flow/TestOnlyWhatWasDoneToAMachineIsUndone",
+		old: ` && s.LockedReason.Raw() == lockReason(c)`,
+		new: ``,
+		why: "the lock of somebody else is removed"},
+	{area: "restore", file: "internal/flow/release.go", test: "flow/TestStoppedMachineStartsOffTheNetwork",
+		old: `if !ds.Case.Stopped && !bySettings {`,
+		new: `if !bySettings {`,
+		why: "a stopped machine is started although its groups open the weakness again"},
+	{area: "restore", file: "internal/flow/release.go", test: "flow/TestReleaseGivesBackWhatWasSaved",
+		old: `case (c.Deleted > 0 || p.Server != c.Server || i >= len(order.Ports)) && !carries(p.Groups, o.After):`,
+		new: `case (p.Server != c.Server || i >= len(order.Ports)) && !carries(p.Groups, o.After):`,
+		why: "the groups that a new machine has on an old port are changed"},
+	{area: "restore", file: "internal/flow/release.go", test: "flow/TestReleaseAfterAStartIsExactWhereverItDies",
+		old: `act.Renews, act.Saved, act.By = order.ID, order.Saved, order.By`,
+		new: `act.Saved, act.By = order.Saved, order.By`,
+		why: "what the owner added before a start is lost at the release"},
+	{area: "restore", file: "internal/flow/settle.go", test: "flow/TestClearingAnOldPortReleasesNoMachine",
+		old: `return act.Kind == casework.ActRestore && act.Undoes != c.Act`,
+		new: `return act.Kind == casework.ActRestore && act.Undoes == ""`,
+		why: "a port that is left over ends the case of a machine that stays off the network"},
+}
