@@ -9,7 +9,7 @@ RACE ?=
 
 # Of make mutants and make weekly.
 SEED ?= 1
-WEEKLY := mutants fight
+WEEKLY := mutants fight db-whole
 SUITE ?= $(WEEKLY)
 
 .PHONY: help
@@ -67,8 +67,12 @@ weekly: ## the suites that are too long for CI, one after another (needs what mu
 	@for suite in $(SUITE); do echo "=== $$suite"; $(MAKE) --no-print-directory "$$suite"; done
 
 .PHONY: db
-db: ## store, line, faults, failover, a full disk and crash exam on PostgreSQL (needs Go, Linux, and Debian's postgresql or root to install it; about 5 minutes)
+db: ## store, faults, failover, a full disk, the line where the engine matters, every third crash point, on PostgreSQL (needs Go, Linux, and Debian's postgresql or root to install it; about 10 minutes)
 	@test/db/run
+
+.PHONY: db-whole
+db-whole: ## the same with every test of the line and every crash point (needs what db needs; about 30 minutes)
+	@test/db/run --whole
 
 .PHONY: guide
 guide: ## every openstack command on the pages of guidance parses with the real client (needs Debian's python3-openstackclient or root to install it; no cloud)

@@ -41,14 +41,19 @@ func main() {
 		return
 	}
 	postgres := flag.Bool("postgres", false, "keep the story in a PostgreSQL database; DEMARC_TEST_POSTGRES is the URL of a server on which some may be made")
+	every := flag.Int("every", 1, "kill at every `N`th point only")
 	flag.Parse()
+	if *every < 1 {
+		fmt.Println("-every takes a number from 1 on")
+		os.Exit(3)
+	}
 	if *postgres {
 		if admin = storetest.Admin(); admin == "" {
 			fmt.Println("-postgres needs DEMARC_TEST_POSTGRES; make db sets it")
 			os.Exit(3)
 		}
 	}
-	os.Exit(parent())
+	os.Exit(parent(*every))
 }
 
 // admin is the server on which each world gets a database; empty: each gets a file.
@@ -56,7 +61,8 @@ var admin string
 
 // result is the last line.
 type result struct {
-	Points   int `json:"points"`
+	Story    int `json:"story"`  // points that it has
+	Points   int `json:"points"` // at which it was killed
 	Survived int `json:"survived"`
 	Lost     int `json:"lost"`
 	Doubled  int `json:"doubled"`
@@ -65,7 +71,8 @@ type result struct {
 // least is how many points a story must have for the exam to mean anything.
 const least = 60
 
-func parent() int {
+// parent kills at every Nth point of the story.
+func parent(every int) int {
 	points, bad := one(0)
 	if len(bad.lost)+len(bad.doubled) > 0 || points < least {
 		fmt.Printf("the story does not run even when nothing dies: %d points, %v\n", points, bad)
@@ -74,7 +81,7 @@ func parent() int {
 	fmt.Printf("the story has %d points\n", points)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	res := result{Points: points}
+	res := result{Story: points}
 	next := make(chan int)
 	workers := 3 * runtime.NumCPU()
 	if admin != "" {
@@ -96,7 +103,8 @@ func parent() int {
 			}
 		})
 	}
-	for n := 1; n <= points; n++ {
+	for n := every; n <= points; n += every {
+		res.Points++
 		next <- n
 	}
 	close(next)
