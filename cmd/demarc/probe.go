@@ -188,7 +188,7 @@ func probeConfig(f probeFlags) (scan.Config, error) {
 		if err != nil {
 			return c, fault.New(fault.Usage, "--source %q is no address", f.source)
 		}
-		c.Source = a
+		c.Sources = []netip.Addr{a}
 	}
 	if f.netblocks == "" {
 		return c, nil

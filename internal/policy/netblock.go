@@ -76,6 +76,17 @@ func (b Netblock) Visible(zone string) bool {
 	return len(b.Zones) == 0 || slices.Contains(b.Zones, zone)
 }
 
+// SweepEvery is the longest time between two sweeps from a vantage point: the policy's, or the shortest of the netblocks that it probes.
+func (p *Policy) SweepEvery(blocks []Netblock, vantage, zone string) Duration {
+	out := p.Sweep
+	for _, b := range blocks {
+		if b.Every > 0 && b.From(vantage, zone) {
+			out = min(out, b.Every)
+		}
+	}
+	return out
+}
+
 // From tells whether a netblock is probed from a vantage point.
 func (b Netblock) From(vantage, zone string) bool {
 	return b.Visible(zone) && (len(b.Vantages) == 0 || slices.Contains(b.Vantages, vantage))

@@ -108,6 +108,10 @@ func (d *dialer) open(to netip.AddrPort) (fd int, err error) {
 	if err := d.engine.allowed(to.Addr()); err != nil {
 		return -1, err
 	}
+	src := SourceFor(d.engine.Sources, to.Addr())
+	if len(d.engine.Sources) > 0 && !src.IsValid() {
+		return -1, ErrNoFamily
+	}
 	family := unix.AF_INET
 	if to.Addr().Unmap().Is6() {
 		family = unix.AF_INET6
@@ -115,7 +119,7 @@ func (d *dialer) open(to netip.AddrPort) (fd int, err error) {
 	if fd, err = d.socket(family); err != nil {
 		return -1, fmt.Errorf("make a socket: %w", err)
 	}
-	if src := d.engine.Source; src.IsValid() {
+	if src.IsValid() {
 		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(src, 0))); err != nil {
 			_ = unix.Close(fd)
 			return -1, fmt.Errorf("send from %s: %w", src, err)

@@ -1,9 +1,14 @@
 package scan
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"demarc/internal/probe"
 )
@@ -115,6 +120,31 @@ func (ls *looks) complete() bool {
 		}
 	}
 	return true
+}
+
+// mostCauses bounds how many causes a note of the coverage names.
+const mostCauses = 4
+
+// failures says how many targets could not be probed for a reason of ours, by address family and cause, the most frequent first; "" for none.
+func (ls *looks) failures() string {
+	count := map[string]int{}
+	for _, l := range ls.all {
+		if l.outcome == probe.Failed {
+			family := "IPv4"
+			if l.endpoint.Addr.Unmap().Is6() {
+				family = "IPv6"
+			}
+			count[family+" endpoints could not be probed: "+l.trouble]++
+		}
+	}
+	causes := slices.SortedFunc(maps.Keys(count), func(a, b string) int { return cmp.Or(count[b]-count[a], cmp.Compare(a, b)) })
+	for i, c := range causes {
+		causes[i] = fmt.Sprintf("%d %s", count[c], c)
+	}
+	if n := len(causes); n > mostCauses {
+		causes = append(causes[:mostCauses], fmt.Sprintf("and %d more causes", n-mostCauses))
+	}
+	return strings.Join(causes, "; ")
 }
 
 // emitQuiet hands over what needs no conversation; a look that came to no end is left out.

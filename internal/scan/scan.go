@@ -6,7 +6,9 @@ package scan
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +24,7 @@ type Config struct {
 	Vantage   string             // name written into observations
 	Allow     []netip.Prefix     // what may be probed; a target outside refuses the shard
 	Loopback  bool               // loopback may be probed too
-	Source    netip.Addr         // address to send from; unset: the kernel chooses
+	Sources   []netip.Addr       // to send from: the first of the target's family; empty: the kernel chooses. A target of a family without one fails
 	Namespace string             // network namespace under /run/netns to send from; needs root
 	Self      service.Self       // how we introduce ourselves
 	Clock     func() int64       // policy clock, µs; default the real one
@@ -92,6 +94,18 @@ func New(c Config) *Engine {
 
 func realNow() int64 { return time.Now().UnixMicro() }
 
+// ErrNoFamily says that sources are configured, and none of the family of an address.
+var ErrNoFamily = errors.New("no source of this address family is configured")
+
+// SourceFor is the first of the sources in the family of an address; not valid where there is none.
+func SourceFor(sources []netip.Addr, to netip.Addr) netip.Addr {
+	i := slices.IndexFunc(sources, func(s netip.Addr) bool { return s.Unmap().Is4() == to.Unmap().Is4() })
+	if i < 0 {
+		return netip.Addr{}
+	}
+	return sources[i]
+}
+
 // allowed refuses an address that is neither in Allow nor permitted loopback. It is asked for the whole
 // shard before the first packet, and again for every packet.
 func (e *Engine) allowed(a netip.Addr) error {
@@ -153,5 +167,6 @@ func (r *run) do(ctx context.Context) error {
 		err = r.talkAll(ctx, looks)
 	}
 	r.cov.Complete = err == nil && looks.complete()
+	r.cov.Note = looks.failures()
 	return err
 }

@@ -275,7 +275,7 @@ func TestTheSourceIsTheOneAskedFor(t *testing.T) {
 		from[c.RemoteAddr().(*net.TCPAddr).IP.String()]++
 	})
 	c := quick()
-	c.Source = netip.MustParseAddr("127.0.19.9")
+	c.Sources = []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.19.9"), netip.MustParseAddr("127.0.19.10")}
 	_, cov := scanned(t, c, nil, e)
 	mu.Lock()
 	defer mu.Unlock()
@@ -343,11 +343,37 @@ func TestAnInterruptedShardIsNotComplete(t *testing.T) {
 func TestAnAddressThatIsNotOursCanNotBeTheSource(t *testing.T) {
 	t.Parallel()
 	c := quick()
-	c.Source = netip.MustParseAddr("192.0.2.77")
+	c.Sources = []netip.Addr{netip.MustParseAddr("192.0.2.77")}
 	got, cov := scanned(t, c, nil, at("127.0.18.1", 1))
 	o := got[at("127.0.18.1", 1)]
 	if o.Facts.Outcome != probe.Failed || o.Trouble == "" || cov.Complete {
 		t.Errorf("%+v, coverage %+v", o, cov)
+	}
+}
+
+// Each address family is probed from its own source. A family without one is not probed, and the coverage says so.
+func TestEachFamilyHasItsOwnSource(t *testing.T) {
+	t.Parallel()
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	} else {
+		_ = l.Close()
+	}
+	six := serve(t, "[::1]:0", func(c net.Conn) { drain(c) })
+	four := serve(t, "127.0.20.1:0", func(c net.Conn) { drain(c) })
+	for name, sources := range map[string][]string{"both": {"127.0.20.9", "::1"}, "IPv4 alone": {"127.0.20.9"}} {
+		c := quick()
+		for _, s := range sources {
+			c.Sources = append(c.Sources, netip.MustParseAddr(s))
+		}
+		got, cov := scanned(t, c, nil, six, four)
+		want, note := probe.Open, ""
+		if len(sources) == 1 {
+			want, note = probe.Failed, "1 IPv6 endpoints could not be probed: "+ErrNoFamily.Error()
+		}
+		if got[four].Facts.Outcome != probe.Open || got[six].Facts.Outcome != want || cov.Complete != (note == "") || cov.Note != note {
+			t.Errorf("%s: IPv4 %s, IPv6 %s, coverage %+v", name, got[four].Facts.Outcome, got[six].Facts.Outcome, cov)
+		}
 	}
 }
 

@@ -20,9 +20,9 @@ type Road struct {
 // ErrNoSource says that an address is not this machine's, where it would have to send from it.
 var ErrNoSource = errors.New("the source address is not there")
 
-// Survey asks the kernel, in a network namespace where one is named, for the roads to addresses from a source; without a source the
-// kernel chooses it.
-func Survey(namespace string, source netip.Addr, to []netip.Addr) ([]Road, error) {
+// Survey asks the kernel, in a network namespace where one is named, for the way to each address from the source with the same index;
+// where that is not valid the kernel chooses it.
+func Survey(namespace string, from, to []netip.Addr) ([]Road, error) {
 	if err := plainName(namespace); err != nil {
 		return nil, err
 	}
@@ -40,8 +40,8 @@ func Survey(namespace string, source netip.Addr, to []netip.Addr) ([]Road, error
 			}
 		}
 		var out []Road
-		for _, a := range to {
-			out = append(out, road(source, a))
+		for i, a := range to {
+			out = append(out, road(from[i], a))
 		}
 		done <- result{roads: out}
 	}()

@@ -98,11 +98,11 @@ type Clock struct {
 type Vantage struct {
 	Name           string          `yaml:"name"`
 	Zone           string          `yaml:"zone"`            // internet, institution
-	Sources        []netip.Addr    `yaml:"sources"`         // published addresses; probes leave from the first of the family
+	Sources        []netip.Addr    `yaml:"sources"`         // published addresses
 	Prefixes       []netip.Prefix  `yaml:"prefixes"`        // the zone's addresses; empty: everywhere
 	Except         []netip.Prefix  `yaml:"except"`          // what is not of the zone although prefixes hold it; private ranges never are of the internet
 	Namespace      string          `yaml:"namespace"`       // network namespace to send from; needs root
-	Bind           bool            `yaml:"bind"`            // send from the first source; else the kernel chooses
+	Bind           bool            `yaml:"bind"`            // send from the first source of the target's address family; else the kernel chooses
 	ConnectTimeout policy.Duration `yaml:"connect_timeout"` // default 2s
 	BannerTime     policy.Duration `yaml:"banner_time"`     // how long a greeting is waited for; default 1.2s
 	QuietTime      policy.Duration `yaml:"quiet_time"`      // an answer that pauses this long is over; default 200ms

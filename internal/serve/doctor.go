@@ -108,6 +108,7 @@ func (d Doctor) Examine(ctx context.Context) []Diagnosis {
 		part{"database", d.Bound, d.database},
 		part{"duties", d.Bound, d.duties},
 		part{"inventory", d.Bound, d.inventory},
+		part{"sweeps", d.Bound, d.sweeps},
 		part{"machines", d.Bound, d.machines},
 		part{"audit", d.Bound, d.audit},
 		part{"kill switch", d.Bound, d.killSwitch},

@@ -42,6 +42,7 @@ const (
 	VantageRoad      Code = "vantage"
 	VantageNamespace Code = "vantage-namespace"
 	VantageNoSource  Code = "vantage-no-source"
+	VantageNoFamily  Code = "vantage-no-family"
 	VantageNoRoute   Code = "vantage-no-route"
 	VantageOther     Code = "vantage-other-source"
 	VantageNothing   Code = "vantage-nothing-to-probe"
@@ -65,6 +66,9 @@ const (
 	ModelAside   Code = "contract-covers-nothing"
 
 	InventoryPartial Code = "inventory-partial"
+	SweepInTime      Code = "sweep-in-time"
+	SweepLate        Code = "sweep-late"
+	SweepGaps        Code = "sweep-gaps"
 
 	MachinesReached    Code = "machines"
 	MachinesOutOfReach Code = "machines-out-of-reach"
@@ -95,11 +99,11 @@ var Codes = []Code{
 	CloudAccount, CloudRefused, CloudUnreachable, CloudReaderOnly, CloudPerProject, CloudSystem, CloudSilent, CloudPartial, CloudCoverage, CloudUnproven, CloudCanChange, Expiring,
 	EnforceOff, EnforceAccount, EnforceOne, EnforceRefused, EnforceUnreachable, EnforceWeak, EnforceNoReason, EnforceGroup, EnforceShared, EnforceNoGroup, EnforceNotHere,
 	ClockRight, ClockOff, ClockUnsync, ClockAlone,
-	VantageRoad, VantageNamespace, VantageNoSource, VantageNoRoute, VantageOther, VantageNothing,
+	VantageRoad, VantageNamespace, VantageNoSource, VantageNoFamily, VantageNoRoute, VantageOther, VantageNothing,
 	MailTaken, MailUnreachable, MailTLS, MailLogin, MailRefused, MailLater,
 	DatabaseWritable, DatabaseNew, DatabaseInUse, DatabaseReadOnly, DatabaseUnreachable, DatabaseNotOurs,
 	ModelKnown, ModelChanged, ModelAside,
-	InventoryPartial,
+	InventoryPartial, SweepInTime, SweepLate, SweepGaps,
 	MachinesReached, MachinesOutOfReach, MachinesUnread, Leftovers, FindingsDiffer,
 	AuditHeads, AuditTampered, AuditUnwritable, AuditUnread, AuditLost, CasesRepaired,
 	SwitchOff, SwitchOn, SwitchUnusable,

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -23,6 +24,7 @@ import (
 	"demarc/internal/fault"
 	"demarc/internal/flow"
 	"demarc/internal/post"
+	"demarc/internal/probe"
 	"demarc/internal/scan"
 	"demarc/internal/store"
 	"demarc/internal/untrusted"
@@ -64,17 +66,24 @@ func (d Doctor) vantage(k *chart, v Vantage) {
 		k.warn(VantageNothing, "declare a netblock with this zone", "no declared netblock is visible from zone %s: nothing is probed from here", v.Zone)
 		return
 	}
-	var source netip.Addr
-	if v.Bind {
-		source = v.Sources[0]
-	}
-	var to []netip.Addr
+	var to, from []netip.Addr
+	blind := map[string][]string{}
 	for _, b := range visible {
-		if !v.Bind || b.Addr().Is4() == source.Is4() {
-			to = append(to, inside(b))
+		source := scan.SourceFor(v.Sources, b.Addr())
+		if !source.IsValid() {
+			f := family(b.Addr())
+			blind[f] = append(blind[f], b.String())
+			continue
 		}
+		if !v.Bind {
+			source = netip.Addr{}
+		}
+		to, from = append(to, inside(b)), append(from, source)
 	}
-	roads, err := scan.Survey(v.Namespace, source, to)
+	for _, f := range slices.Sorted(maps.Keys(blind)) {
+		k.fail(VantageNoFamily, "add an "+f+" address to sources, or take the netblocks out of this zone", "%s is not probed from here: no source is %s", list(blind[f]), f)
+	}
+	roads, err := scan.Survey(v.Namespace, from, to)
 	if err != nil {
 		k.fault(VantageNamespace, "ip netns list; entering one needs root", err)
 		return
@@ -87,7 +96,7 @@ func (d Doctor) vantage(k *chart, v Vantage) {
 	for i, r := range roads {
 		switch {
 		case errors.Is(r.Err, scan.ErrNoSource):
-			k.fail(VantageNoSource, "ip address show, and add it, or name another under sources", "the source address %s is not %s", source, where)
+			k.fail(VantageNoSource, "ip address show, and add it, or name another under sources", "the source address %s is not %s", from[i], where)
 			return
 		case r.Err != nil:
 			missing = append(missing, to[i].String()+" ("+r.Err.Error()+")")
@@ -102,7 +111,16 @@ func (d Doctor) vantage(k *chart, v Vantage) {
 	if len(froms) > 0 {
 		k.warn(VantageOther, "publish it under sources, or set bind: true; behind address translation this is as it should be", "probes leave from %s, which is not a published source", list(froms))
 	}
-	k.fine(VantageRoad, "there is a way %s to %d declared netblocks", where, len(to))
+	if len(to) > 0 {
+		k.fine(VantageRoad, "there is a way %s to %d declared netblocks", where, len(to))
+	}
+}
+
+func family(a netip.Addr) string {
+	if a.Unmap().Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
 }
 
 // inside is an address of a block that some machine could have.
@@ -229,6 +247,40 @@ func (d Doctor) inventory(ctx context.Context, k *chart) {
 	k.warn(InventoryPartial, "demarc inventory show tells the gaps, and since when; see what the account may list",
 		"the last reading of the cloud, of %s, was not whole (%s): findings of the configuration wait for a whole reading, nothing is taken for gone, and nothing is enforced",
 		time.UnixMicro(last.Ended).UTC().Format(time.RFC3339), untrusted.From(last.Note).Cap(300).Terminal())
+}
+
+// sweeps tells which vantage points are late with their sweeps, or have never ended one.
+func (d Doctor) sweeps(ctx context.Context, k *chart) {
+	db := d.reader(ctx)
+	if db == nil {
+		return
+	}
+	defer db.Close() //nolint:errcheck // it was only read
+	clock, err := db.Clock(ctx)
+	if err != nil || clock == 0 {
+		return
+	}
+	clock = max(clock, d.Now().UnixMicro()) // a server that does not run keeps no clock
+	for _, v := range d.Config.Vantages {
+		every := d.Policy.SweepEvery(d.Config.Netblocks, v.Name, v.Zone)
+		last, known, err := db.LastCoverage(ctx, probe.KindSweep, d.Config.Cloud.Name, v.Name, probe.Control)
+		asked, _, errAsked := db.LastCoverage(ctx, probe.KindSweep, d.Config.Cloud.Name, v.Name, probe.Reach)
+		err = errors.Join(err, errAsked)
+		switch late := time.Duration(clock-last.Began)*time.Microsecond - time.Duration(every); {
+		case err != nil:
+			k.fault(SweepLate, "", err)
+		case !known:
+			k.warn(SweepLate, "let demarc serve run, and read its log if it does", "no sweep from %s has ended yet", v.Name)
+		case late > time.Duration(every)/10:
+			k.warn(SweepLate, "raise the rates of the vantage point, or sweep_every, and see demarc coverage for what failed",
+				"the last sweep from %s began %s ago, and one is due every %s", v.Name, time.Duration(clock-last.Began)*time.Microsecond, every)
+		default:
+			k.fine(SweepInTime, "%s was swept within %s", v.Name, every)
+		}
+		if asked.Note != "" {
+			k.warn(SweepGaps, "demarc coverage shows it for each sweep", "of the last sweep from %s: %s", v.Name, untrusted.From(asked.Note).Cap(300).Terminal())
+		}
+	}
 }
 
 // coversNothing lists the contracts and offerings of which the inventory holds no server, project or domain.

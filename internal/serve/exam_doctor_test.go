@@ -197,6 +197,7 @@ func ailments() map[string]ailment {
 		"a relay without TLS":      {plot: plot{config: []string{"tls: none", "tls: required"}}, code: serve.MailTLS},
 		"a relay without a login":  {plot: plot{config: []string{"  tls: none", "  tls: none\n  user: demarc\n  password_file: mail.secret"}, secrets: map[string]string{"mail.secret": "canary-mail"}}, code: serve.MailLogin},
 		"no source address":        {plot: plot{config: []string{"sources: [", "sources: [203.0.113.9, "}}, code: serve.VantageNoSource},
+		"no source of a family":    {plot: plot{config: []string{"netblocks:", "netblocks:\n  - {cidr: 2001:db8:7::/64, holder: elsewhere, zones: [internet]}"}}, code: serve.VantageNoFamily},
 		"no namespace":             {plot: plot{config: []string{"bind: true", "bind: true, namespace: demarc-is-not-there"}}, code: serve.VantageNamespace},
 		"no route":                 {plot: plot{config: []string{"netblocks:", "netblocks:\n  - {cidr: 203.0.113.0/24, holder: elsewhere, zones: [internet]}"}}, code: serve.VantageNoRoute},
 		"nothing to probe":         {plot: plot{config: []string{"zones: [internet]", "zones: [institution]"}}, code: serve.VantageNothing, fine: true},

@@ -159,13 +159,24 @@ func (c *Config) vantages(clock flow.Clock) []flow.Vantage {
 			conf.TalkRate, conf.TalkAtOnce = v.HostRate/4, 8
 		}
 		if v.Bind {
-			conf.Source = v.Sources[0]
+			conf.Sources = v.bound()
 		}
 		out = append(out, flow.Vantage{
 			Vantage: probe.Vantage{Name: v.Name, Zone: probe.Zone(v.Zone), Sources: v.Sources},
 			View:    c.view(v),
 			Engine:  scan.New(conf),
 		})
+	}
+	return out
+}
+
+// bound lists the sources that probes are sent from where they are bound: the first of each address family.
+func (v Vantage) bound() []netip.Addr {
+	var out []netip.Addr
+	for _, any := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		if s := scan.SourceFor(v.Sources, any); s.IsValid() {
+			out = append(out, s)
+		}
 	}
 	return out
 }
@@ -177,6 +188,9 @@ func (c *Config) view(v Vantage) reach.View {
 		visible = nowhere
 	}
 	w := reach.View{Zone: probe.Zone(v.Zone), Prefixes: v.Prefixes, Except: v.Except, Scanners: v.Sources, Blocks: visible}
+	if v.Bind {
+		w.Scanners = v.bound()
+	}
 	if len(w.Prefixes) == 0 {
 		w.Prefixes = everywhere()
 	}
