@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -138,7 +139,14 @@ type judged struct {
 	Choice     profile.Choice      `json:"profile"`
 	Asked      []probe.Proto       `json:"asked"` // protocols of which all that is open was asked: there it is known what listens
 	Deviations []profile.Deviation `json:"deviations"`
-	Smallest   []asset.Rule        `json:"smallest_rules"`
+	Smallest   []proposal          `json:"smallest_rules"`
+	Wide       int                 `json:"wide"` // ports that are open to the internet, where they are more than the policy's wide_ports; else 0
+}
+
+// proposal is the smallest set of rules for one port of the machine.
+type proposal struct {
+	Port  asset.PortID `json:"port"`
+	Rules []asset.Rule `json:"rules"`
 }
 
 func explainProfile(c *cobra.Command, r *reading, conf *serve.Config, db *store.DB, arg string) error {
@@ -164,10 +172,13 @@ func explainProfile(c *cobra.Command, r *reading, conf *serve.Config, db *store.
 	}
 	choice, ok := profile.Choose(x, s, p, q.Listening)
 	q.Choice = choice
-	a := judged{Server: s.ID, Name: s.Name, Choice: choice, Asked: q.Asked, Deviations: []profile.Deviation{}, Smallest: []asset.Rule{}}
+	a := judged{Server: s.ID, Name: s.Name, Choice: choice, Asked: q.Asked, Deviations: []profile.Deviation{}, Smallest: []proposal{}, Wide: widest(x, s.ID, p, conf.Viewpoints())}
 	if ok {
 		ds, rules := profile.Judge(q)
-		a.Deviations, a.Smallest = append(a.Deviations, ds...), append(a.Smallest, rules...)
+		a.Deviations = append(a.Deviations, ds...)
+		for _, port := range slices.Sorted(maps.Keys(rules)) {
+			a.Smallest = append(a.Smallest, proposal{port, append([]asset.Rule{}, rules[port]...)})
+		}
 	}
 	if err := a.write(c, r); err != nil {
 		return err
@@ -177,6 +188,9 @@ func explainProfile(c *cobra.Command, r *reading, conf *serve.Config, db *store.
 		left.warn(c)
 	}
 	switch {
+	case a.Wide > 0 && len(a.Deviations) == 0:
+		return fault.New(fault.Violation, "%d ports of %s are open to the internet, which is more than wide_ports", a.Wide, s.ID).
+			Hinted("demarc finding list --check wide-opening")
 	case !ok:
 		return fault.New(fault.CannotLook, "nothing says what kind of machine %s is", s.ID).Hinted("declare it: profile_of in the policy, the metadata %s, or a tag %sweb", profile.MetadataKey, profile.TagPrefix)
 	case len(a.Deviations) > 0:
@@ -226,7 +240,7 @@ func (a judged) write(c *cobra.Command, r *reading) error {
 			return err
 		}
 	}
-	return list(c, r, "Nothing that is open goes beyond it.", a.Deviations,
+	return list(c, r, a.nothing(), a.Deviations,
 		col("zone", func(d profile.Deviation) string { return string(d.Zone) }),
 		col("proto", func(d profile.Deviation) string { return protos(d) }),
 		col("beyond", func(d profile.Deviation) string { return beyond(d) }),
@@ -237,6 +251,33 @@ func (a judged) write(c *cobra.Command, r *reading) error {
 		col("listens", func(d profile.Deviation) string { return strings.Trim(fmt.Sprint(d.Used), "[]") }),
 		column[profile.Deviation]{"why", func(d profile.Deviation) untrusted.Text { return untrusted.From(strings.Join(d.Why, " → ")) }},
 	)
+}
+
+// nothing is what is said where no rule goes beyond the profile. Without a profile nothing can be said to.
+func (a judged) nothing() string {
+	switch {
+	case a.Wide > 0:
+		return fmt.Sprintf("%d ports are open to the internet, which is too many for any profile.", a.Wide)
+	case len(a.Choice.Names) == 0:
+		return "Without a profile nothing can be said to go beyond it."
+	}
+	return "Nothing that is open goes beyond it."
+}
+
+// widest is how many ports of a machine are open to the internet, where they are more than the policy allows; 0 where they are not.
+func widest(x *asset.Index, id asset.ServerID, p *policy.Policy, views []serve.Viewpoint) int {
+	most := 0
+	for _, v := range views {
+		if v.View.Zone != probe.Internet {
+			continue
+		}
+		for _, b := range reach.Compute(x, v.View).Broad(reach.Breadth{Most: p.WidePorts, Limited4: policy.LimitedBits4, Limited6: policy.LimitedBits6}) {
+			if b.Server == id {
+				most = max(most, b.Ports)
+			}
+		}
+	}
+	return most
 }
 
 func (a judged) head(c *cobra.Command) error {
@@ -254,8 +295,17 @@ func (a judged) head(c *cobra.Command) error {
 	if len(a.Smallest) == 0 {
 		s.row("rules that do", "none: nothing listens that the profile allows")
 	}
-	for _, rule := range a.Smallest {
-		s.row("rules that do", profile.Words(rule))
+	for _, p := range a.Smallest {
+		on := ""
+		if len(a.Smallest) > 1 {
+			on = ", on port " + string(p.Port)
+		}
+		if len(p.Rules) == 0 {
+			s.row("rules that do", "none: nothing listens that the profile allows"+on)
+		}
+		for _, rule := range p.Rules {
+			s.row("rules that do", profile.Words(rule)+on)
+		}
 	}
 	if len(a.Asked) == 0 {
 		s.row("note", "not every open port was asked: the rules keep what is open and allowed, whether anything listens or not")

@@ -49,6 +49,7 @@ type Change struct {
 	Asked     []Ask                             // and those that were
 	Reached   map[string]string                 // by vantage point: reach.Set.Digest of what Queue was worked out from
 	Blocks    map[string]map[netip.Prefix]int64 // by vantage point: since when it probes each netblock, policy time, µs
+	Walks     map[string]probe.Walk             // by vantage point: since when each wide run of ports is probed part by part
 	Standings []Standing
 	Leftovers map[string][]Leftover // by cloud: all that is left over there now
 	Clear     []Clearing            // what a person decided to end
@@ -132,7 +133,7 @@ type Jump struct {
 // Empty tells whether there is nothing to write.
 func (c Change) Empty() bool {
 	return c.Inventory == nil && len(c.Coverage)+len(c.Facts)+len(c.Exposures)+len(c.Cases)+len(c.Findings)+len(c.Sightings)+len(c.Charges)+len(c.Models)+
-		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Queue)+len(c.Asked)+len(c.Reached)+len(c.Blocks)+
+		len(c.Arm)+len(c.Disarm)+len(c.Mails)+len(c.Acts)+len(c.Queue)+len(c.Asked)+len(c.Reached)+len(c.Blocks)+len(c.Walks)+
 		len(c.Standings)+len(c.Leftovers)+len(c.Clear)+len(c.Cleared)+len(c.Audit) == 0 &&
 		c.Pause == nil && c.Anchor == nil && !c.Anew && c.Mode == "" && c.Applied == "" && !c.NewBase
 }

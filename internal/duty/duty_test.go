@@ -61,7 +61,7 @@ func TestAModelThatDoesNotDecideIsRefused(t *testing.T) {
 		"layer":              {"layer: devices", "layer: devises", "unknown layer"},
 		"aspect":             {"    layer: guest-os\n    aspects: [maintain]", "    layer: guest-os\n    aspects: [mend]", "unknown aspect"},
 		"repeated id":        {"id: accounts,", "id: access,", "used twice"},
-		"unknown key":        {"version: 2", "version: 2\ncolour: red", "default.yaml"},
+		"unknown key":        {"version: 3", "version: 3\ncolour: red", "default.yaml"},
 		"table":              {"group: varies-by-type, ownership: {paas: csp-owned, iaas: csc-owned}}", "group: varies-by-type, ownership: {paas: csc-owned, iaas: csc-owned}}", "the table says that operating-system is csc-owned under paas"},
 		"contradiction":      {"{id: governance, layer: governance, ownership: csc-owned,", "{id: governance, layer: governance, ownership: csp-owned,", "duty S0-16 says that customer holds governance/govern"},
 		"customer's contact": {"{id: customer, role: customer, name: The project that owns the resource}", "{id: customer, role: customer, name: x, contacts: {security: a@b.example}}", "contacts are given for the customer"},

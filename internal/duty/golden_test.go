@@ -16,6 +16,7 @@ func TestTheDefaultModelKeepsItsWords(t *testing.T) {
 	said := map[int]string{
 		1: "c577ec6e152be0a114afab1447bc05c9c40eb11f2c78945eecef13a00d1d5b06",
 		2: "ef74854e7d2b9f4c5533fb9d39a2122c0db6ebd87b1c36b911f39c3929500070",
+		3: "d86b2e4b6abeac41913b6823154ddc79a94f008962f0513d79d5f2f543694cf2",
 	}
 	switch was, known := said[m.Version]; {
 	case !known:
@@ -42,7 +43,7 @@ func TestTheHashIsOfWhatAModelSays(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, c := range [][2]string{{"title: client", "title: the client"}, {"version: 2", "version: 3"}, {"[standard, extended]", "[extended, standard]"}} {
+	for _, c := range [][2]string{{"title: client", "title: the client"}, {"version: 3", "version: 4"}, {"[standard, extended]", "[extended, standard]"}} {
 		text := strings.Replace(string(defaultModel), c[0], c[1], 1)
 		if got, err := Parse("m.yaml", []byte(text)); err != nil || text == string(defaultModel) || got.Hash() == m.Hash() {
 			t.Errorf("%s: %v", c[1], err)

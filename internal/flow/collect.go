@@ -32,6 +32,7 @@ type harvest struct {
 	moved    []sight                // whose address another machine held afterwards
 	touched  []sight                // whose port or floating IP was altered in between: perhaps it moved away and back
 	asked    []casework.Ask         // what waited to be probed and now was
+	walk     *probe.Walk            // the walk through wide runs, where it is another than before
 	blocks   map[netip.Prefix]int64 // since when each netblock is probed, where that is not written yet
 	reached  *reach.Set             // set where everything that it opens was asked
 }

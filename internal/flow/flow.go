@@ -112,6 +112,7 @@ type Line struct {
 	unswept         map[string]bool           // vantage points of which that is not known: they sweep at once
 	posturedAt      int64                     // real time of the whole reading that findings of the configuration were last compared with
 	showing         map[finding.Key]shortfall // what the configuration shows
+	doubtful        map[finding.Key]bool      // and of what it cannot tell whether it shows it
 	shown           bool                      // and that is by x and by what listens now
 }
 

@@ -25,6 +25,9 @@ func (l *Line) judge(ctx context.Context, v *Vantage, h harvest) error {
 	if h.blocks != nil {
 		d.change.Blocks = map[string]map[netip.Prefix]int64{v.Name: h.blocks}
 	}
+	if h.walk != nil {
+		d.change.Walks = map[string]probe.Walk{v.Name: *h.walk}
+	}
 	d.sayDiscarded(h.moved, "changed hands while it was probed")
 	d.sayDiscarded(h.touched, "leads to a port that was altered while it was probed")
 	if err := d.exposures(ctx, v, h); err != nil {

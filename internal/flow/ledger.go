@@ -31,6 +31,7 @@ type Ledger interface {
 	LastPage(ctx context.Context, cloud string) (asset.Page, bool, error)
 	Queue(ctx context.Context, vantage string, limit int) ([]casework.Ask, error)
 	Blocks(ctx context.Context, vantage string) (map[netip.Prefix]int64, error)
+	Walk(ctx context.Context, vantage string) (probe.Walk, error)
 	Reached(ctx context.Context, vantage string) (string, error)
 	LastStandings(ctx context.Context, cloud, vantage string) ([]casework.Standing, error)
 	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"demarc/internal/plan"
+	"demarc/internal/policy"
 	"demarc/internal/probe"
 	"demarc/internal/reach"
 )
@@ -93,7 +94,14 @@ func (l *Line) sweep(ctx context.Context, v *Vantage, due int64) error {
 	}
 	cycle := last.Cycle + 1
 	set := l.reach(v)
-	next := plan.Next(set, l.Limits, uint64(cycle)) //nolint:gosec // counts up from 1
+	limits := l.Limits
+	limits.Parts = l.Policy.WideParts(policy.Duration(l.every(v)) * policy.Duration(time.Microsecond))
+	next := plan.Next(set, limits, uint64(cycle)) //nolint:gosec // counts up from 1
+	walk, err := l.Ledger.Walk(ctx, v.Name)
+	if err != nil {
+		return err
+	}
+	walk, walked := plan.NextWalk(set, walk, cycle, limits.Parts)
 	asks, err := l.Ledger.Queue(ctx, v.Name, math.MaxInt32)
 	if err != nil {
 		return err
@@ -120,6 +128,9 @@ func (l *Line) sweep(ctx context.Context, v *Vantage, due int64) error {
 		}
 		if part.purpose == probe.Reach {
 			h.asked, h.reached, h.blocks = asks, set, blocks // all that is open was asked
+			if walked {
+				h.walk = &walk
+			}
 		}
 		if err := l.judge(ctx, v, h); err != nil {
 			return err

@@ -27,10 +27,12 @@ const (
 	CheckTemplate = "template-group-open" // every new group of the cloud does
 	CheckNetblock = "netblock-mismatch"   // a netblock is declared and not held, or held and not declared
 	CheckProfile  = "exposure-profile"    // a machine is open beyond what it is for
+	CheckWide     = "wide-opening"        // a group opens very many ports to the internet
+	CheckShared   = "shared-group-open"   // a rule of a shared group leaves a weakness of another project open
 )
 
 // postureChecks are the checks of this kind. What they find is stated by the cloud itself, and never leads to an act.
-var postureChecks = []string{CheckHidden, CheckDefault, CheckTemplate, CheckNetblock, CheckProfile}
+var postureChecks = []string{CheckHidden, CheckDefault, CheckTemplate, CheckNetblock, CheckProfile, CheckWide, CheckShared}
 
 // PostureChecks lists the checks whose findings the configuration alone shows.
 func PostureChecks() []string { return slices.Clone(postureChecks) }
@@ -45,6 +47,8 @@ var weights = map[string][]Weight{
 	CheckTemplate: {{"medium", "M"}},
 	CheckNetblock: {{"medium", "M"}},
 	CheckProfile:  {{"medium", "M"}, {"low", "L"}},
+	CheckWide:     {{"medium", "M"}},
+	CheckShared:   {{"medium", "M"}},
 }
 
 // Weights lists those that a check of the configuration can give, the usual one first.
@@ -143,6 +147,9 @@ func said(evidence map[string]untrusted.Text) map[string]untrusted.Text {
 // tells tells whether anything follows when the configuration does not show a finding: of a machine that is off, that is not listed, or
 // whose way the model is not proven for, it shows nothing.
 func (l *Line) tells(f finding.Finding) bool {
+	if l.doubtful[f.Key] {
+		return false
+	}
 	if f.Key.Server == "" {
 		return true
 	}
@@ -257,7 +264,8 @@ func (l *Line) shortfalls(ctx context.Context) (map[finding.Key]shortfall, error
 	if l.shown {
 		return l.showing, nil
 	}
-	out := map[finding.Key]shortfall{}
+	out, doubtful := map[finding.Key]shortfall{}, map[finding.Key]bool{}
+	l.wide(out, doubtful)
 	for i := range l.Vantages {
 		l.hidden(&l.Vantages[i], out)
 	}
@@ -266,9 +274,12 @@ func (l *Line) shortfalls(ctx context.Context) (map[finding.Key]shortfall, error
 	if err := l.profiles(ctx, out); err != nil {
 		return nil, err
 	}
+	if err := l.shared(ctx, out); err != nil {
+		return nil, err
+	}
 	maps.DeleteFunc(out, func(k finding.Key, _ shortfall) bool { return !slices.Contains(l.Policy.Posture, k.Check) })
 	l.rests(out)
-	l.showing, l.shown = out, true
+	l.showing, l.doubtful, l.shown = out, doubtful, true
 	return out, nil
 }
 
@@ -294,6 +305,9 @@ func (l *Line) hidden(v *Vantage, out map[finding.Key]shortfall) {
 		for _, h := range hs {
 			shut = append(shut, fmt.Sprintf("%s at %s, let in from %s by rule %s", run(h.Range), h.Addr, h.Remote, h.Rule))
 			for _, r := range h.Add {
+				if !l.ownsGroup(h.Project, r.Group) {
+					r.Group = "" // the reader cannot change it: the rule goes to a group of their own
+				}
 				rules = append(rules, ruleText(r, l.x))
 			}
 		}

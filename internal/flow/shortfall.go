@@ -94,7 +94,7 @@ func (l *Line) profiles(ctx context.Context, out map[finding.Key]shortfall) erro
 		ds, smallest := profile.Judge(q)
 		for _, d := range ds {
 			if len(d.Doubts) == 0 {
-				c := l.deviation(s, choice, d, smallest)
+				c := l.deviation(s, choice, d, smallest[d.Port])
 				if _, worse := out[c.key]; !worse { // what is open now comes before what will be when the machine is on
 					out[c.key] = c
 				}
@@ -183,16 +183,46 @@ func (l *Line) deviation(s *asset.Server, choice profile.Choice, d profile.Devia
 	if d.State == reach.WhenOn {
 		c.evidence["state"] = untrusted.From("not now: when the machine is on")
 	}
-	if d.Rule != "" {
+	switch ours := l.ownsGroup(s.Project, d.Group); {
+	case d.Rule != "" && ours:
 		c.evidence["rule to remove"] = untrusted.From(fmt.Sprintf("%s of group %s", d.Rule, d.Group))
-	}
-	if d.Others > 0 {
-		c.evidence["take care"] = untrusted.From(fmt.Sprintf("%d ports of other machines carry the group too", d.Others))
+		if w := l.carriers(s, d.Group); w != "" {
+			c.evidence["take care"] = untrusted.From(w)
+		}
+	case d.Rule != "":
+		c.evidence["group to take off the port"] = untrusted.From(fmt.Sprintf("%s, which is another project's; give port %s a group of your own", d.Group, d.Port))
 	}
 	if len(rules) > 0 {
 		c.evidence["rules that still serve what listens"] = untrusted.From(some(rules))
 	}
 	return c
+}
+
+// ownsGroup tells whether a project may change a group.
+func (l *Line) ownsGroup(p asset.ProjectID, g asset.GroupID) bool {
+	group := l.x.Groups[g]
+	return group != nil && group.Project == p
+}
+
+// carriers says who else loses what a rule of a group opens: other ports of the project, by their number, and other projects, if any.
+func (l *Line) carriers(s *asset.Server, g asset.GroupID) string {
+	own, foreign := 0, false
+	for _, p := range l.x.Members[g] {
+		switch {
+		case p.Project != s.Project:
+			foreign = true
+		case p.Server != s.ID:
+			own++
+		}
+	}
+	var out []string
+	if own > 0 {
+		out = append(out, fmt.Sprintf("%d other ports of your project carry the group too", own))
+	}
+	if foreign {
+		out = append(out, "ports of other projects carry the group too")
+	}
+	return strings.Join(out, "; ")
 }
 
 // saidBy tells who gave a machine its profile.

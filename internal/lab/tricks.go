@@ -117,6 +117,15 @@ func (w *World) TenantPortGroups(port string, groups ...string) {
 	})
 }
 
+// TenantSharedGroup puts a group of another project, which is shared, on a port beside those it has.
+func (w *World) TenantSharedGroup(port, project, group string) {
+	w.trick(func() {
+		p := w.port(port)
+		p.SecurityGroups = append(slices.Clone(p.SecurityGroups), w.group(project, group).ID)
+		p.touch()
+	})
+}
+
 // TenantPortSecurity switches the port security of a port, as the owner of its network may.
 func (w *World) TenantPortSecurity(port string, on bool) {
 	w.trick(func() {

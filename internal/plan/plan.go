@@ -10,9 +10,9 @@ import (
 	"demarc/internal/reach"
 )
 
-// WideRange is from how many open ports on a run is not asked port by port by the connect engine: that
+// WideRange is from how many open ports on a run is not asked whole in each sweep by the connect engine: that
 // would take an hour a machine at a polite rate. Such a run is asked at the well-known ports of what
-// Demarc has checks for, and at a keyed sample that differs from cycle to cycle.
+// Demarc has checks for, and at one part of the others, so that all of it is asked within a bounded number of sweeps.
 const WideRange = 1024
 
 // Wide tells whether a run is asked at a sample of its ports only.
@@ -24,7 +24,8 @@ var Known = []uint16{21, 22, 23, 25, 53, 80, 110, 111, 139, 143, 389, 443, 445, 
 
 // Limits bound one cycle.
 type Limits struct {
-	Sample  int // ports of each wide run beyond the known ones
+	Sample  int // ports of a wide run that was just opened, beyond the known ones, which are asked at once
+	Parts   int // in how many sweeps all of a wide run is asked; 0 and 1: in each
 	Control int // denied endpoints of the control sample, over all addresses
 }
 
@@ -48,8 +49,8 @@ func Next(set *reach.Set, l Limits, cycle uint64) Sweep {
 	}
 	for r := range set.Ranges() {
 		if r.Proto == probe.TCP {
-			for _, e := range Expand(r, l.Sample, rng) {
-				take(e)
+			for _, p := range sweepPorts(r, cycle, l.Parts) {
+				take(probe.Endpoint{Addr: r.Addr, Proto: r.Proto, Port: p})
 			}
 		}
 	}
@@ -113,7 +114,36 @@ func plus(a netip.Addr, n uint64) netip.Addr {
 	return out
 }
 
-// Expand lists what is asked of a run of ports: all of it, or, of a wide one, the known ports and a sample.
+// sweepPorts lists what a sweep asks of a run of ports: all of it, or, of a wide one, the known ports and the part whose turn it is.
+func sweepPorts(r reach.Range, cycle uint64, parts int) []uint16 {
+	if !Wide(r.First, r.Last) {
+		return all(r)
+	}
+	out := append(known(r), partOf(r, cycle, parts)...)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func all(r reach.Range) []uint16 {
+	out := make([]uint16, 0, int(r.Last)-int(r.First)+1)
+	for p := int(r.First); p <= int(r.Last); p++ {
+		out = append(out, uint16(p)) //nolint:gosec // within First..Last
+	}
+	return out
+}
+
+// known lists the well-known ports in a run.
+func known(r reach.Range) []uint16 {
+	var out []uint16
+	for _, p := range Known {
+		if r.First <= p && p <= r.Last {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Expand lists what is asked at once of a run of ports that was just opened: all of it, or, of a wide one, the known ports and a sample.
 func Expand(r reach.Range, sample int, rng *rand.Rand) []probe.Endpoint {
 	ps := ports(r, sample, rng)
 	out := make([]probe.Endpoint, len(ps))
@@ -124,20 +154,10 @@ func Expand(r reach.Range, sample int, rng *rand.Rand) []probe.Endpoint {
 }
 
 func ports(o reach.Range, sample int, rng *rand.Rand) []uint16 {
-	n := int(o.Last) - int(o.First) + 1
 	if !Wide(o.First, o.Last) {
-		out := make([]uint16, 0, n)
-		for p := int(o.First); p <= int(o.Last); p++ {
-			out = append(out, uint16(p)) //nolint:gosec // within First..Last
-		}
-		return out
+		return all(o)
 	}
-	var out []uint16
-	for _, p := range Known {
-		if o.First <= p && p <= o.Last {
-			out = append(out, p)
-		}
-	}
+	n, out := int(o.Last)-int(o.First)+1, known(o)
 	for range sample {
 		out = append(out, uint16(int(o.First)+rng.IntN(n))) //nolint:gosec // within First..Last
 	}

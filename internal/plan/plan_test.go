@@ -40,18 +40,46 @@ func TestAPlanAsksExactlyWhatIsOpen(t *testing.T) {
 	}
 }
 
-func TestAWideRunIsSampledAnewEachCycle(t *testing.T) {
-	one, again, two := Next(set(rule(1, 65535)), Limits{Sample: 32}, 1), Next(set(rule(1, 65535)), Limits{Sample: 32}, 1), Next(set(rule(1, 65535)), Limits{Sample: 32}, 2)
-	if !slices.Equal(one.Reach, again.Reach) {
-		t.Error("the same cycle is planned differently the second time")
+// A wide run is asked part by part: the well-known ports in each sweep, and each other port once in as many sweeps as there are parts, whatever
+// the run is when its turn comes. What counts as probed is what was asked.
+func TestAWideRunIsAskedPartByPart(t *testing.T) {
+	const parts = 30
+	s := set(rule(1, 65535))
+	walk, changed := NextWalk(s, probe.Walk{}, 5, parts)
+	if !changed {
+		t.Fatal("the walk does not begin")
 	}
-	if slices.Equal(one.Reach, two.Reach) {
-		t.Error("two cycles ask the same sample")
-	}
-	for _, p := range Known {
-		if !slices.ContainsFunc(one.Reach, func(e probe.Endpoint) bool { return e.Port == p }) {
-			t.Errorf("port %d is not asked", p)
+	run := reach.Range{Addr: netip.MustParseAddr("203.0.113.5"), Proto: probe.TCP, First: 1, Last: 65535}
+	asked, rounds := map[uint16]int{}, []int64{4} // the fourth was before it was open
+	for cycle := uint64(5); cycle < 5+parts; cycle++ {
+		if n := Probed(run, 1, 65535, walk, rounds); n != len(asked) {
+			t.Fatalf("before round %d %d ports count as probed, and %d were", cycle, n, len(asked))
 		}
+		got := Next(s, Limits{Parts: parts}, cycle).Reach
+		if len(got) > 2500 || !slices.Equal(got, Next(s, Limits{Parts: parts}, cycle).Reach) {
+			t.Errorf("round %d asks %d ports, or is planned differently the second time", cycle, len(got))
+		}
+		for _, e := range got {
+			asked[e.Port]++
+		}
+		rounds = append(rounds, int64(cycle)) //nolint:gosec // small
+	}
+	if len(asked) != 65535 || Probed(run, 1, 65535, walk, rounds) != 65535 {
+		t.Errorf("in %d rounds %d ports were asked", parts, len(asked))
+	}
+	for port, n := range asked {
+		if _, known := slices.BinarySearch(Known, port); known != (n == parts) || !known && n != 1 {
+			t.Fatalf("port %d was asked %d times", port, n)
+		}
+	}
+	if _, again := NextWalk(s, walk, 40, parts); again {
+		t.Error("the same run is another walk")
+	}
+	if w, again := NextWalk(set(rule(1, 65534)), walk, 40, parts); !again || Probed(reach.Range{Addr: run.Addr, Proto: probe.TCP, First: 1, Last: 65534}, 1, 65534, w, rounds) != 0 {
+		t.Error("a run with other ends counts as probed already")
+	}
+	if w, again := NextWalk(s, walk, 40, 7); !again || w.Since["203.0.113.5 tcp 1-65535"] != 40 {
+		t.Error("with other parts the walk goes on as before")
 	}
 }
 

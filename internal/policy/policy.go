@@ -98,18 +98,21 @@ type Freshness struct {
 
 // Policy is one version of the rules of one cloud.
 type Policy struct {
-	Version   int              `yaml:"version"`
-	Mode      Mode             `yaml:"-"`         // the mode in force; as a configuration gives it, the highest that is allowed
-	TimeZone  string           `yaml:"time_zone"` // IANA name for deadlines in mails
-	Sweep     Duration         `yaml:"sweep_every"`
-	Refresh   Duration         `yaml:"inventory_every"` // the whole cloud
-	Recent    Duration         `yaml:"recent_every"`    // of it, what changes often: servers that changed, groups, floating IPs
-	Recheck   Duration         `yaml:"recheck_every"`   // of a restricted machine, so that a fix is seen without being told
-	Classes   map[string]Class `yaml:"classes"`
-	Budgets   Budgets          `yaml:"budgets"`
-	Proof     Proof            `yaml:"proof"`
-	Posture   []string         `yaml:"posture"` // the checks of the configuration itself that are made; empty: none
-	Freshness Freshness        `yaml:"freshness"`
+	Version  int              `yaml:"version"`
+	Mode     Mode             `yaml:"-"`         // the mode in force; as a configuration gives it, the highest that is allowed
+	TimeZone string           `yaml:"time_zone"` // IANA name for deadlines in mails
+	Sweep    Duration         `yaml:"sweep_every"`
+	Refresh  Duration         `yaml:"inventory_every"` // the whole cloud
+	Recent   Duration         `yaml:"recent_every"`    // of it, what changes often: servers that changed, groups, floating IPs
+	Recheck  Duration         `yaml:"recheck_every"`   // of a restricted machine, so that a fix is seen without being told
+	Classes  map[string]Class `yaml:"classes"`
+	Budgets  Budgets          `yaml:"budgets"`
+	Proof    Proof            `yaml:"proof"`
+	Posture  []string         `yaml:"posture"` // the checks of the configuration itself that are made; empty: none
+	// More TCP and UDP ports than WidePorts that are open to the internet are a finding, whatever the profile.
+	WidePorts  int       `yaml:"wide_ports"`  // default 1024
+	WideWithin Duration  `yaml:"wide_within"` // within which each port of a run too wide for one sweep is probed; default 30d
+	Freshness  Freshness `yaml:"freshness"`
 
 	Profiles  map[string]Profile `yaml:"profiles"`   // beside those of the default policy, or instead of one of the same name
 	ProfileOf []ProfileOf        `yaml:"profile_of"` // what an operator declares; it comes before what the owner says
@@ -125,7 +128,7 @@ func DefaultYAML() []byte { return slices.Clone(defaultPolicy) }
 var Default = sync.OnceValues(func() (*Policy, error) { return parse("default.yaml", defaultPolicy, nil) })
 
 // Postures lists the checks that the configuration of a cloud is held against without a packet.
-var Postures = []string{"sg-blocks-scanner", "default-group-open", "template-group-open", "netblock-mismatch", "exposure-profile"}
+var Postures = []string{"sg-blocks-scanner", "default-group-open", "template-group-open", "netblock-mismatch", "exposure-profile", "wide-opening", "shared-group-open"}
 
 // ClassNames lists the classes a policy must set clocks for.
 var ClassNames = []string{"E", "C", "H", "M", "L", "B", "U"}
@@ -145,6 +148,12 @@ func parse(name string, data []byte, from map[string]Profile) (*Policy, error) {
 		return nil, removed(data, err)
 	}
 	p.inherit(from)
+	if p.WidePorts == 0 {
+		p.WidePorts = 1024
+	}
+	if p.WideWithin == 0 {
+		p.WideWithin = Duration(30 * 24 * time.Hour)
+	}
 	if at, f := p.validate(); f != nil {
 		return nil, f.In(fault.Nearest(name, data, "$."+at))
 	}
@@ -192,7 +201,15 @@ func (p *Policy) validate() (at string, f *fault.Fault) {
 	if at, f := p.validateProfiles(); f != nil {
 		return at, f
 	}
+	if p.WidePorts < 1 || p.WidePorts > 131_070 {
+		return "wide_ports", fault.New(fault.Config, "wide_ports is %d", p.WidePorts).Hinted("from 1 to 131070: all ports of TCP and UDP")
+	}
 	return p.validateNumbers()
+}
+
+// WideParts is in how many sweeps, so far apart, each port of a run is probed that is too wide for one.
+func (p *Policy) WideParts(every Duration) int {
+	return max(1, int(p.WideWithin/max(every, 1)))
 }
 
 func (p *Policy) validateNumbers() (at string, f *fault.Fault) {
@@ -228,6 +245,7 @@ func (p *Policy) validateNumbers() (at string, f *fault.Fault) {
 		{"inventory_every", p.Refresh, time.Second, false},
 		{"recent_every", p.Recent, time.Second, false},
 		{"recheck_every", p.Recheck, 10 * time.Minute, false},
+		{"wide_within", p.WideWithin, time.Minute, false},
 	} {
 		if c.got <= 0 || (c.mostIsMax && time.Duration(c.got) > c.least) || (!c.mostIsMax && time.Duration(c.got) < c.least) {
 			word := "at least"

@@ -58,10 +58,10 @@ type Deviation struct {
 	Doubts []string      `json:"doubts,omitempty"`
 }
 
-// Judge lists what is open to a machine beyond its profile, by port, zone and rule, and the smallest set of rules that still serves
-// what really listens within the profile. Of a protocol that was not asked nobody knows what listens: there the rules keep what is
+// Judge lists what is open to a machine beyond its profile, by port, zone and rule, and for each port of the machine the smallest set of
+// rules that still serves what really listens within the profile. Of a protocol that was not asked nobody knows what listens: there the rules keep what is
 // open and may be. What is open to our scanner alone is obedience, and no deviation.
-func Judge(q Question) (ds []Deviation, smallest []asset.Rule) {
+func Judge(q Question) (ds []Deviation, smallest map[asset.PortID][]asset.Rule) {
 	for _, s := range q.Seen {
 		for _, o := range s.Openings {
 			if o.Zone {
@@ -72,7 +72,15 @@ func Judge(q Question) (ds []Deviation, smallest []asset.Rule) {
 	slices.SortFunc(ds, func(a, b Deviation) int {
 		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.State, b.State))
 	})
-	return ds, q.propose()
+	smallest = map[asset.PortID][]asset.Rule{}
+	for _, s := range q.Seen {
+		for _, o := range s.Openings {
+			if _, done := smallest[o.Port]; !done {
+				smallest[o.Port] = q.propose(o.Port)
+			}
+		}
+	}
+	return ds, smallest
 }
 
 // merge joins what one rule opens at several addresses of a port.

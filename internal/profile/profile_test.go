@@ -62,7 +62,8 @@ func ask(s *asset.Snapshot, p *policy.Policy, names []string, listening []probe.
 	for _, v := range views {
 		q.Seen = append(q.Seen, Seen{v, reach.Compute(x, v).Of("s1")})
 	}
-	return Judge(q)
+	ds, smallest := Judge(q)
+	return ds, smallest["port1"]
 }
 
 func defaults(t testing.TB) *policy.Policy {

@@ -18,14 +18,15 @@ type needKey struct {
 	six   bool
 }
 
-// propose is the smallest set of rules that opens what really listens, to those to whom it is open and may be, and nothing else. What
+// propose is the smallest set of rules of one port of the machine that opens what really listens there, to those to whom it is open and may
+// be, and nothing else. What
 // machines of the cloud may reach by a remote group, and what only our scanner may, is not its business.
-func (q Question) propose() []asset.Rule {
+func (q Question) propose(port asset.PortID) []asset.Rule {
 	needs := map[needKey]map[uint16][]netip.Prefix{}
 	var out []asset.Rule
 	for _, s := range q.Seen {
 		for _, o := range s.Openings {
-			if !o.Zone {
+			if !o.Zone || o.Port != port {
 				continue
 			}
 			k := needKey{o.Proto, o.Addr.Is6()}

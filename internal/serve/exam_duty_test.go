@@ -314,7 +314,7 @@ func TestAModelKeepsItsWords(t *testing.T) {
 			e.must(s.Close())
 		}
 	}
-	e.plot.secrets["own.yaml"] = strings.Replace(strings.Replace(e.plot.secrets["own.yaml"], "version: 2", "version: 3", 1), "ownership: csc-owned, duty: S0-26", "ownership: shared-csp-csc, provider: help, customer: fix, duty: S0-26", 1)
+	e.plot.secrets["own.yaml"] = strings.Replace(strings.Replace(e.plot.secrets["own.yaml"], "version: 3", "version: 4", 1), "ownership: csc-owned, duty: S0-26", "ownership: shared-csp-csc, provider: help, customer: fix, duty: S0-26", 1)
 	e.writeSecrets()
 	e.start()
 	e.until("both hold it", 2, func() bool { return e.of(duty.Shared).State == casework.Notified })

@@ -28,7 +28,7 @@ func held(checks string) plot {
 			g.Rules = append(slices.Clone(g.Rules), lab.Rule{Proto: "tcp", Min: 22, Max: 22, Remote: netip.PrefixFrom(lab.DemoScanner, 32)})
 		}
 	}
-	return plot{scenario: s, policy: []string{"inventory_every: 2d", "inventory_every: 1d", "sweep_every: 2d", "sweep_every: 40d",
+	return plot{scenario: s, policy: []string{"inventory_every: 2d", "inventory_every: 1d", "sweep_every: 2d", "sweep_every: 40d", "wide_within: 30d", "wide_within: 400d",
 		"posture: []", "posture: [" + checks + "]\n" + profileText + "#"}}
 }
 
@@ -45,6 +45,7 @@ const profileText = `profiles:
 var (
 	nine   = lab.Rule{Proto: "tcp", Min: 9, Max: 9, Remote: everywhere}
 	wide   = lab.Rule{Proto: "tcp", Min: 6379, Max: 6390, Remote: everywhere}
+	all    = lab.Rule{Proto: "tcp", Min: 1, Max: 2000, Remote: everywhere}
 	others = lab.Rule{Proto: "tcp", Min: 5432, Max: 5433, Remote: netip.PrefixFrom(lab.DemoOther, 32)}
 )
 
@@ -139,6 +140,8 @@ var matters = map[string]matter{
 		e.add("cache", others)
 		return fmt.Sprintf("ingress IPv4 tcp/5432-5433 from %s/32, in group cache (%s)", e.w.Source("scanner"), e.w.GroupID("astro", "cache"))
 	}, shut: func(e *exam) { e.remove("cache", others) }, party: duty.Customer, to: owner, key: "rule to add", also: "let in from"},
+	"all ports": {check: "wide-opening", open: func(e *exam) string { return e.add("cache", all) },
+		shut: func(e *exam) { e.remove("cache", all) }, party: duty.Customer, to: "alice@astro.example", key: "rules", also: "machines: cache-1 ("},
 	"a profile": {check: "exposure-profile", open: func(e *exam) string { return e.add("cache", wide) },
 		shut: func(e *exam) { e.remove("cache", wide) }, party: duty.Customer, to: owner, key: "rule to remove", also: "tcp 6379 from 0.0.0.0/0"},
 }

@@ -30,7 +30,7 @@ func (d *DB) Commit(ctx context.Context, c casework.Change) error {
 		w := &writer{ctx: ctx, tx: tx, c: c}
 		for _, part := range []func() error{w.inventory, w.clock, w.coverage, w.facts, w.exposures,
 			w.findings, w.sightings, w.charges, w.models, w.acts, w.cases, w.timers, w.mails,
-			w.queue, w.blocks, w.standings, w.leftovers, w.pause, w.mode, w.anchor} {
+			w.queue, w.blocks, w.walks, w.standings, w.leftovers, w.pause, w.mode, w.anchor} {
 			if err := part(); err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"demarc/internal/casework"
+	"demarc/internal/probe"
 )
 
 // reached begins the keys of meta that hold what a vantage point could reach when its queue was last worked out.
@@ -111,6 +112,46 @@ func (w *writer) blocks() error {
 		}
 	}
 	return nil
+}
+
+// walk begins the keys of meta that hold since when a vantage point probes each wide run of ports part by part.
+const walk = "walk:"
+
+func (w *writer) walks() error {
+	for vantage, v := range w.c.Walks {
+		body, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Errorf("wide runs of ports: %w", err)
+		}
+		if err := w.setMeta(walk+vantage, string(body)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Walk is since when a vantage point probes each wide run of ports part by part, as of its last sweep.
+func (d *DB) Walk(ctx context.Context, vantage string) (probe.Walk, error) {
+	var body string
+	err := d.read.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = $1`, walk+vantage).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return probe.Walk{Since: map[string]int64{}}, nil
+	}
+	if err != nil {
+		return probe.Walk{}, fmt.Errorf("reading the wide runs of ports of vantage %s: %w", vantage, err)
+	}
+	return decode[probe.Walk]("the wide runs of ports of a vantage point", body)
+}
+
+// Rounds lists the numbers of the latest complete sweeps of one purpose from a vantage point, the latest first.
+func (d *DB) Rounds(ctx context.Context, cloud, vantage string, purpose probe.Purpose, limit int) ([]int64, error) {
+	cs, err := d.coverages(ctx, `WHERE kind = $1 AND cloud = $2 AND vantage = $3 AND purpose = $4 AND complete = 1 ORDER BY id DESC LIMIT $5`,
+		probe.KindSweep, cloud, vantage, string(purpose), limit)
+	out := make([]int64, len(cs))
+	for i, c := range cs {
+		out[i] = c.Cycle
+	}
+	return out, err
 }
 
 // Blocks is since when a vantage point probes each netblock (policy time, µs), as of its last sweep.

@@ -18,6 +18,7 @@ CREATE TABLE meta (                 -- what there is one of
   -- leftovers:CLOUD what of ours stands there and no action in force explains, JSON
   -- clear:ID        a person's decision to end that, JSON
   -- blocks:VANTAGE  since when the vantage point probes each netblock, policy time, µs, JSON
+  -- walk:VANTAGE    since which round of sweeps the vantage point probes each wide run of ports part by part, JSON
   key   word PRIMARY KEY,
   value word NOT NULL
 );

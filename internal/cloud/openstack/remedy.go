@@ -21,13 +21,39 @@ func Remedy(x *asset.Index, f finding.Finding, openings []reach.Opening) []strin
 		switch {
 		case o.Port != f.Key.Port || !o.Zone:
 		case o.Rule == "" && safeID.MatchString(string(o.Port)):
-			return []string{"# port security is off: no group protects it", "openstack port set --enable-port-security " + string(o.Port)}
+			return protect(x, f.Project, o.Port)
 		case !seen[o.Rule] && safeID.MatchString(string(o.Rule)):
 			seen[o.Rule] = true
-			out = append(out, fmt.Sprintf("# %s from %s%s", ports(o), remote(o), others(x, o)), "openstack security group rule delete "+string(o.Rule))
+			out = append(out, shut(x, f.Project, o)...)
 		}
 	}
 	return out
+}
+
+// protect are the commands that let groups protect a port again, where the reader may do that: it takes the owner of the network.
+// Source: neutron/conf/policies/port.py, update_port:port_security_enabled.
+func protect(x *asset.Index, reader asset.ProjectID, id asset.PortID) []string {
+	const what = "# port security is off: no group protects it"
+	if p := x.Ports[id]; p != nil {
+		if n := x.Networks[p.Network]; n != nil && n.Project != reader {
+			return []string{what + "; only the owner of its network can switch it on: ask the operators of the cloud"}
+		}
+	}
+	return []string{what, "openstack port set --enable-port-security " + string(id)}
+}
+
+// shut are the commands by which a project closes an opening: it deletes a rule of its own groups, and takes a group of another project off
+// its port.
+func shut(x *asset.Index, reader asset.ProjectID, o reach.Opening) []string {
+	what := fmt.Sprintf("# %s from %s", ports(o), remote(o))
+	if g := x.Groups[o.Group]; g != nil && g.Project == reader {
+		return []string{what + others(x, reader, o), "openstack security group rule delete " + string(o.Rule)}
+	}
+	if !safeID.MatchString(string(o.Group)) || !safeID.MatchString(string(o.Port)) {
+		return nil
+	}
+	return []string{what + "; the group is another project's: give the port one of your own for what you need, then take this one off",
+		fmt.Sprintf("openstack port unset --security-group %s %s", o.Group, o.Port)}
 }
 
 // remote names the sources of an opening; what it holds of a tenant's making is an identifier or a prefix, or is not shown.
@@ -47,12 +73,26 @@ func ports(o reach.Opening) string {
 	return fmt.Sprintf("%s/%d-%d", o.Proto, o.First, o.Last)
 }
 
-func others(x *asset.Index, o reach.Opening) string {
-	switch n := len(x.Members[o.Group]) - 1; {
-	case n == 1:
-		return ", also for 1 other port with this group"
-	case n > 1:
-		return fmt.Sprintf(", also for %d other ports with this group", n)
+// others says who else loses what a rule opens: other ports of the reader's project, by their number, and other projects, if any.
+func others(x *asset.Index, reader asset.ProjectID, o reach.Opening) string {
+	own, foreign := 0, false
+	for _, p := range x.Members[o.Group] {
+		switch {
+		case p.Project != reader:
+			foreign = true
+		case p.ID != o.Port:
+			own++
+		}
 	}
-	return ""
+	var out string
+	switch {
+	case own == 1:
+		out = ", also for 1 other port with this group"
+	case own > 1:
+		out = fmt.Sprintf(", also for %d other ports with this group", own)
+	}
+	if foreign {
+		out += ", also for ports of other projects"
+	}
+	return out
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
+	"demarc/internal/probe"
 )
 
 // What was just opened waits until it was asked, each run once, oldest first.
@@ -84,6 +86,31 @@ func blocks(t *testing.T, e Engine) {
 		if got := got[map[netip.Prefix]int64](x)(x.Blocks(ctx, vantage)); !maps.Equal(got, want) {
 			t.Errorf("%s: %v", vantage, got)
 		}
+	}
+}
+
+// The wide runs that a vantage point probes part by part are as last told, for each on its own; and rounds are complete sweeps alone.
+func walks(t *testing.T, e Engine) {
+	x, ctx := begin(t, e), t.Context()
+	first := probe.Walk{Parts: 30, Since: map[string]int64{"192.0.2.7 tcp 1-65535": 1}}
+	second := probe.Walk{Parts: 7, Since: map[string]int64{"192.0.2.8 tcp 1-65535": 2}}
+	x.commit(casework.Change{At: 10, Walks: map[string]probe.Walk{"outside": first, "inside": first}})
+	x.commit(casework.Change{At: 20, Walks: map[string]probe.Walk{"outside": second}})
+	for vantage, want := range map[string]probe.Walk{"outside": second, "inside": first, "nowhere": {Since: map[string]int64{}}} {
+		if got := got[probe.Walk](x)(x.Walk(ctx, vantage)); got.Parts != want.Parts || !maps.Equal(got.Since, want.Since) {
+			t.Errorf("%s: %+v", vantage, got)
+		}
+	}
+	for n, c := range []probe.Coverage{{Complete: true}, {}, {Complete: true}, {Complete: true, Vantage: "inside"}, {Complete: true, Purpose: probe.Control}} {
+		c.Shard, c.Cloud, c.Cycle, c.Began, c.Ended = "s", "cloud", int64(n+1), int64(n), int64(n)
+		c.Vantage, c.Purpose = cmp.Or(c.Vantage, "outside"), cmp.Or(c.Purpose, probe.Reach)
+		x.commit(casework.Change{At: int64(30 + n), Coverage: []probe.Coverage{c}})
+	}
+	if got := got[[]int64](x)(x.Rounds(ctx, "cloud", "outside", probe.Reach, 9)); !slices.Equal(got, []int64{3, 1}) {
+		t.Errorf("the rounds are %v", got)
+	}
+	if got := got[[]int64](x)(x.Rounds(ctx, "cloud", "outside", probe.Reach, 1)); !slices.Equal(got, []int64{3}) {
+		t.Errorf("the last round is %v", got)
 	}
 }
 

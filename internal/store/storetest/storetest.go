@@ -37,6 +37,8 @@ type Store interface {
 	LastCoverage(ctx context.Context, kind, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, bool, error)
 	Queue(ctx context.Context, vantage string, limit int) ([]casework.Ask, error)
 	Blocks(ctx context.Context, vantage string) (map[netip.Prefix]int64, error)
+	Walk(ctx context.Context, vantage string) (probe.Walk, error)
+	Rounds(ctx context.Context, cloud, vantage string, purpose probe.Purpose, limit int) ([]int64, error)
 	Reached(ctx context.Context, vantage string) (string, error)
 	Standings(ctx context.Context, s access.Scope, cloud string, project asset.ProjectID, since int64) ([]casework.Standing, error)
 	LastStandings(ctx context.Context, cloud, vantage string) ([]casework.Standing, error)
@@ -86,7 +88,7 @@ func Run(t *testing.T, e Engine) {
 		"AllOrNothing": allOrNothing, "Conflict": conflict, "Constraints": constraints,
 		"Timers": timers, "Mail": mail, "Clock": clock, "KillSwitch": killSwitch, "Required": required,
 		"SystemMail": systemMail, "OrdersByEffect": ordersByEffect, "Modes": modes, "Notified": notified,
-		"Scope": scope, "NotFound": notFound, "Reopen": reopen, "AuditVerifies": auditVerifies, "Exposures": exposures, "Queue": queue, "QueueTurns": queueTurns, "Blocks": blocks, "Standings": standings,
+		"Scope": scope, "NotFound": notFound, "Reopen": reopen, "AuditVerifies": auditVerifies, "Exposures": exposures, "Queue": queue, "QueueTurns": queueTurns, "Blocks": blocks, "Walks": walks, "Standings": standings,
 		"Merge": merge, "Recent": recent, "RecentDeleted": recentDeleted, "Older": olderAnswers, "Imported": imported, "Pages": pages, "Bindings": bindings, "History": history, "Unchanged": unchanged, "Large": large, "Order": order, "HostileText": hostileText, "TwoWriters": twoWriters,
 	} {
 		t.Run(name, func(t *testing.T) {
