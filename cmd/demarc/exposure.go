@@ -57,6 +57,9 @@ scanner_only    only our probe is let in: nothing to do
 unsure          the model is not proven there
 unheld          it answers, and no machine of the cloud is known there
 
+probed says how many ports of the row were asked since they were opened. Of a run of more than 1024 ports each sweep asks the well-known
+ports and one part of the others, so that all of it is asked within wide_within of the policy (30 days by default).
+
 What is denied and silent has no row; demarc exposure counts has its number. What others reach and our probe does not was never
 looked at: demarc reach shows it.`,
 		Example: `  demarc exposure list --config demarc.yaml
@@ -92,6 +95,8 @@ type exposed struct {
 	Observed   string          `json:"observed"`   // answers, nothing listens, nothing seen, not asked yet
 	Since      moment          `json:"since,omitzero"`
 	Rules      []asset.RuleID  `json:"rules"`
+	Ports      int             `json:"ports"`  // in first..last
+	Probed     int             `json:"probed"` // of them, those that were asked since the run was opened
 	Advice     untrusted.Text  `json:"advice,omitzero"`
 	Doubts     []string        `json:"doubts,omitempty"`
 
@@ -223,6 +228,8 @@ type sightings interface {
 	OpenExposures(ctx context.Context, vantage string) ([]probe.Exposure, error)
 	Queue(ctx context.Context, vantage string, limit int) ([]casework.Ask, error)
 	LastSweep(ctx context.Context, cloud, vantage string, purpose probe.Purpose) (probe.Coverage, error)
+	Walk(ctx context.Context, vantage string) (probe.Walk, error)
+	Rounds(ctx context.Context, cloud, vantage string, purpose probe.Purpose, limit int) ([]int64, error)
 }
 
 // exposures lists what one vantage point sees of all clouds.
@@ -236,6 +243,10 @@ func exposures(ctx context.Context, db sightings, xs []*asset.Index, v serve.Vie
 		return nil, err
 	}
 	waits := waitingOf(queue)
+	walk, err := db.Walk(ctx, v.Name)
+	if err != nil {
+		return nil, err
+	}
 	var out []exposed
 	held := map[probe.Endpoint]bool{}
 	for _, x := range xs {
@@ -243,7 +254,11 @@ func exposures(ctx context.Context, db sightings, xs []*asset.Index, v serve.Vie
 		if err != nil {
 			return nil, err
 		}
-		l := looker{x: x, v: v, set: reach.Compute(x, v.View), holders: holdersOf(x), answers: map[netip.Addr][]uint16{}, swept: last.Ended != 0, waits: waits}
+		rounds, err := db.Rounds(ctx, x.Snapshot.Cloud, v.Name, probe.Reach, max(walk.Parts, 1))
+		if err != nil {
+			return nil, err
+		}
+		l := looker{walk: walk, rounds: rounds, x: x, v: v, set: reach.Compute(x, v.View), holders: holdersOf(x), answers: map[netip.Addr][]uint16{}, swept: last.Ended != 0, waits: waits}
 		for _, e := range found {
 			row, ok := l.answering(e)
 			if !ok {
@@ -255,7 +270,7 @@ func exposures(ctx context.Context, db sightings, xs []*asset.Index, v serve.Vie
 	}
 	for _, e := range found {
 		if !held[e.Endpoint] {
-			row := exposed{Vantage: v.Name, Zone: v.View.Zone, Addr: e.Endpoint.Addr, Proto: e.Endpoint.Proto, First: e.Endpoint.Port, Last: e.Endpoint.Port, Standing: reach.Unheld,
+			row := exposed{Vantage: v.Name, Zone: v.View.Zone, Addr: e.Endpoint.Addr, Proto: e.Endpoint.Proto, First: e.Endpoint.Port, Last: e.Endpoint.Port, Ports: 1, Probed: 1, Standing: reach.Unheld,
 				Configured: reach.Unheld, Observed: "answers", Since: moment(e.OpenedAt), Rules: []asset.RuleID{}, Advice: untrusted.From("nobody of the cloud is known there: see demarc inventory who")}
 			out = append(out, row)
 		}
@@ -282,6 +297,8 @@ type looker struct {
 	set     *reach.Set
 	holders map[netip.Addr][]asset.Holder
 	answers map[netip.Addr][]uint16 // TCP ports that answer, in order
+	walk    probe.Walk              // through the runs that are too wide for one sweep
+	rounds  []int64                 // the sweeps that were complete, as far back as a walk goes
 	swept   bool                    // the vantage point has once asked all of the cloud
 	waits   waiting
 	at      netip.Addr      // the address that was asked for last
@@ -298,7 +315,7 @@ func (l *looker) answering(e probe.Exposure) (exposed, bool) {
 	if at.Proto == probe.TCP {
 		l.answers[at.Addr] = append(l.answers[at.Addr], at.Port)
 	}
-	row := exposed{Addr: at.Addr, Proto: at.Proto, First: at.Port, Last: at.Port, Standing: a.Standing(probe.Open), Configured: configured(a), Observed: "answers", Since: moment(e.OpenedAt), Doubts: a.Doubts}
+	row := exposed{Addr: at.Addr, Proto: at.Proto, First: at.Port, Last: at.Port, Ports: 1, Probed: 1, Standing: a.Standing(probe.Open), Configured: configured(a), Observed: "answers", Since: moment(e.OpenedAt), Doubts: a.Doubts}
 	why := l.why(at)
 	row.Server, row.Project = l.holder(at, why)
 	for _, o := range why {
@@ -402,42 +419,80 @@ func (w waiting) any(at place, first, last uint16) bool {
 	return i < len(runs) && runs[i].First <= last
 }
 
-// answered tells whether anything in a run of TCP ports answers.
-func (l *looker) answered(o reach.Opening) bool {
+// portRun is a run of TCP ports, both ends in it.
+type portRun struct{ first, last uint16 }
+
+// gaps are the parts of an open run of TCP ports in which nothing answers: it may answer at single ports anywhere in it.
+func (l *looker) gaps(o reach.Opening) []portRun {
 	ports := l.answers[o.Addr]
 	i, _ := slices.BinarySearch(ports, o.First)
-	return i < len(ports) && ports[i] <= o.Last
+	first := int(o.First)
+	var out []portRun
+	for ; i < len(ports) && ports[i] <= o.Last; i++ {
+		if int(ports[i]) > first {
+			out = append(out, portRun{uint16(first), ports[i] - 1}) //nolint:gosec // below ports[i]
+		}
+		first = int(ports[i]) + 1
+	}
+	if first <= int(o.Last) {
+		out = append(out, portRun{uint16(first), o.Last}) //nolint:gosec // at most o.Last
+	}
+	return out
 }
 
 // silent appends a row for each run of ports that one object lets our probe in to and in which nothing answers. Of address pairs that
 // are wider than one address nothing is asked.
 func (l *looker) silent(out []exposed) []exposed {
+	for _, ports := range l.answers {
+		slices.Sort(ports)
+	}
 	for o := range l.set.All() {
-		if o.State != reach.Now || o.Proto != probe.TCP || !o.Scanner || o.Prefix.IsValid() || o.Server == "" || l.answered(o) {
+		if o.State != reach.Now || o.Proto != probe.TCP || !o.Scanner || o.Prefix.IsValid() || o.Server == "" {
 			continue
 		}
-		row := exposed{Addr: o.Addr, Server: o.Server, Project: o.Project, Proto: o.Proto, First: o.First, Last: o.Last, Standing: reach.OpenSilent, Configured: "open",
-			Rules: appendRule(nil, o.Rule), Doubts: o.Doubts}
-		if !o.Zone {
-			row.Standing, row.Configured = reach.ScannerOnly, reach.ScannerOnly
+		for _, g := range l.gaps(o) {
+			out = append(out, l.silentRun(o, g))
 		}
-		row.Observed, row.Advice = l.idle(o)
-		if o.Zone && o.Rule != "" && row.Observed != "not asked yet" {
-			row.group = l.group(o.Group)
-		}
-		out = append(out, l.dressed(row))
 	}
 	return out
 }
 
+func (l *looker) silentRun(o reach.Opening, g portRun) exposed {
+	row := exposed{Addr: o.Addr, Server: o.Server, Project: o.Project, Proto: o.Proto, First: g.first, Last: g.last, Ports: int(g.last) - int(g.first) + 1,
+		Standing: reach.OpenSilent, Configured: "open", Rules: appendRule(nil, o.Rule), Doubts: o.Doubts}
+	if !o.Zone {
+		row.Standing, row.Configured = reach.ScannerOnly, reach.ScannerOnly
+	}
+	row.Probed = l.probed(o, g)
+	row.Observed, row.Advice = l.idle(o, row)
+	if o.Zone && o.Rule != "" && row.Observed != "not asked yet" {
+		row.group = l.group(o.Group)
+	}
+	return l.dressed(row)
+}
+
+// probed counts the ports of a part of a run that were asked since the run was opened.
+func (l *looker) probed(o reach.Opening, g portRun) int {
+	if !l.swept || l.waits.any(place{o.Addr, o.Proto}, g.first, g.last) {
+		return 0
+	}
+	most := 0
+	for r := range l.set.RangesAt(o.Addr) { // the run that is asked may be of several rules
+		if r.Port == o.Port && r.Proto == o.Proto && r.First <= g.first && g.last <= r.Last {
+			most = max(most, plan.Probed(r, g.first, g.last, l.walk, l.rounds))
+		}
+	}
+	return most
+}
+
 // idle says what is known of a run in which nothing answers, and what to do about it.
-func (l *looker) idle(o reach.Opening) (string, untrusted.Text) {
+func (l *looker) idle(o reach.Opening, row exposed) (string, untrusted.Text) {
 	observed, what := "nothing listens", "nothing listens: "
 	switch {
-	case !l.swept || l.waits.any(place{o.Addr, o.Proto}, o.First, o.Last):
+	case row.Probed == 0:
 		return "not asked yet", untrusted.From("wait for the next sweep")
-	case plan.Wide(o.First, o.Last):
-		observed, what = "nothing seen", "a sweep asks a sample of so many ports: "
+	case row.Probed < row.Ports:
+		observed, what = "nothing seen", fmt.Sprintf("%d of %d ports were probed; %d sweeps probe all of them: ", row.Probed, row.Ports, l.walk.Parts)
 	}
 	switch {
 	case !o.Zone:
@@ -468,6 +523,7 @@ func exposedColumns(r *reading) []column[exposed] {
 		col("ports", func(e exposed) string { return ports(reach.Opening{Proto: e.Proto, First: e.First, Last: e.Last}) }),
 		col("configured", func(e exposed) string { return e.Configured }),
 		col("observed", func(e exposed) string { return e.Observed }),
+		col("probed", func(e exposed) string { return fmt.Sprintf("%d of %d", e.Probed, e.Ports) }),
 		col("since", func(e exposed) string { return r.when(e.Since) }),
 		col("rule", func(e exposed) string { return joinRules(e.Rules) }),
 		{"advice", func(e exposed) untrusted.Text { return e.Advice }},

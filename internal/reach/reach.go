@@ -333,6 +333,22 @@ func (s *Set) Ranges() iter.Seq[Range] {
 	}
 }
 
+// RangesAt are those of one address.
+func (s *Set) RangesAt(a netip.Addr) iter.Seq[Range] {
+	return func(yield func(Range) bool) {
+		for t := range s.at(a) {
+			if !t.asks() {
+				continue
+			}
+			for _, r := range t.outside(s.state[t.i].open.scanner) {
+				if !yield(t.placed(r)) {
+					return
+				}
+			}
+		}
+	}
+}
+
 func (s *site) placed(r span) Range {
 	return Range{s.addr, s.port.ID, s.port.Server, transports[r.proto], r.first, r.last}
 }

@@ -28,8 +28,8 @@ func held(checks string) plot {
 			g.Rules = append(slices.Clone(g.Rules), lab.Rule{Proto: "tcp", Min: 22, Max: 22, Remote: netip.PrefixFrom(lab.DemoScanner, 32)})
 		}
 	}
-	return plot{scenario: s, policy: []string{"inventory_every: 2d", "inventory_every: 1d", "sweep_every: 2d", "sweep_every: 40d", "wide_within: 30d", "wide_within: 400d",
-		"posture: []", "posture: [" + checks + "]\n" + profileText + "#"}}
+	return plot{scenario: s, policy: []string{"inventory_every: 2d", "inventory_every: 1d", "sweep_every: 2d", "sweep_every: 40d",
+		"posture: []", "posture: [" + checks + "]\nwide_within: 400d\n" + profileText + "#"}}
 }
 
 const profileText = `profiles:
