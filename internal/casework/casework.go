@@ -44,6 +44,7 @@ const (
 	Vulnerability Track = "vulnerability"
 	Exposure      Track = "exposure"
 	ScanBlocked   Track = "scan_blocked"
+	Forwarded     Track = "forwarded"     // what answers behind a port forwarding; it never leads to an action
 	Configuration Track = "configuration" // what the cloud's configuration alone shows
 )
 

@@ -165,7 +165,7 @@ func (m *mover) escalate(bad bool, at int64) {
 		m.stillOverdue()
 	case c.State == FinalWarning && at >= c.GraceEnds && Unannounced(*c, m.p): // by a notice that was taken late
 		m.announceAnew()
-	case c.State == FinalWarning && at >= c.GraceEnds && mayWarn(*c, m.p) && m.p.EndOf(c.ActingClass()).Restricts():
+	case c.State == FinalWarning && at >= c.GraceEnds && mayWarn(*c, m.p) && EndFor(*c, m.p).Restricts():
 		c.State, c.QueuedAt, c.Blocks = Queued, m.now, nil
 		m.want(Send{StepApproval, Operators})
 	case c.State == FinalWarning && at >= c.GraceEnds:
@@ -200,7 +200,7 @@ func (m *mover) overdue() {
 	case c.Party != duty.Customer:
 		m.want(Send{StepEscalation, Provider}, Send{StepEscalation, Operators})
 		m.status()
-	case m.p.EndOf(c.Class) == policy.Report:
+	case EndFor(*c, m.p) == policy.Report:
 		m.want(Send{StepEscalation, Operators})
 	default:
 		m.want(Send{StepFinal, Owner})
@@ -240,5 +240,5 @@ func (m *mover) relapse() {
 // mayWarn tells whether a case can lead to an act at all: what the provider holds, or shares, never touches the tenant's
 // machine, some classes are only reported, and below the mode Enforce every class is. Without it there is no final warning and no grace.
 func mayWarn(c Case, p *policy.Policy) bool {
-	return c.Party == duty.Customer && p.EndOf(c.ActingClass()) != policy.Report
+	return c.Party == duty.Customer && EndFor(c, p) != policy.Report
 }

@@ -16,7 +16,7 @@ func Announces(c Case, s Step, p *policy.Policy) policy.End {
 		if !mayWarn(c, p) {
 			return policy.Report
 		}
-		return p.EndOf(c.ActingClass())
+		return EndFor(c, p)
 	case StepRestricted, StepReleased, StepClosed, StepEscalation, StepApproval, StepRefused, StepHeld, StepTampered, StepWithdrawn,
 		StepPassed, StepStatus, StepObserved, StepStillOpen, StepReturned, StepNoVerdict:
 	}
@@ -37,7 +37,7 @@ func Unannounced(c Case, p *policy.Policy) bool {
 			}
 		}
 	}
-	tooMild := func(n Notice) bool { return !n.warnable() || Harsher(p.EndOf(c.ActingClass()), n.End) }
+	tooMild := func(n Notice) bool { return !n.warnable() || Harsher(EndFor(c, p), n.End) }
 	return mayWarn(c, p) && (len(notices) == 0 || slices.ContainsFunc(notices, tooMild))
 }
 

@@ -146,7 +146,7 @@ func (n needs) ofOverdue() []Need {
 func (n needs) ofFinalWarning() Need {
 	c := n.d.Case
 	need := n.deadline(TimerGrace, c.GraceEnds)
-	if c.GraceEnds <= n.now && n.p.Mode.AtLeast(policy.Enforce) && !(mayWarn(c, n.p) && n.p.EndOf(c.ActingClass()).Restricts()) {
+	if c.GraceEnds <= n.now && n.p.Mode.AtLeast(policy.Enforce) && !(mayWarn(c, n.p) && EndFor(c, n.p).Restricts()) {
 		need.Step, need.To, need.Since, need.Accepted = StepEscalation, Operators, c.FinalAt, true
 	}
 	return need

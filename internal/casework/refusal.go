@@ -111,6 +111,15 @@ func (c Case) Overruled(condition string) bool {
 	return slices.ContainsFunc(c.Approvals, func(a Approval) bool { return a.overrules(condition) && strings.TrimSpace(a.Why) != "" })
 }
 
+// EndFor is the strongest action that a case may lead to in the mode in force. What is seen through a port forwarding is only reported, whatever
+// its class: who has the floating IP decides what answers there.
+func EndFor(c Case, p *policy.Policy) policy.End {
+	if c.Track == Forwarded {
+		return policy.Report
+	}
+	return p.EndOf(c.ActingClass())
+}
+
 // ActingClass is the class whose action a case may carry out: its own, but where its owner was warned of a milder one, that. What is graver
 // and came later neither hastens the action nor puts it off.
 func (c Case) ActingClass() string {

@@ -46,6 +46,10 @@ type Reader interface {
 	// Holder asks anew who holds an address in a scope (asset.ExternalScope or a network's id). It trusts no
 	// earlier reading. ErrNobody: certainly none. ErrAmbiguous: several. Any other error: could not look.
 	Holder(ctx context.Context, addr netip.Addr, scope string) (Holding, error)
+
+	// Forwarded asks anew to which port the floating IP at an address forwards one port of a protocol (tcp, udp). The Holding is Shared, and
+	// has the forwarding. ErrNobody: it forwards that port nowhere. ErrAmbiguous: to several ports. Any other error: could not look.
+	Forwarded(ctx context.Context, addr netip.Addr, proto string, port uint16) (Holding, error)
 }
 
 // Pages keeps the pages of a walk over a cloud as they come, so that a walk that was cut, as when the process died, goes on behind the
@@ -65,8 +69,9 @@ type Pages interface {
 type Holding struct {
 	asset.Holder
 	PortRevision     int
-	FloatingRevision int    // 0 where no floating IP is involved
-	ServerStatus     string // "" where the port belongs to no server
+	FloatingRevision int              // 0 where no floating IP is involved
+	ServerStatus     string           // "" where the port belongs to no server
+	Forwarding       asset.Forwarding // of Forwarded alone
 }
 
 // Actor changes ports and machines, and what quarantine needs. Its methods may be called from many goroutines. None of

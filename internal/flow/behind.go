@@ -2,8 +2,10 @@ package flow
 
 import (
 	"net/netip"
+	"strings"
 
 	"demarc/internal/asset"
+	"demarc/internal/finding"
 	"demarc/internal/probe"
 	"demarc/internal/reach"
 )
@@ -58,6 +60,38 @@ func (l *Line) behind(r reach.Range) (asset.Holder, bool) {
 	h.Server, h.Project = p.Server, p.Project
 	return h, true
 }
+
+// forwardedTo is the machine to which the floating IP that alone claims an address forwards one endpoint, with the forwarding; nil where
+// none does, or several do.
+func (l *Line) forwardedTo(e probe.Endpoint) (asset.Holder, *asset.Forwarding) {
+	f := l.forwards[e.Addr]
+	if f == nil {
+		return asset.Holder{}, nil
+	}
+	var by *asset.Forwarding
+	for i := range f.Forwardings {
+		if w := &f.Forwardings[i]; w.Protocol == string(e.Proto) && w.External <= e.Port && e.Port <= max(w.External, w.ExternalLast) {
+			if by != nil {
+				return asset.Holder{}, nil
+			}
+			by = w
+		}
+	}
+	if by == nil {
+		return asset.Holder{}, nil
+	}
+	p := l.x.Ports[by.Port]
+	if p == nil || p.Server == "" {
+		return asset.Holder{}, nil
+	}
+	return asset.Holder{Cloud: l.x.Snapshot.Cloud, Scope: asset.ExternalScope, Addr: e.Addr, Port: p.ID, Server: p.Server, Project: p.Project, FloatingIP: f.ID, Shared: true}, by
+}
+
+// forwardedLocus begins the place of a finding that is seen through a forwarding, and of no other: the floating IP and its port follow. It is
+// never ground for an action, for who has the floating IP decides what answers there.
+const forwardedLocus = "floating IP "
+
+func isForwarded(f finding.Finding) bool { return strings.HasPrefix(f.Key.Locus, forwardedLocus) }
 
 // single is one endpoint as a run.
 func single(e probe.Endpoint) reach.Range {

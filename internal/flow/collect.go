@@ -18,11 +18,12 @@ import (
 type sight struct {
 	probe.Observation
 	holder asset.Holder
-	config reach.Answer // what the cloud's rules say of the endpoint
+	config reach.Answer      // what the cloud's rules say of the endpoint
+	by     *asset.Forwarding // that leads this very port of a shared address to the machine; nil: the machine has the address alone
 }
 
 // known tells whether the observation can be attributed to one machine.
-func (s sight) known() bool { return s.holder.Server != "" && !s.holder.Shared }
+func (s sight) known() bool { return s.holder.Server != "" && (!s.holder.Shared || s.by != nil) }
 
 // harvest is what came of one shard.
 type harvest struct {
@@ -63,20 +64,28 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 	l.mention("probe", "shard.probed", "%s: %d endpoints, %d answered, %d open", shard.Purpose, len(shard.Targets), cov.Answered, cov.Open)
 	h.coverage = cov
 	slices.SortFunc(got, func(a, b probe.Observation) int { return a.Endpoint.Compare(b.Endpoint) })
-	asked := map[netip.Addr]steadiness{}
+	asked := map[probe.Endpoint]steadiness{}
 	for _, o := range got {
 		o.RealAt = l.Clock.Real()
-		s := sight{Observation: o, holder: before[o.Endpoint.Addr], config: set.LookupAt(o.Endpoint, before[o.Endpoint.Addr].Port)}
+		s := sight{Observation: o, holder: before[o.Endpoint.Addr]}
+		if h, w := l.forwardedTo(o.Endpoint); w != nil {
+			s.holder, s.by = h, w
+		}
+		s.config = set.LookupAt(o.Endpoint, s.holder.Port)
 		if !s.known() || !o.Facts.Outcome.Answered() {
 			h.sights = append(h.sights, s)
 			continue
 		}
-		how, known := asked[o.Endpoint.Addr]
+		key := o.Endpoint
+		if s.by == nil {
+			key = probe.Endpoint{Addr: key.Addr} // who holds an address holds all of it
+		}
+		how, known := asked[key]
 		if !known {
-			if how, err = l.stillHolds(ctx, s.holder); err != nil {
+			if how, err = l.stillLeads(ctx, s); err != nil {
 				return h, err
 			}
-			asked[o.Endpoint.Addr] = how
+			asked[key] = how
 		}
 		switch how {
 		case steady:
@@ -118,6 +127,25 @@ func holders(x *asset.Index) map[netip.Addr]asset.Holder {
 	return out
 }
 
+// stillLeads re-reads from the cloud to whom an endpoint leads now: as stillHolds, and for a forwarding by the forwarding too.
+func (l *Line) stillLeads(ctx context.Context, s sight) (steadiness, error) {
+	if s.by == nil {
+		return l.stillHolds(ctx, s.holder)
+	}
+	e := s.Endpoint
+	now, err := l.Reader.Forwarded(ctx, e.Addr, string(e.Proto), e.Port)
+	if errors.Is(err, cloud.ErrNobody) || errors.Is(err, cloud.ErrAmbiguous) {
+		return moved, nil
+	}
+	if err != nil {
+		return moved, fmt.Errorf("asking to whom %s is forwarded: %w", e, err)
+	}
+	if now.Forwarding != *s.by {
+		return moved, nil
+	}
+	return l.compared(s.holder, now), nil
+}
+
 // stillHolds re-reads from the cloud who holds an address now. The revisions of port and floating IP must be those of
 // the inventory: equal owners alone would miss an address that moved away and back.
 func (l *Line) stillHolds(ctx context.Context, h asset.Holder) (steadiness, error) {
@@ -128,15 +156,20 @@ func (l *Line) stillHolds(ctx context.Context, h asset.Holder) (steadiness, erro
 	if err != nil {
 		return moved, fmt.Errorf("asking who holds %s: %w", h.Addr, err)
 	}
+	return l.compared(h, now), nil
+}
+
+// compared holds what the cloud says now of a holder against the inventory.
+func (l *Line) compared(h asset.Holder, now cloud.Holding) steadiness {
 	now.Holder.Cloud = h.Cloud
 	p, s := l.x.Ports[h.Port], l.server(h.Server)
 	switch {
 	case now.Holder != h || p == nil:
-		return moved, nil
+		return moved
 	case s != nil && now.ServerStatus != s.Status, now.PortRevision != p.Revision || now.FloatingRevision != l.fipRevision(h.FloatingIP):
-		return touched, nil
+		return touched
 	}
-	return steady, nil
+	return steady
 }
 
 func (l *Line) fipRevision(id asset.FloatingIPID) int {

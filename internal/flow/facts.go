@@ -87,7 +87,7 @@ func (l *Line) facts(ctx context.Context, ds casework.Dossier) (gate.Facts, erro
 }
 
 // endOf is what an action on the machine of a case would do, by the policy in force.
-func (l *Line) endOf(c casework.Case) policy.End { return l.Policy.EndOf(c.ActingClass()) }
+func (l *Line) endOf(c casework.Case) policy.End { return casework.EndFor(c, l.Policy) }
 
 // Will is what an action on the machine of a case would do, by the policy and the mode in force at this moment. Safe for concurrent use.
 func (l *Line) Will(ctx context.Context, c casework.Case) (policy.End, error) {
@@ -95,7 +95,7 @@ func (l *Line) Will(ctx context.Context, c casework.Case) (policy.End, error) {
 	if err != nil {
 		return "", err
 	}
-	return p.EndOf(c.ActingClass()), nil
+	return casework.EndFor(c, p), nil
 }
 
 // admits lists what a quarantine lets in beside the probes, as it is announced.

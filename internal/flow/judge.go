@@ -79,7 +79,7 @@ func (d *draft) silentHosts(ctx context.Context, v *Vantage, h harvest) error {
 	answered := map[asset.PortID]bool{}
 	first := map[asset.PortID]sight{}
 	for _, s := range h.sights {
-		if !s.known() || s.Facts.Outcome == probe.Failed {
+		if !s.known() || s.by != nil || s.Facts.Outcome == probe.Failed {
 			continue
 		}
 		answered[s.holder.Port] = answered[s.holder.Port] || s.Facts.Outcome.Answered()
@@ -207,7 +207,9 @@ func (l *Line) claims(v *Vantage, h harvest) []claim {
 			}
 			s, ok := exposed[j.Endpoint]
 			if !ok { // a verdict on the host as a whole
-				s = exposed[host[0].Endpoint]
+				if s = exposed[host[0].Endpoint]; s.by != nil {
+					continue // several machines answer at the address
+				}
 			}
 			out = append(out, claim{key: l.key(v, s, j.Check, j.Endpoint), sight: s, verdict: j.Verdict, check: l.checks[j.Check]})
 		}
@@ -220,6 +222,9 @@ func (l *Line) key(v *Vantage, s sight, check string, at probe.Endpoint) finding
 	locus := "host"
 	if at.Port != 0 {
 		locus = finding.LocusOf(at)
+	}
+	if s.by != nil {
+		locus = forwardedLocus + string(s.holder.FloatingIP) + " " + locus
 	}
 	return finding.Key{Cloud: l.Cloud, Server: s.holder.Server, Port: s.holder.Port, Check: check, Locus: locus, Zone: v.Zone}
 }
@@ -237,7 +242,13 @@ func (d *draft) revisit(ctx context.Context, v *Vantage, h harvest, seen map[str
 	}
 	for _, f := range fs {
 		s, probed := at[f.Endpoint]
-		if !f.State.Live() || f.State == finding.Unverifiable && !(probed && s.Facts.Outcome.Answered()) || seen[f.ID] || f.Vantage != v.Name || !probed || s.holder.Port != f.Key.Port || s.holder.Shared {
+		if !probed && h.reached != nil && f.Vantage == v.Name {
+			if err := d.checkUnplanned(ctx, f); err != nil {
+				return err
+			}
+			continue
+		}
+		if !f.State.Live() || f.State == finding.Unverifiable && !(probed && s.Facts.Outcome.Answered()) || seen[f.ID] || f.Vantage != v.Name || !probed || s.holder.Port != f.Key.Port || s.holder.Shared && s.by == nil || (s.by != nil) != isForwarded(f) {
 			continue // what answers where several ports claim the address says nothing of any of them
 		}
 		ds, err := d.dossier(ctx, f.Case)
@@ -262,6 +273,24 @@ func (d *draft) revisit(ctx context.Context, v *Vantage, h harvest, seen map[str
 		}
 		d.look(ds, f, s, verdict)
 	}
+	return nil
+}
+
+// checkUnplanned has a finding checked on its own whose endpoint a sweep did not ask, because the rules no longer lead there: otherwise an owner
+// who removed the rule would wait for the deadline to hear that it is fixed.
+func (d *draft) checkUnplanned(ctx context.Context, f finding.Finding) error {
+	if !f.State.Live() || f.State == finding.Unverifiable || slices.Contains(postureChecks, f.Key.Check) || f.Key.Check == CheckBlocked || f.Key.Check == CheckLeak {
+		return nil
+	}
+	ds, err := d.dossier(ctx, f.Case)
+	if err != nil || restrictedOrHeld(ds.Case.State) || ds.Case.State.Over() || ds.Case.TakenBack() != "" {
+		return err
+	}
+	acts, err := d.l.inForce(ctx, ds.Case)
+	if err != nil || len(acts) > 0 {
+		return err
+	}
+	d.arm(casework.Due{Case: f.Case, Timer: casework.TimerRecheck, At: d.now + minute})
 	return nil
 }
 

@@ -3,8 +3,11 @@ package flow
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
+	"demarc/internal/asset"
 	"demarc/internal/casework"
 	"demarc/internal/duty"
 	"demarc/internal/finding"
@@ -37,6 +40,9 @@ func (d *draft) open(ctx context.Context, c claim) (string, error) {
 		Title: title(c), Revision: v.Revision, Endpoint: c.sight.Endpoint, Vantage: c.sight.Vantage, Facts: c.sight.Facts.Hash(), Evidence: v.Evidence,
 		Cause: c.cause, Duty: by, FirstSeen: at, LastSeen: at, Version: version,
 	}
+	if by := c.sight.by; by != nil {
+		f.Grade, f.Cause = finding.Observed, forwardedBy(by, c.cause)
+	}
 	sighting := finding.Sighting{Finding: id, At: at, RealAt: d.l.Clock.Real(), Verdict: finding.Vulnerable, Vantage: f.Vantage, Facts: f.Facts}
 	f = casework.See(f, sighting, d.l.Policy)
 	d.change.Facts = append(d.change.Facts, c.sight.Facts)
@@ -62,7 +68,16 @@ func title(c claim) string {
 	}
 }
 
+// forwardedBy says how a weakness is seen behind a forwarding.
+func forwardedBy(by *asset.Forwarding, cause string) string {
+	how := fmt.Sprintf("the floating IP forwards the port to %s, port %d of your server", by.InternalAddr, by.Internal)
+	return strings.TrimPrefix(cause+"; "+how, "; ")
+}
+
 func track(c claim) casework.Track {
+	if c.sight.by != nil {
+		return casework.Forwarded
+	}
 	switch c.key.Check {
 	case CheckLeak:
 		return casework.Exposure

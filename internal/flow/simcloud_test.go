@@ -94,6 +94,10 @@ func (r simReader) Holder(_ context.Context, addr netip.Addr, scope string) (clo
 	return cloud.Holding{}, cloud.ErrNobody
 }
 
+func (r simReader) Forwarded(context.Context, netip.Addr, string, uint16) (cloud.Holding, error) {
+	return cloud.Holding{}, cloud.ErrNobody
+}
+
 type simActor struct{ w *simulated }
 
 func (a simActor) Port(_ context.Context, id asset.PortID) (asset.Port, error) {

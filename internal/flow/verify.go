@@ -161,7 +161,9 @@ func (l *Line) glance(ctx context.Context, c casework.Case, f finding.Finding) (
 	if err != nil {
 		return g, err
 	}
-	here := func(s sight) bool { return s.Endpoint.Addr == g.at.Addr }
+	here := func(s sight) bool {
+		return s.Endpoint.Addr == g.at.Addr && (!isForwarded(f) || s.Endpoint == g.at)
+	}
 	g.moved, g.touched = slices.ContainsFunc(h.moved, here), slices.ContainsFunc(h.touched, here)
 	alive := hasControl && slices.ContainsFunc(h.sights, func(s sight) bool { return s.Endpoint == control && s.Facts.Outcome == probe.Open })
 	var host []sight
@@ -283,6 +285,11 @@ func (l *Line) whereNow(f finding.Finding) (at probe.Endpoint, ok, shared bool) 
 		c := set.Lookup(f.Endpoint).Connected
 		mine := c != nil && c.Project == f.Project
 		return f.Endpoint, mine, !mine && set.Joins(f.Endpoint.Addr, f.Project) // it is gone only when its project joins it no longer
+	}
+	if isForwarded(f) {
+		h, by := l.forwardedTo(f.Endpoint)
+		mine := by != nil && h.Port == f.Key.Port && h.Server == f.Key.Server
+		return f.Endpoint, mine, !mine && l.forwards[f.Endpoint.Addr] == nil && l.has(f.Key.Port, f.Endpoint.Addr)
 	}
 	if h := l.holds[f.Endpoint.Addr]; (h.Shared || h.Port != f.Key.Port && l.outside(f.Endpoint.Addr)) && l.has(f.Key.Port, f.Endpoint.Addr) {
 		return f.Endpoint, false, true

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
@@ -114,6 +115,24 @@ func (w *World) TenantPortGroups(port string, groups ...string) {
 			}
 		}
 		p.touch()
+	})
+}
+
+// TenantForwards replaces the forwardings of a floating IP.
+func (w *World) TenantForwards(addr netip.Addr, forwards ...Forward) {
+	w.trick(func() {
+		for _, f := range w.floating {
+			if f.Address != addr.String() {
+				continue
+			}
+			f.Forwards = []forwardRow{}
+			for _, fw := range forwards {
+				to := w.portsOf(w.ServerID(fw.Server))[0]
+				f.Forwards = append(f.Forwards, forwardRow{ID: w.uuidFor("forward", w.next()), Protocol: "tcp", InternalIP: to.FixedIPs[0].IPAddress,
+					InternalPort: fw.Internal, InternalPortID: to.ID, ExternalPort: fw.External})
+			}
+			f.touch()
+		}
 	})
 }
 

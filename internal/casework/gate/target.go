@@ -105,6 +105,9 @@ func inventory(f Facts, p *policy.Policy) Reason {
 
 // class: the class whose action was announced ends in an action.
 func class(f Facts, p *policy.Policy) Reason {
+	if f.Case.Track == casework.Forwarded {
+		return because("it is seen through a port forwarding, which is only reported")
+	}
 	name := f.Case.ActingClass()
 	k, ok := p.Classes[name]
 	if !ok {
