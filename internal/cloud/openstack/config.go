@@ -27,7 +27,8 @@ type Config struct {
 	System           bool   // a token for the system instead: such an account is told what it cannot see, and serves for nothing else
 	AppCredID        string
 	AppCredSecret    string
-	Region           string                                    // default: the first that the catalog has
+	Region           string                                    // default: any, where the catalog has each service once
+	Endpoints        map[string]string                         // URLs of services in place of the catalog's, by the names that Services lists
 	Interface        string                                    // public (default), internal, admin
 	CAFile           string                                    // PEM, in place of the system's
 	Timeout          time.Duration                             // of one request; default 60 s
