@@ -197,9 +197,9 @@ func probeConfig(f probeFlags) (scan.Config, error) {
 	if err := fault.ReadYAML(f.netblocks, &blocks); err != nil {
 		return c, err
 	}
-	data, err := os.ReadFile(f.netblocks)
+	data, err := fault.ReadFile(f.netblocks)
 	if err != nil {
-		return c, fmt.Errorf("read the netblocks: %w", err)
+		return c, err
 	}
 	for i, b := range blocks {
 		p, err := netip.ParsePrefix(b.CIDR)

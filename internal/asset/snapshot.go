@@ -29,7 +29,7 @@ type Snapshot struct {
 	Gaps        []Gap        `json:"gaps,omitempty"`
 	Only        []string     `json:"only,omitempty"` // the kinds that were read, where not all were asked for
 	Unreadable  []Unreadable `json:"unreadable,omitempty"`
-	NovaClock   int64        `json:"-"`              // µs by Nova's own clock: changes of servers before it are in here, or were read before; 0: not known
+	NovaClock   int64        `json:"-"` // µs by Nova's own clock: changes of servers before it are in here, or were read before; 0: not known
 	Projects    []Project    `json:"projects"`
 	Users       []User       `json:"users"`
 	Grants      []Grant      `json:"grants"`

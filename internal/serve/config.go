@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"demarc/internal/asset"
 	"demarc/internal/casework/notice"
 	"demarc/internal/cloud"
+	"demarc/internal/cloud/openstack"
 	"demarc/internal/detect"
 	"demarc/internal/duty"
 	"demarc/internal/fault"
@@ -60,19 +60,22 @@ type Config struct {
 
 // Cloud says which cloud, and as whom.
 type Cloud struct {
-	Name                string `yaml:"name"`
-	AuthURL             string `yaml:"auth_url"`
-	Username            string `yaml:"username"`
-	PasswordFile        string `yaml:"password_file"`
-	UserDomain          string `yaml:"user_domain"`
-	Project             string `yaml:"project"`
-	ProjectDomain       string `yaml:"project_domain"`
-	CredentialID        string `yaml:"application_credential_id"`
-	CredentialFile      string `yaml:"application_credential_secret_file"`
-	Region              string `yaml:"region"`
-	CAFile              string `yaml:"ca_file"`
-	CloudsFile          string `yaml:"clouds_file"`  // a clouds.yaml, instead of the above
-	CloudsEntry         string `yaml:"clouds_entry"` // and the name in it
+	Name           string `yaml:"name"`
+	AuthURL        string `yaml:"auth_url"`
+	Username       string `yaml:"username"`
+	PasswordFile   string `yaml:"password_file"`
+	UserDomain     string `yaml:"user_domain"`
+	Project        string `yaml:"project"`
+	ProjectDomain  string `yaml:"project_domain"`
+	CredentialID   string `yaml:"application_credential_id"`
+	CredentialFile string `yaml:"application_credential_secret_file"`
+	Region         string `yaml:"region"`
+	CAFile         string `yaml:"ca_file"`
+	Interface      string `yaml:"interface"` // of the catalog's endpoints: public, internal, admin; empty: public
+	// Endpoints names the URLs of services that the catalog has several times, or wrong, by openstack.Services.
+	Endpoints           map[string]string `yaml:"endpoints"`
+	CloudsFile          string            `yaml:"clouds_file"`  // a clouds.yaml, instead of the above
+	CloudsEntry         string            `yaml:"clouds_entry"` // and the name in it
 	password, appSecret string
 }
 
@@ -149,9 +152,9 @@ type Sample struct {
 func Load(path string) (*Config, *policy.Policy, error) { return load(path, &Config{}) }
 
 func load(path string, c *Config) (*Config, *policy.Policy, error) {
-	data, err := os.ReadFile(path)
+	data, err := fault.ReadFile(path)
 	if err != nil {
-		return nil, nil, fault.New(fault.Config, "cannot read the configuration: %w", err).In(fault.Position{File: path})
+		return nil, nil, err
 	}
 	c.dir = filepath.Dir(path)
 	if err := fault.DecodeYAML(path, data, c); err != nil {
@@ -178,9 +181,9 @@ func (c *Config) policy() (*policy.Policy, error) {
 		return policy.Default()
 	}
 	path := c.path(c.Policy)
-	data, err := os.ReadFile(path)
+	data, err := fault.ReadFile(path)
 	if err != nil {
-		return nil, fault.New(fault.Config, "cannot read the policy: %w", err).In(fault.Position{File: path})
+		return nil, err
 	}
 	return policy.Parse(path, data)
 }
@@ -275,6 +278,7 @@ const maxRate = 72_000
 
 var (
 	zones    = []string{string(probe.Internet), string(probe.Institution)}
+	sides    = []string{"public", "internal", "admin"}
 	mailTLS  = []string{"required", "opportunistic", "none"}
 	protocol = []string{"tcp", "udp", "icmp"}
 )
@@ -287,6 +291,14 @@ func (c *Config) enums(file string, data []byte) error {
 	}
 	if c.Mail.TLS != "" && !slices.Contains(mailTLS, c.Mail.TLS) {
 		return refuse("$.mail.tls", fault.New(fault.Config, "unknown mail.tls %q", c.Mail.TLS).Hinted("one of %s", strings.Join(mailTLS, ", ")))
+	}
+	if k := c.Cloud; k.Interface != "" && !slices.Contains(sides, k.Interface) {
+		return refuse("$.cloud.interface", fault.New(fault.Config, "unknown cloud.interface %q", k.Interface).Hinted("one of %s", strings.Join(sides, ", ")))
+	}
+	for name := range c.Cloud.Endpoints {
+		if known := openstack.Services(); !slices.Contains(known, name) {
+			return refuse("$.cloud.endpoints", fault.New(fault.Config, "unknown service %q under cloud.endpoints", name).Hinted("one of %s", strings.Join(known, ", ")))
+		}
 	}
 	if e := c.Enforce; e.Given() && !c.Mode.AtLeast(policy.Enforce) {
 		return refuse("$.enforcement", fault.New(fault.Config, "an enforcement account is given, and mode is %s", c.Mode.Known()).
@@ -349,9 +361,10 @@ func (c *Config) secrets(file string, data []byte) error {
 		if s.path == "" {
 			continue
 		}
-		b, err := os.ReadFile(c.path(s.path))
+		b, err := fault.ReadFile(c.path(s.path))
 		if err != nil {
-			return fault.New(fault.Config, "cannot read the secret: %w", err).In(fault.Place(file, data, s.at)).Hinted("the file must exist and be readable by demarc alone")
+			return fault.New(fault.Config, "cannot read the secret: %w", err).In(fault.Place(file, data, s.at)).
+				Hinted("the file must exist, hold text in UTF-8, and be readable by demarc alone")
 		}
 		if *s.to = strings.TrimSpace(string(b)); *s.to == "" {
 			return fault.New(fault.Config, "the secret file %s is empty", s.path).In(fault.Place(file, data, s.at))

@@ -18,6 +18,7 @@ const (
 	CloudSilent      Code = "cloud-silent-empty"
 	CloudPartial     Code = "cloud-partial"
 	CloudCoverage    Code = "cloud-coverage"
+	CloudUnreadable  Code = "cloud-people-unreadable"
 	CloudUnproven    Code = "cloud-coverage-unproven"
 	CloudCanChange   Code = "cloud-can-change"
 	Expiring         Code = "credential-expiring"
@@ -92,7 +93,7 @@ const (
 // Codes lists them all.
 var Codes = []Code{
 	PolicyRead, PolicyNoNotice, ModeLower,
-	CloudAccount, CloudRefused, CloudUnreachable, CloudReaderOnly, CloudPerProject, CloudSystem, CloudSilent, CloudPartial, CloudCoverage, CloudUnproven, CloudCanChange, Expiring,
+	CloudAccount, CloudRefused, CloudUnreachable, CloudReaderOnly, CloudPerProject, CloudSystem, CloudSilent, CloudPartial, CloudCoverage, CloudUnreadable, CloudUnproven, CloudCanChange, Expiring,
 	EnforceOff, EnforceAccount, EnforceOne, EnforceRefused, EnforceUnreachable, EnforceWeak, EnforceNoReason, EnforceGroup, EnforceShared, EnforceNoGroup, EnforceNotHere,
 	ClockRight, ClockOff, ClockUnsync, ClockAlone,
 	VantageRoad, VantageNamespace, VantageNoSource, VantageNoRoute, VantageOther, VantageNothing,

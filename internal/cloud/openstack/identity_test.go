@@ -108,7 +108,9 @@ func TestListingThatWasCutWithoutASignIsIncomplete(t *testing.T) {
 			c.Around = edit("GET", "/v3/"+key, func(_ *http.Request, doc map[string]any) { doc[key] = doc[key].([]any)[:3] })
 		})
 		s := b.snap(t)
-		if !slices.ContainsFunc(s.Gaps, func(g asset.Gap) bool { return g.Kind == kind && strings.Contains(g.Reason, "exists and was not listed") }) {
+		if !slices.ContainsFunc(s.Gaps, func(g asset.Gap) bool {
+			return g.Kind == kind && strings.Contains(g.Reason, "exists and was not listed")
+		}) {
 			t.Errorf("%s were cut after 3 and the gaps are %v", key, s.Gaps)
 		}
 		if counts(s) != whole {
