@@ -55,7 +55,7 @@ var rooms = []room{
 	{judgement, "guide", "shows the pages of guidance", "duty detect fault", "github.com/yuin/goldmark"},
 	{judgement, "casework", "is the life of a case, in pure functions", "W reach", ""},
 	{judgement, "casework/gate", "re-proves everything before each act on a tenant's machine", "W casework", ""},
-	{judgement, "casework/notice", "decides who is told what, in which words", "W casework", ""},
+	{judgement, "casework/notice", "decides who is told what, in which words", "W casework", "golang.org/x/net"},
 
 	{hands, "store", "keeps everything that must survive", "W casework", "modernc.org/sqlite github.com/jackc/pgx/v5 github.com/google/uuid"},
 	{hands, "store/storetest", "is the exam every store takes", "W casework", ""},

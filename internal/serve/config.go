@@ -21,6 +21,7 @@ import (
 	"demarc/internal/flow"
 	"demarc/internal/plan"
 	"demarc/internal/policy"
+	"demarc/internal/post"
 	"demarc/internal/probe"
 )
 
@@ -122,6 +123,7 @@ type Mail struct {
 	PasswordFile string `yaml:"password_file"`
 	From         string `yaml:"from"`
 	ReplyTo      string `yaml:"reply_to"`
+	EHLO         string `yaml:"ehlo"`      // the name by which the server greets the next hop; default: the machine's own
 	Provider     string `yaml:"provider"`  // who acts for the provider; default: the provider's contact in the responsibility model
 	Operators    string `yaml:"operators"` // who approves and is asked
 	password     string
@@ -238,10 +240,8 @@ func (c *Config) check(file string, data []byte) error {
 		return err
 	}
 	c.Mail.Provider = cmp.Or(c.Mail.Provider, c.own.Contact())
-	for _, a := range []struct{ path, value string }{{"$.mail.from", c.Mail.From}, {"$.mail.provider", c.Mail.Provider}, {"$.mail.operators", c.Mail.Operators}} {
-		if _, ok := notice.CheckAddress(a.value); !ok {
-			return at(a.path, fault.New(fault.Config, "%q is not a plain mail address", a.value).Hinted("write name@example.org"))
-		}
+	if err := c.addresses(at); err != nil {
+		return err
 	}
 	if len(c.Vantages) == 0 {
 		return at("$.vantages", fault.New(fault.Config, "there is no vantage point").Hinted("name one with its zone and sources"))
@@ -265,6 +265,31 @@ func (c *Config) check(file string, data []byte) error {
 		return err
 	}
 	return c.secrets(file, data)
+}
+
+// addresses checks the addresses of the configuration, and keeps them as they are sent.
+func (c *Config) addresses(at func(string, *fault.Fault) error) error {
+	for _, a := range []struct {
+		path  string
+		value *string
+		may   bool
+	}{{"$.mail.from", &c.Mail.From, false}, {"$.mail.provider", &c.Mail.Provider, false}, {"$.mail.operators", &c.Mail.Operators, false}, {"$.mail.reply_to", &c.Mail.ReplyTo, true}} {
+		if a.may && *a.value == "" {
+			continue
+		}
+		address, ok := notice.CheckAddress(*a.value)
+		switch {
+		case !ok:
+			return at(a.path, fault.New(fault.Config, "%q is not a plain mail address", *a.value).Hinted("write name@example.org"))
+		case !notice.Plain(address):
+			return at(a.path, fault.New(fault.Config, "not every mail server takes the address %q", *a.value).Hinted("write one whose part before @ is ASCII"))
+		}
+		*a.value = address
+	}
+	if c.Mail.EHLO != "" && !post.Greets(c.Mail.EHLO) {
+		return at("$.mail.ehlo", fault.New(fault.Config, "%q is no name of a host", c.Mail.EHLO).Hinted("write mail.example.org, or an address as [192.0.2.10]"))
+	}
+	return nil
 }
 
 // published tells whether pages can be linked to below an address; empty means that there are none.

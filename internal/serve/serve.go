@@ -55,7 +55,7 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	if err != nil {
 		return nil, err
 	}
-	sender, err := post.NewSMTP(post.Config{Host: c.Mail.Host, Port: c.Mail.Port, TLS: c.Mail.TLS, From: c.Mail.From, ReplyTo: c.Mail.ReplyTo, User: c.Mail.User, Password: c.Mail.password})
+	sender, err := post.NewSMTP(post.Config{Host: c.Mail.Host, Port: c.Mail.Port, TLS: c.Mail.TLS, From: c.Mail.From, ReplyTo: c.Mail.ReplyTo, EHLO: c.Mail.EHLO, User: c.Mail.User, Password: c.Mail.password})
 	if err != nil {
 		return nil, err
 	}
