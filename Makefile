@@ -67,7 +67,7 @@ weekly: ## the suites that are too long for CI, one after another (needs what mu
 	@for suite in $(SUITE); do echo "=== $$suite"; $(MAKE) --no-print-directory "$$suite"; done
 
 .PHONY: db
-db: ## store, line, faults, failover, a full disk and crash exam on PostgreSQL (needs Go, Linux, and Debian's postgresql or root to install it; about 5 minutes)
+db: ## store, line, faults, failover, a full disk and crash exam on PostgreSQL (needs Go, Linux, and Debian's postgresql and pgbouncer or root to install them; about 5 minutes)
 	@test/db/run
 
 .PHONY: guide
