@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
@@ -340,9 +339,7 @@ func writeProbeJSON(out io.Writer, rows []probed, hosts []detect.Located) error 
 	if rows == nil {
 		rows = []probed{}
 	}
-	e := json.NewEncoder(out)
-	e.SetIndent("", "  ")
-	return e.Encode(rows)
+	return writeIndented(out, rows)
 }
 
 // writeProbeTable shows what is open or could not be asked, one line each, and counts the rest. Of a tarpit

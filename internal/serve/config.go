@@ -51,9 +51,11 @@ type Config struct {
 	Health     string            `yaml:"health"`    // address on loopback that tells whether the server works; empty: none
 	Clock      Clock             `yaml:"clock"`
 
-	dir        string // of the file: relative paths count from there
-	inline     int    // so many netblocks are of the file itself
-	begins     bool   // the file of netblocks may be missing: it is about to be written
+	dir        string   // of the file: relative paths count from there
+	inline     int      // so many netblocks are of the file itself
+	examined   bool     // by the doctor, to whom an unknown approver is a finding
+	strangers  []string // approvers that this machine does not have
+	begins     bool     // the file of netblocks may be missing: it is about to be written
 	dbPassword string
 	own        *duty.Model // as its file has it
 	model      *duty.Model // with the contracts and offerings of this file
@@ -342,10 +344,20 @@ func (c *Config) enums(file string, data []byte) error {
 			return refuse("$.health", fault.New(fault.Config, "%q is no address and port on loopback", c.Health).Hinted("write 127.0.0.1:8610"))
 		}
 	}
+	first := 0
 	for i, a := range c.Approvers {
 		if _, err := uidOf(a); err != nil {
-			return refuse(fmt.Sprintf("$.approvers[%d]", i), fault.New(fault.Config, "there is no account %q on this machine", a).Hinted("give a login name, or a uid in quotes"))
+			if c.strangers = append(c.strangers, a); len(c.strangers) == 1 {
+				first = i
+			}
 		}
+	}
+	if n := len(c.strangers); n > 0 && !c.examined {
+		f := fault.New(fault.Config, "there is no account %q on this machine", c.strangers[0])
+		if n > 1 {
+			f = fault.New(fault.Config, "there are no accounts %q on this machine", c.strangers)
+		}
+		return refuse(fmt.Sprintf("$.approvers[%d]", first), f.Hinted("give a login name, or a uid in quotes"))
 	}
 	if c.Mail.Port < 0 || c.Mail.Port > 65535 {
 		return refuse("$.mail.port", fault.New(fault.Config, "%d is not a port", c.Mail.Port).Hinted("1 to 65535"))

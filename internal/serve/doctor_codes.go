@@ -87,6 +87,12 @@ const (
 	SocketFree  Code = "socket"
 	SocketTaken Code = "socket-unusable"
 
+	ApproverUnknown Code = "approver-unknown"
+
+	SecretsKept     Code = "secrets"
+	SecretsReadable Code = "secrets-readable"
+	SecretsUnread   Code = "secrets-unread"
+
 	TookTooLong Code = "took-too-long"
 )
 
@@ -104,6 +110,7 @@ var Codes = []Code{
 	MachinesReached, MachinesOutOfReach, MachinesUnread, Leftovers, FindingsDiffer,
 	AuditHeads, AuditTampered, AuditUnwritable, AuditUnread, AuditLost, CasesRepaired,
 	SwitchOff, SwitchOn, SwitchUnusable,
-	SocketFree, SocketTaken,
+	SocketFree, SocketTaken, ApproverUnknown,
+	SecretsKept, SecretsReadable, SecretsUnread,
 	TookTooLong,
 }

@@ -336,6 +336,7 @@ func (d Doctor) repairs(ctx context.Context, k *chart, db *store.DB, log audit.S
 }
 
 func (d Doctor) socket(ctx context.Context, k *chart) {
+	d.approvers(k)
 	path := d.Config.SocketPath()
 	const remedy = "name another under socket, in a folder that the account that runs demarc can write"
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {

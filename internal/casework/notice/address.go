@@ -45,7 +45,9 @@ func mailDomain(s string) (string, bool) {
 	return domain, err == nil && ascii(domain)
 }
 
-func ascii(s string) bool { return strings.IndexFunc(s, func(r rune) bool { return r > 0x7e || r < 0x21 }) < 0 }
+func ascii(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r > 0x7e || r < 0x21 }) < 0
+}
 
 // Plain tells whether every mail server takes an address. One whose part before @ is beyond ASCII needs SMTPUTF8 (RFC 6531).
 func Plain(address string) bool { return ascii(address) }

@@ -164,7 +164,6 @@ func address(x *asset.Index, u asset.UserID) (string, bool) {
 	return CheckAddress(v.Mail)
 }
 
-
 // Able lists the mail addresses of everybody who can act for a project now: an enabled account with the role admin, manager or member on
 // it, and a usable address. It is not bounded as Recipients is.
 func Able(x *asset.Index, p asset.ProjectID) []string {

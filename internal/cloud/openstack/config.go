@@ -27,7 +27,7 @@ type Config struct {
 	ProjectID        string // in place of Project and its domain
 	ProjectDomain    string // name; default: the user's domain, by name or id
 	ProjectDomainID  string
-	System           bool   // a token for the system instead: such an account is told what it cannot see, and serves for nothing else
+	System           bool // a token for the system instead: such an account is told what it cannot see, and serves for nothing else
 	AppCredID        string
 	AppCredName      string // in place of AppCredID, with the user that it is of
 	AppCredSecret    string
