@@ -67,7 +67,7 @@ weekly: ## the suites that are too long for CI, one after another (needs what mu
 	@for suite in $(SUITE); do echo "=== $$suite"; $(MAKE) --no-print-directory "$$suite"; done
 
 .PHONY: db
-db: ## store, faults, failover, a full disk, the line where the engine matters, every third crash point, on PostgreSQL (needs Go, Linux, and Debian's postgresql or root to install it; about 10 minutes)
+db: ## store, faults, failover, a full disk, the line where the engine matters, every third crash point, on PostgreSQL (needs Go, Linux, and Debian's postgresql and pgbouncer or root to install them; about 10 minutes)
 	@test/db/run
 
 .PHONY: db-whole

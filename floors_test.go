@@ -39,7 +39,7 @@ var rooms = []room{
 	{words, "fault", "holds errors a user can act on: what is wrong, where, and what to do", "", "github.com/goccy/go-yaml"},
 	{words, "ipset", "is sets of addresses, as runs and as prefixes", "", ""},
 	{words, "asset", "says what the clouds hold and whose it is at which time", "untrusted", ""},
-	{words, "asset/lines", "writes what a cloud holds as lines of JSON, and reads them back", "asset fault", ""},
+	{words, "asset/lines", "writes what a cloud holds as lines of JSON, and reads them back", "asset fault untrusted", ""},
 	{words, "probe", "says what to ask of an address and what it answered", "untrusted", ""},
 	{words, "duty", "says who must do what under which model and contract", "asset fault", ""},
 	{words, "finding", "is one claim that something is wrong, with its evidence", "asset duty probe untrusted", ""},
@@ -55,7 +55,7 @@ var rooms = []room{
 	{judgement, "guide", "shows the pages of guidance", "duty detect fault", "github.com/yuin/goldmark"},
 	{judgement, "casework", "is the life of a case, in pure functions", "W reach", ""},
 	{judgement, "casework/gate", "re-proves everything before each act on a tenant's machine", "W casework", ""},
-	{judgement, "casework/notice", "decides who is told what, in which words", "W casework", ""},
+	{judgement, "casework/notice", "decides who is told what, in which words", "W casework", "golang.org/x/net"},
 
 	{hands, "store", "keeps everything that must survive", "W casework", "modernc.org/sqlite github.com/jackc/pgx/v5 github.com/google/uuid"},
 	{hands, "store/storetest", "is the exam every store takes", "W casework", ""},

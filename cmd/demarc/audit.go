@@ -115,7 +115,7 @@ func knownHeads(usual, path string) ([]audit.Head, error) {
 	}
 	var out []audit.Head
 	line := 0
-	for l := range bytes.Lines(data) {
+	for l := range bytes.Lines(bytes.TrimPrefix(data, []byte("\ufeff"))) {
 		line++
 		if len(bytes.TrimSpace(l)) == 0 {
 			continue

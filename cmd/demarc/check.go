@@ -14,6 +14,7 @@ import (
 
 	"demarc/internal/detect"
 	"demarc/internal/fault"
+	"demarc/internal/untrusted"
 )
 
 func checkCommand() *cobra.Command {
@@ -72,9 +73,12 @@ func checkOutput(output string) error {
 }
 
 func writeIndented(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(append(untrusted.JSON(b), '\n')) // whatever field a stranger wrote, a terminal shows it as it is
+	return err
 }
 
 func listChecks(out io.Writer, output string) error {

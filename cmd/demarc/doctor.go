@@ -42,7 +42,7 @@ func examine(c *cobra.Command, r *reading, config string) error {
 	if config == "" {
 		return fault.New(fault.Usage, "no configuration is named").Hinted("give its file with --config")
 	}
-	conf, rules, err := serve.Load(config)
+	conf, rules, err := serve.LoadToExamine(config)
 	if err != nil {
 		return err
 	}

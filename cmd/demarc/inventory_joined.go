@@ -105,7 +105,7 @@ func writeJoined(s sheet, r *reading, a whoAnswer) {
 	for _, j := range a.Connected {
 		s.row("address", a.Address.String())
 		if a.At != 0 {
-			s.row("at", r.when(a.At)+giveOrTake(a.Tolerance))
+			s.row("at", a.time(r)+giveOrTake(a.Tolerance))
 		}
 		s.row("held", "by no port: it is connected")
 		s.row("joined by", "project "+named(j.ProjectName, j.Project).Raw())

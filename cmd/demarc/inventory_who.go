@@ -46,12 +46,14 @@ type owner struct {
 // asked is the question: who held an address at a time that a clock told which may be off, as we knew it at another time.
 type asked struct {
 	at, known moment
+	orAt      moment // the other instant that a wall-clock time may mean; 0: there is one
 	tolerance time.Duration
 }
 
 type whoAnswer struct {
 	Address    netip.Addr  `json:"address"`
 	At         moment      `json:"at,omitzero"`         // absent: now
+	OrAt       moment      `json:"or_at,omitzero"`      // the other instant that a wall-clock time without an offset means, where the clock was set back
 	Tolerance  string      `json:"tolerance,omitempty"` // how far off that may be, to both sides
 	KnownAt    moment      `json:"known_at,omitzero"`   // as it was known then; absent: as it is known now
 	Answer     asset.Whose `json:"answer"`              // held, connected, nobody, ambiguous
@@ -83,8 +85,12 @@ Exit status: 0 one machine, or one project that joined it, 1 nobody as far as is
 		Args: checkArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			return r.with(c.Context(), func(db *store.DB) (err error) {
-				if q.at, err = r.parseTime(at); err != nil {
+				ats, err := r.instants(at)
+				if err != nil {
 					return err
+				}
+				if q.at = ats[0]; len(ats) > 1 {
+					q.orAt = ats[1]
 				}
 				if q.known, err = r.parseTime(known); err != nil {
 					return err
@@ -118,6 +124,11 @@ func who(c *cobra.Command, r *reading, db *store.DB, arg string, q asked) error 
 	}
 	if err := a.connect(c.Context(), db, r, q); err != nil {
 		return err
+	}
+	if q.orAt != 0 {
+		if err := a.orAt(c.Context(), db, r, q); err != nil {
+			return err
+		}
 	}
 	switch r.output {
 	case "json":
@@ -183,9 +194,65 @@ func (a *whoAnswer) connect(ctx context.Context, db *store.DB, r *reading, q ask
 	return err
 }
 
+// orAt asks once more, for the other instant that the wall-clock time means: one machine held the address only if it did at both.
+func (a *whoAnswer) orAt(ctx context.Context, db *store.DB, r *reading, q asked) error {
+	q.at, q.orAt = q.orAt, 0
+	b, err := askWho(ctx, db, a.Address, q)
+	if err != nil {
+		return err
+	}
+	if err := b.connect(ctx, db, r, q); err != nil {
+		return err
+	}
+	a.OrAt = q.at
+	a.Answer, a.Doubt = both(a, &b)
+	for _, h := range b.Holders {
+		if !slices.ContainsFunc(a.Holders, func(o held) bool { return o.Cloud == h.Cloud && o.Port == h.Port && o.From == h.From }) {
+			a.Holders = append(a.Holders, h)
+		}
+	}
+	for _, j := range b.Connected {
+		if !slices.ContainsFunc(a.Connected, func(o joined) bool { return o.Cloud == j.Cloud && o.Project == j.Project }) {
+			a.Connected = append(a.Connected, j)
+		}
+	}
+	return nil
+}
+
+// both is what can be said where the time may be one of two.
+func both(a, b *whoAnswer) (asset.Whose, asset.Doubt) {
+	machine := func(h held) string {
+		return cmp.Or(h.Cloud+" server "+string(h.Server), h.Cloud+" port "+string(h.Port))
+	}
+	same := a.Answer == b.Answer
+	switch {
+	case a.Doubt == asset.Shared || b.Doubt == asset.Shared:
+		return asset.Ambiguous, asset.Shared
+	case a.Answer == asset.Ambiguous:
+		return a.Answer, a.Doubt
+	case b.Answer == asset.Ambiguous:
+		return b.Answer, b.Doubt
+	case same && a.Answer == asset.Held && machine(a.Holders[0]) != machine(b.Holders[0]),
+		same && a.Answer == connected && (a.Connected[0].Cloud != b.Connected[0].Cloud || a.Connected[0].Project != b.Connected[0].Project),
+		!same && a.Answer != asset.Nobody && b.Answer != asset.Nobody:
+		return asset.Ambiguous, asset.Several
+	case !same:
+		return asset.Ambiguous, asset.Partly
+	}
+	return a.Answer, a.Doubt
+}
+
+// time is when, as people read it.
+func (a *whoAnswer) time(r *reading) string {
+	if a.OrAt != 0 {
+		return r.when(a.At) + " or " + r.when(a.OrAt)
+	}
+	return r.when(a.At)
+}
+
 // verdict is the answer as an exit status.
 func (a whoAnswer) verdict(r *reading) error {
-	about := " at " + r.when(a.At)
+	about := " at " + a.time(r)
 	if a.Tolerance != "" {
 		about += ", give or take " + a.Tolerance
 	}
@@ -194,6 +261,8 @@ func (a whoAnswer) verdict(r *reading) error {
 		return fault.New(fault.CannotLook, "%s is shared: what came from it can be attributed to no machine", a.Address)
 	case a.Doubt == asset.Several && len(a.Connected) > 1:
 		return fault.New(fault.CannotLook, "%s is ambiguous: no port holds it, and %s join it to their clouds", a.Address, projects(a.Connected))
+	case a.Doubt == asset.Several && a.OrAt != 0:
+		return fault.New(fault.CannotLook, "%s is ambiguous: %d held it%s", a.Address, len(a.Holders)+len(a.Connected), about).Hinted("the clock was set back: write the time with its offset, as 2026-05-04T02:14:00+01:00")
 	case a.Doubt == asset.Several && a.Tolerance != "":
 		return fault.New(fault.CannotLook, "%s is ambiguous: %d held it%s", a.Address, len(a.Holders), about).Hinted("ask for a more exact time, or leave it at that: none of them can be charged with it")
 	case a.Doubt == asset.Several:
@@ -308,7 +377,7 @@ func writeWho(c *cobra.Command, r *reading, a whoAnswer) error {
 	for _, h := range a.Holders {
 		s.row("address", a.Address.String())
 		if a.At != 0 {
-			s.row("at", r.when(a.At)+giveOrTake(a.Tolerance))
+			s.row("at", a.time(r)+giveOrTake(a.Tolerance))
 		}
 		writeHolder(s, r, h)
 	}

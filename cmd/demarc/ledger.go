@@ -190,26 +190,6 @@ func (r *reading) when(m moment) string {
 	return time.UnixMicro(int64(m)).In(l).Format("2006-01-02 15:04:05 MST")
 }
 
-// parseTime reads the time of --at: RFC 3339, or a date and time in the zone that times are shown in. Nothing is 0: now.
-func (r *reading) parseTime(s string) (moment, error) {
-	if s == "" {
-		return 0, nil
-	}
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return moment(t.UnixMicro()), nil
-	}
-	l, err := r.location()
-	if err != nil {
-		return 0, err
-	}
-	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, s, l); err == nil {
-			return moment(t.UnixMicro()), nil
-		}
-	}
-	return 0, fault.New(fault.Usage, "%q is not a time", s).Hinted(`write 2026-05-04T02:14:00Z, or "2026-05-04 02:14" with --time-zone`)
-}
-
 // moment is a time in µs; in JSON it is RFC 3339 in UTC.
 type moment int64
 

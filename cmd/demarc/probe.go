@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
@@ -197,9 +196,9 @@ func probeConfig(f probeFlags) (scan.Config, error) {
 	if err := fault.ReadYAML(f.netblocks, &blocks); err != nil {
 		return c, err
 	}
-	data, err := os.ReadFile(f.netblocks)
+	data, err := fault.ReadFile(f.netblocks)
 	if err != nil {
-		return c, fmt.Errorf("read the netblocks: %w", err)
+		return c, err
 	}
 	for i, b := range blocks {
 		p, err := netip.ParsePrefix(b.CIDR)
@@ -340,9 +339,7 @@ func writeProbeJSON(out io.Writer, rows []probed, hosts []detect.Located) error 
 	if rows == nil {
 		rows = []probed{}
 	}
-	e := json.NewEncoder(out)
-	e.SetIndent("", "  ")
-	return e.Encode(rows)
+	return writeIndented(out, rows)
 }
 
 // writeProbeTable shows what is open or could not be asked, one line each, and counts the rest. Of a tarpit

@@ -12,6 +12,14 @@ type Gap struct {
 	Reason string `json:"reason"` // what happened, for the operator
 }
 
+// Unreadable is a user or a project that exists in what others refer to, and that the account may not read. Absence is not proven by it
+// and no listing is cut: only what depends on this one object is not known.
+type Unreadable struct {
+	Kind   string `json:"kind"` // contacts (of a user) or grants (of a project)
+	ID     string `json:"id"`
+	Reason string `json:"reason"` // who refers to it and what the cloud answered, for the operator
+}
+
 // Snapshot is what one walk over a cloud's APIs saw. It is complete only when every listing was read to
 // its end without a fault; an incomplete one can add, and never removes.
 type Snapshot struct {
@@ -20,7 +28,8 @@ type Snapshot struct {
 	Ended       int64        `json:"ended"`
 	Gaps        []Gap        `json:"gaps,omitempty"`
 	Only        []string     `json:"only,omitempty"` // the kinds that were read, where not all were asked for
-	NovaClock   int64        `json:"-"`              // µs by Nova's own clock: changes of servers before it are in here, or were read before; 0: not known
+	Unreadable  []Unreadable `json:"unreadable,omitempty"`
+	NovaClock   int64        `json:"-"` // µs by Nova's own clock: changes of servers before it are in here, or were read before; 0: not known
 	Projects    []Project    `json:"projects"`
 	Users       []User       `json:"users"`
 	Grants      []Grant      `json:"grants"`

@@ -25,7 +25,7 @@ const (
 type sheet struct {
 	name   string
 	data   []byte
-	header []string
+	header []string         // "" is a column without a heading, which holds nothing
 	rows   map[string][]int // for each list, the row that each entry stands in
 	model  *Model
 }
@@ -36,7 +36,7 @@ func readCSV(name string, data []byte) (*Model, func(path string) fault.Position
 	if len(data) > fault.MaxFile {
 		return nil, nil, fault.New(fault.Config, "the file has %d bytes", len(data)).In(here).Hinted("at most %d", fault.MaxFile)
 	}
-	s := &sheet{name: name, data: bytes.TrimPrefix(data, []byte("\ufeff")), rows: map[string][]int{}, model: &Model{}}
+	s := &sheet{name: name, data: data, rows: map[string][]int{}, model: &Model{}}
 	r := s.reader()
 	for n := 0; ; n++ {
 		cells, err := r.Read()
@@ -104,6 +104,8 @@ func (s *sheet) columns(r *csv.Reader, cells []string) error {
 		switch {
 		case formula(c):
 			return s.refuse(s.pos(r, i))
+		case strings.TrimSpace(c) == "":
+			continue
 		case !known:
 			return fault.New(fault.Config, "unknown column %q", clipped(c)).In(s.pos(r, i)).Hinted("columns are called as in demarc duty export --format csv")
 		case slices.Contains(cells[:i], c):
@@ -114,6 +116,9 @@ func (s *sheet) columns(r *csv.Reader, cells []string) error {
 		return fault.New(fault.Config, "there is no column record").In(s.pos(r, 0)).Hinted("it says what a row is: %s", strings.Join(RecordNames(), ", "))
 	}
 	s.header = slices.Clone(cells)
+	for i, c := range s.header { // a spreadsheet adds columns that have no heading and no content
+		s.header[i] = strings.TrimSpace(c)
+	}
 	return nil
 }
 
@@ -149,6 +154,8 @@ func (s *sheet) row(r *csv.Reader, n int, cells []string) error {
 			return s.refuse(s.pos(r, i))
 		case s.header[i] == "record":
 			kind = c
+		case s.header[i] == "" && strings.TrimSpace(c) != "":
+			return fault.New(fault.Config, "the cell stands in a column without a heading").In(s.pos(r, i)).Hinted("name the column, or empty the cell")
 		}
 		empty = empty && c == ""
 	}
@@ -176,7 +183,7 @@ func (s *sheet) fill(r *csv.Reader, k *record, cells []string) error {
 		to = l.Index(l.Len() - 1)
 	}
 	for i, c := range cells {
-		if c == "" || s.header[i] == "record" {
+		if c == "" || s.header[i] == "record" || s.header[i] == "" {
 			continue
 		}
 		f, key := k.find(s.header[i])

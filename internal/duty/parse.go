@@ -1,7 +1,6 @@
 package duty
 
 import (
-	"bytes"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -10,7 +9,6 @@ import (
 	"reflect"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"demarc/internal/fault"
 )
@@ -69,7 +67,8 @@ func (m *Model) unknownCheck(known []string) *mistake {
 
 // read decodes a model and gives a way to find the place of its parts.
 func read(name string, data []byte) (*Model, func(path string) fault.Position, error) {
-	if err := illegible(name, data); err != nil {
+	data, err := fault.Text(name, data)
+	if err != nil {
 		return nil, nil, err
 	}
 	if strings.EqualFold(filepath.Ext(name), ".csv") {
@@ -80,26 +79,4 @@ func read(name string, data []byte) (*Model, func(path string) fault.Position, e
 		return nil, nil, err
 	}
 	return m, func(path string) fault.Position { return fault.Nearest(name, data, path) }, nil
-}
-
-// illegible refuses what is not UTF-8, as a spreadsheet writes it that was not told to, and NUL: a ledger cannot keep them, not even
-// those of a comment.
-func illegible(name string, data []byte) error {
-	at := 0
-	for at < len(data) && data[at] != 0 {
-		r, n := utf8.DecodeRune(data[at:])
-		if r == utf8.RuneError && n == 1 {
-			break
-		}
-		at += n
-	}
-	if at == len(data) {
-		return nil
-	}
-	before := data[:at]
-	place := fault.Position{File: name, Line: 1 + bytes.Count(before, []byte("\n")), Col: at - bytes.LastIndexByte(before, '\n')}
-	if data[at] == 0 {
-		return fault.New(fault.Config, "the file holds a NUL character").In(place).Hinted("leave it out, or save the file as UTF-8")
-	}
-	return fault.New(fault.Config, "the file is not UTF-8").In(place).Hinted("save it as UTF-8; in a spreadsheet, as CSV UTF-8")
 }

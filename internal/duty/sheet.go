@@ -112,10 +112,11 @@ func (f *field) set(row reflect.Value, key, cell string) error {
 		}
 		v.SetInt(int64(n))
 	case reflect.Bool:
-		if cell != "true" && cell != "false" {
+		word := strings.ToLower(cell) // spreadsheets write TRUE and FALSE
+		if word != "true" && word != "false" {
 			return fault.New(fault.Config, "%q is neither true nor false", cell)
 		}
-		v.SetBool(cell == "true")
+		v.SetBool(word == "true")
 	default:
 		v.SetString(cell)
 	}

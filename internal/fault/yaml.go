@@ -22,6 +22,10 @@ func DecodeYAML(name string, data []byte, v any, opts ...yaml.DecodeOption) erro
 	if len(data) > MaxFile {
 		return New(Config, "the file has %d bytes", len(data)).In(Position{File: name}).Hinted("at most %d", MaxFile)
 	}
+	data, err := Text(name, data)
+	if err != nil {
+		return err
+	}
 	var toks token.Tokens
 	if err := calmly(name, func() error {
 		toks = lexer.Tokenize(string(data))
@@ -72,6 +76,9 @@ func decode(name string, data []byte, v any, opts []yaml.DecodeOption) error {
 	}
 	if at.Line == 0 {
 		at = whereQuoted(at, data, err.Error())
+	}
+	if at.File == "" {
+		at.File = name
 	}
 	if f, ok := Of(err); ok {
 		return f.In(at)
@@ -130,7 +137,7 @@ func whereQuoted(at Position, data []byte, msg string) Position {
 	return found
 }
 
-// ReadFile reads a file of settings, MaxFile bytes at most: a larger one is refused without being read whole.
+// ReadFile reads a file of settings, MaxFile bytes at most, as Text takes it in: a larger one is refused without being read whole.
 func ReadFile(path string) ([]byte, error) {
 	at := Position{File: path}
 	f, err := os.Open(path)
@@ -148,7 +155,7 @@ func ReadFile(path string) ([]byte, error) {
 	case len(data) > MaxFile:
 		return nil, New(Config, "the file is larger than settings may be").In(at).Hinted("at most %d bytes", MaxFile)
 	}
-	return data, nil
+	return Text(path, data)
 }
 
 // ReadYAML reads a strict YAML file.

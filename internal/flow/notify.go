@@ -78,7 +78,7 @@ func (l *Line) deliver(ctx context.Context, m casework.Mail) error {
 	ctx, cancel := aside(ctx)
 	defer cancel()
 	if err := l.Sender.Send(ctx, m); err != nil {
-		if fault.Is(err, fault.Refused) {
+		if fault.Is(err, fault.Refused) && m.Recipient != l.Contacts.Operators { // for the operators nobody could stand in: theirs waits
 			return d.giveUp(ctx, ds, m, err.Error())
 		}
 		m.LastError = err.Error()
@@ -87,7 +87,7 @@ func (l *Line) deliver(ctx context.Context, m casework.Mail) error {
 		if m.Attempts == 1 {
 			d.say(mailed(ds.Case, m, "mail.deferred", m.LastError))
 		}
-		if m.To == casework.Owner && m.Step != casework.StepStatus && m.Recipient != l.Contacts.Operators && d.now-m.QueuedAt > day && l.reaching() {
+		if m.Step != casework.StepStatus && m.Recipient != l.Contacts.Operators && d.now-m.QueuedAt > day && l.reaching() {
 			// Others are reached, so the trouble is the recipient's: the operators are notified, once for its Message-ID. It is not logged as
 			// queued: each attempt writes it again until it is there, so a lost row comes back without reconcile.
 			d.change.Mails = append(d.change.Mails, notice.New(newID(), ds.Case, m.Step, m.To, l.Contacts.Operators, l.Contacts.Domain, d.now))
@@ -103,20 +103,49 @@ func mailed(c casework.Case, m casework.Mail, event, detail string) Happening {
 	return h
 }
 
-// giveUp marks a mail as not to be sent. When an owner cannot be told, the operators are.
+// giveUp marks a mail as not to be sent, and queues what stands in for it. A case that is open never has only mails that were given up.
 func (d *draft) giveUp(ctx context.Context, ds casework.Dossier, m casework.Mail, why string) error {
 	m.Status, m.LastError = casework.Bounced, why
 	d.change.Mails = []casework.Mail{m}
 	d.say(mailed(ds.Case, m, "mail.failed", why))
-	if m.To == casework.Owner && m.Recipient != d.l.Contacts.Operators && why == left {
-		for _, r := range notice.Recipients(d.l.x, ds.Case, m.To, d.l.Contacts) {
-			d.queueMail(ds.Case, notice.New(newID(), ds.Case, m.Step, m.To, r.Address, d.l.Contacts.Domain, d.now), r.As, casework.MailRef{})
-		}
-	} else if m.To == casework.Owner && m.Recipient != d.l.Contacts.Operators && why != overtaken && m.Step != casework.StepStatus {
-		d.queueMail(ds.Case, notice.New(newID(), ds.Case, m.Step, m.To, d.l.Contacts.Operators, d.l.Contacts.Domain, d.now),
-			"operators", casework.MailRef{})
+	if why == overtaken || why != left && m.Step == casework.StepStatus {
+		return d.commit(ctx)
+	}
+	mails, err := d.l.Ledger.MailsOf(ctx, ds.Case.ID)
+	if err != nil {
+		return err
+	}
+	var to []notice.Recipient
+	if why == left {
+		to = notice.Recipients(d.l.x, ds.Case, m.To, d.l.Contacts)
+	}
+	if !d.standIn(ds.Case, m, to, mails) {
+		d.standIn(ds.Case, m, []notice.Recipient{{Address: d.l.Contacts.Operators, As: "operators"}}, mails)
 	}
 	return d.commit(ctx)
+}
+
+// standIn queues a mail's copies to others, and tells whether any of them waits now, or was accepted. Who refused that mail is not sent it
+// again, but for the operators: theirs goes out under an id of its own.
+func (d *draft) standIn(c casework.Case, m casework.Mail, to []notice.Recipient, mails []casework.Mail) bool {
+	stands := false
+	for _, r := range to {
+		again := notice.New(newID(), c, m.Step, m.To, r.Address, d.l.Contacts.Domain, d.now)
+		i := slices.IndexFunc(mails, func(x casework.Mail) bool { return x.MessageID == again.MessageID })
+		gone := i >= 0 && (mails[i].Status == casework.Bounced || mails[i].ID == m.ID)
+		switch {
+		case i >= 0 && !gone:
+			stands = true // it waits, or was accepted
+			continue
+		case gone && r.Address != d.l.Contacts.Operators:
+			continue
+		case gone:
+			again = notice.Again(newID(), c, m.Step, m.To, r.Address, d.l.Contacts.Domain, d.now)
+		}
+		d.queueMail(c, again, r.As, casework.MailRef{})
+		stands = true
+	}
+	return stands
 }
 
 const (
@@ -397,27 +426,22 @@ func (l *Line) SendPaused(ctx context.Context, why string) error {
 	return l.Sender.Send(ctx, notice.Paused(newID(), l.Contacts, why, l.Policy.Location(), l.Clock.Now()))
 }
 
-// deliverSystem hands a mail that belongs to no case to the next hop. It is tried until the next hop takes it or refuses it for good.
+// deliverSystem hands a mail that belongs to no case to the next hop. It goes to the operators, and is tried until the next hop takes it.
 func (l *Line) deliverSystem(ctx context.Context, m casework.Mail) error {
 	d := l.draft("notify")
-	h := Happening{MailTo: m.Recipient}
 	m, err := l.attempting(ctx, m)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := aside(ctx)
 	defer cancel()
-	err = l.Sender.Send(ctx, m)
-	switch {
-	case err == nil:
+	if err = l.Sender.Send(ctx, m); err == nil {
 		return l.recordSent(ctx, l.taken(m))
-	case fault.Is(err, fault.Refused):
-		m.Status, m.LastError = casework.Bounced, err.Error()
-		h.Event, h.Detail = "mail.failed", m.LastError
-		d.say(h)
-	default:
-		m.LastError = err.Error()
-		m.NextAt = d.now + backoff(m.Attempts)
+	}
+	m.LastError = err.Error()
+	m.NextAt = d.now + backoff(m.Attempts)
+	if m.Attempts == 1 {
+		d.say(Happening{Event: "mail.deferred", MailTo: m.Recipient, Detail: m.LastError})
 	}
 	d.change.Mails = []casework.Mail{m}
 	return d.commit(ctx)

@@ -83,7 +83,7 @@ func TestMailIsSentOnceOrTriedAgain(t *testing.T) {
 		}, queuedMail(casework.StepHeld, casework.Operators, simOperators), nil, 1, casework.Taken, 0, nil, "mail.accepted"},
 		"in a lower mode": {func(w *simulated) { notified(w); w.mode = policy.Observe }, owner, nil, 0, "", simNow + day, nil, ""},
 		"in the operators' stead, refused": {func(w *simulated) { notified(w); w.sendErr = fault.New(fault.Refused, "no such user") },
-			queuedMail(casework.StepNotice, casework.Owner, simOperators), nil, 0, casework.Bounced, 0, nil, "mail.failed"},
+			queuedMail(casework.StepNotice, casework.Owner, simOperators), nil, 0, "", simNow + minute, nil, "mail.deferred"},
 		"a status, refused": {func(w *simulated) {
 			notified(w)
 			w.sendErr = fault.New(fault.Refused, "no such user")
@@ -173,7 +173,7 @@ func TestMailThatOnlyOneReaderDoesNotGetReachesTheOperators(t *testing.T) {
 	}
 }
 
-// A mail that belongs to no case is tried until the next hop takes it or refuses it for good.
+// A mail that belongs to no case is tried until the next hop takes it.
 func TestMailAboutTheServiceIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -183,7 +183,7 @@ func TestMailAboutTheServiceIsTriedAgain(t *testing.T) {
 	}{
 		"taken":       {nil, casework.Taken, 0},
 		"not reached": {errSimulated, "", simNow + minute},
-		"refused":     {fault.New(fault.Refused, "no"), casework.Bounced, 0},
+		"refused":     {fault.New(fault.Refused, "no"), "", simNow + minute},
 	} {
 		l, w := newSimulated(t)
 		m := queuedMail(casework.StepSystem, casework.Operators, simOperators)

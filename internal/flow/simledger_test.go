@@ -279,6 +279,9 @@ func (w simLedger) Commit(_ context.Context, c casework.Change) error {
 		put(&w.acts, x, func(o casework.Act) bool { return o.ID == x.ID })
 	}
 	for _, x := range c.Mails {
+		if slices.ContainsFunc(w.mails, func(o casework.Mail) bool { return o.MessageID == x.MessageID && o.ID != x.ID }) {
+			continue // as in the store: one row for a Message-ID
+		}
 		put(&w.mails, x, func(o casework.Mail) bool { return o.ID == x.ID })
 	}
 	for _, x := range c.Disarm {
@@ -310,4 +313,11 @@ func put[T any](list *[]T, x T, same func(T) bool) {
 		return
 	}
 	*list = append(*list, x)
+}
+
+func (w simLedger) MailsOf(_ context.Context, id string) ([]casework.Mail, error) {
+	if err := w.call("mails of"); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(w.mails), func(m casework.Mail) bool { return m.Case != id }), nil
 }

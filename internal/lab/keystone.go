@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -183,11 +184,11 @@ func (c *call) keystone() answer {
 	}
 	switch {
 	case c.is("GET", "v3", "projects"):
-		return keystoneList(c, "projects", c.w.projects)
+		return keystonePage(c, "projects", c.w.projects, func(p *projectRow) string { return p.ID })
 	case c.is("GET", "v3", "projects", "*"):
 		return keystoneOne(c, "project", find(c.w.projects, func(p *projectRow) bool { return p.ID == c.path[2] }))
 	case c.is("GET", "v3", "users"):
-		return keystoneList(c, "users", c.w.users)
+		return keystonePage(c, "users", c.w.users, func(u *userRow) string { return u.ID })
 	case c.is("GET", "v3", "users", "*"):
 		return keystoneOne(c, "user", find(c.w.users, func(u *userRow) bool { return u.ID == c.path[2] }))
 	case c.is("GET", "v3", "roles"):
@@ -208,6 +209,44 @@ func keystoneList[T any](c *call, key string, rows []T) answer {
 		body["truncated"] = true
 	case Empty:
 		rows = nil
+	}
+	body[key] = nonNil(rows)
+	return answer{status: 200, body: body}
+}
+
+// keystonePage answers as Keystone does since 2025.1: with limit it says that it cut and links onwards, and without limit it cuts without a
+// sign. An older one gives all rows whatever is asked for.
+func keystonePage[T any](c *call, key string, rows []T, id func(T) string) answer {
+	most := c.w.scenario.KeyPages
+	if most == 0 {
+		return keystoneList(c, key, rows)
+	}
+	asked, err := strconv.Atoi(c.query.Get("limit"))
+	limit := most
+	if err == nil && asked > 0 {
+		limit = min(asked, most)
+	}
+	if m := c.query.Get("marker"); m != "" {
+		i := slices.IndexFunc(rows, func(r T) bool { return id(r) == m })
+		if i < 0 {
+			return keystoneError(400, "Bad Request", "Marker could not be found.")
+		}
+		rows = rows[i+1:]
+	}
+	rows = rows[:min(limit, len(rows))]
+	links := map[string]any{"next": nil, "previous": nil, "self": c.w.base + c.r.URL.Path}
+	body := map[string]any{"links": links}
+	if err == nil && len(rows) == limit && c.fault.Kind != LostNext {
+		body["truncated"] = true
+		links["next"] = c.w.base + c.r.URL.Path + "?" + c.nextQuery(limit, id(rows[limit-1]))
+	}
+	switch c.fault.Kind {
+	case LostRows:
+		rows = rows[:max(0, len(rows)-max(1, c.fault.Rows))]
+	case Empty:
+		rows = nil
+	case RepeatNext:
+		links["next"] = c.w.base + c.r.URL.Path + "?" + c.r.URL.RawQuery
 	}
 	body[key] = nonNil(rows)
 	return answer{status: 200, body: body}

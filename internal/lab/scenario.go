@@ -15,6 +15,7 @@ type Scenario struct {
 	Addr      string                   // where the cloud's APIs listen; default 127.0.0.1:0
 	MailAddr  string                   // where mail is received; default 127.0.0.1:0
 	PageMax   int                      // largest page of Nova, Neutron and Glance; default 1000
+	KeyPages  int                      // rows that Keystone gives at most in one answer, as since 2025.1; 0: an older Keystone, which has no pages
 	TokenLife int                      // seconds a token lives; default 3600
 	Clocks    map[string]time.Duration // by how much services' clocks are off, by service; see SetServiceClock
 	Sources   map[string]netip.Addr    // named places that look at the world: "scanner", "other"

@@ -8,10 +8,8 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/wneessen/go-mail"
-
+	"demarc/internal/casework/notice"
 	"demarc/internal/untrusted"
 )
 
@@ -34,27 +32,20 @@ const (
 func (s *SMTP) Try(ctx context.Context, recipients []string) (Stage, string) {
 	ctx, cancel := context.WithTimeout(ctx, s.c.Timeout)
 	defer cancel()
-	var conn net.Conn
-	dial := func(ctx context.Context, network, address string) (_ net.Conn, err error) {
-		conn, err = new(net.Dialer).DialContext(ctx, network, address)
-		return conn, err
-	}
-	c, err := s.client(mail.WithDialContextFunc(dial))
+	session, done, err := s.dial(ctx)
 	if err != nil {
-		return Reached, s.said(err)
+		_, connected := errors.AsType[*sessionError](err)
+		return stageOf(connected, err), s.said(err)
 	}
-	session, err := c.DialToSMTPClientWithContext(ctx)
-	if conn != nil {
-		defer conn.Close() //nolint:errcheck // everything was said
-		_ = conn.SetDeadline(time.Now().Add(s.c.Timeout))
-	}
-	if err != nil {
-		return stageOf(conn != nil, err), s.said(err)
-	}
+	defer done()
 	if err := session.Mail("<" + s.c.From + ">"); err != nil {
 		return orLater(Sender, err), "MAIL FROM " + s.c.From + ": " + s.said(err)
 	}
+	utf8, _ := session.Extension("SMTPUTF8")
 	for _, r := range recipients {
+		if !utf8 && !notice.Plain(r) {
+			return Recipient, "the server does not offer SMTPUTF8, which the address " + r + " needs"
+		}
 		if err := session.Rcpt("<" + r + ">"); err != nil {
 			return orLater(Recipient, err), "RCPT TO " + r + ": " + s.said(err)
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,12 +14,14 @@ import (
 	"demarc/internal/asset"
 	"demarc/internal/casework/notice"
 	"demarc/internal/cloud"
+	"demarc/internal/cloud/openstack"
 	"demarc/internal/detect"
 	"demarc/internal/duty"
 	"demarc/internal/fault"
 	"demarc/internal/flow"
 	"demarc/internal/plan"
 	"demarc/internal/policy"
+	"demarc/internal/post"
 	"demarc/internal/probe"
 )
 
@@ -50,9 +51,11 @@ type Config struct {
 	Health     string            `yaml:"health"`    // address on loopback that tells whether the server works; empty: none
 	Clock      Clock             `yaml:"clock"`
 
-	dir        string // of the file: relative paths count from there
-	inline     int    // so many netblocks are of the file itself
-	begins     bool   // the file of netblocks may be missing: it is about to be written
+	dir        string   // of the file: relative paths count from there
+	inline     int      // so many netblocks are of the file itself
+	examined   bool     // by the doctor, to whom an unknown approver is a finding
+	strangers  []string // approvers that this machine does not have
+	begins     bool     // the file of netblocks may be missing: it is about to be written
 	dbPassword string
 	own        *duty.Model // as its file has it
 	model      *duty.Model // with the contracts and offerings of this file
@@ -60,19 +63,22 @@ type Config struct {
 
 // Cloud says which cloud, and as whom.
 type Cloud struct {
-	Name                string `yaml:"name"`
-	AuthURL             string `yaml:"auth_url"`
-	Username            string `yaml:"username"`
-	PasswordFile        string `yaml:"password_file"`
-	UserDomain          string `yaml:"user_domain"`
-	Project             string `yaml:"project"`
-	ProjectDomain       string `yaml:"project_domain"`
-	CredentialID        string `yaml:"application_credential_id"`
-	CredentialFile      string `yaml:"application_credential_secret_file"`
-	Region              string `yaml:"region"`
-	CAFile              string `yaml:"ca_file"`
-	CloudsFile          string `yaml:"clouds_file"`  // a clouds.yaml, instead of the above
-	CloudsEntry         string `yaml:"clouds_entry"` // and the name in it
+	Name           string `yaml:"name"`
+	AuthURL        string `yaml:"auth_url"`
+	Username       string `yaml:"username"`
+	PasswordFile   string `yaml:"password_file"`
+	UserDomain     string `yaml:"user_domain"`
+	Project        string `yaml:"project"`
+	ProjectDomain  string `yaml:"project_domain"`
+	CredentialID   string `yaml:"application_credential_id"`
+	CredentialFile string `yaml:"application_credential_secret_file"`
+	Region         string `yaml:"region"`
+	CAFile         string `yaml:"ca_file"`
+	Interface      string `yaml:"interface"` // of the catalog's endpoints: public, internal, admin; empty: public
+	// Endpoints names the URLs of services that the catalog has several times, or wrong, by openstack.Services.
+	Endpoints           map[string]string `yaml:"endpoints"`
+	CloudsFile          string            `yaml:"clouds_file"`  // a clouds.yaml, instead of the above
+	CloudsEntry         string            `yaml:"clouds_entry"` // and the name in it
 	password, appSecret string
 }
 
@@ -119,6 +125,7 @@ type Mail struct {
 	PasswordFile string `yaml:"password_file"`
 	From         string `yaml:"from"`
 	ReplyTo      string `yaml:"reply_to"`
+	EHLO         string `yaml:"ehlo"`      // the name by which the server greets the next hop; default: the machine's own
 	Provider     string `yaml:"provider"`  // who acts for the provider; default: the provider's contact in the responsibility model
 	Operators    string `yaml:"operators"` // who approves and is asked
 	password     string
@@ -149,9 +156,9 @@ type Sample struct {
 func Load(path string) (*Config, *policy.Policy, error) { return load(path, &Config{}) }
 
 func load(path string, c *Config) (*Config, *policy.Policy, error) {
-	data, err := os.ReadFile(path)
+	data, err := fault.ReadFile(path)
 	if err != nil {
-		return nil, nil, fault.New(fault.Config, "cannot read the configuration: %w", err).In(fault.Position{File: path})
+		return nil, nil, err
 	}
 	c.dir = filepath.Dir(path)
 	if err := fault.DecodeYAML(path, data, c); err != nil {
@@ -178,9 +185,9 @@ func (c *Config) policy() (*policy.Policy, error) {
 		return policy.Default()
 	}
 	path := c.path(c.Policy)
-	data, err := os.ReadFile(path)
+	data, err := fault.ReadFile(path)
 	if err != nil {
-		return nil, fault.New(fault.Config, "cannot read the policy: %w", err).In(fault.Position{File: path})
+		return nil, err
 	}
 	return policy.Parse(path, data)
 }
@@ -235,10 +242,8 @@ func (c *Config) check(file string, data []byte) error {
 		return err
 	}
 	c.Mail.Provider = cmp.Or(c.Mail.Provider, c.own.Contact())
-	for _, a := range []struct{ path, value string }{{"$.mail.from", c.Mail.From}, {"$.mail.provider", c.Mail.Provider}, {"$.mail.operators", c.Mail.Operators}} {
-		if _, ok := notice.CheckAddress(a.value); !ok {
-			return at(a.path, fault.New(fault.Config, "%q is not a plain mail address", a.value).Hinted("write name@example.org"))
-		}
+	if err := c.addresses(at); err != nil {
+		return err
 	}
 	if len(c.Vantages) == 0 {
 		return at("$.vantages", fault.New(fault.Config, "there is no vantage point").Hinted("name one with its zone and sources"))
@@ -264,6 +269,31 @@ func (c *Config) check(file string, data []byte) error {
 	return c.secrets(file, data)
 }
 
+// addresses checks the addresses of the configuration, and keeps them as they are sent.
+func (c *Config) addresses(at func(string, *fault.Fault) error) error {
+	for _, a := range []struct {
+		path  string
+		value *string
+		may   bool
+	}{{"$.mail.from", &c.Mail.From, false}, {"$.mail.provider", &c.Mail.Provider, false}, {"$.mail.operators", &c.Mail.Operators, false}, {"$.mail.reply_to", &c.Mail.ReplyTo, true}} {
+		if a.may && *a.value == "" {
+			continue
+		}
+		address, ok := notice.CheckAddress(*a.value)
+		switch {
+		case !ok:
+			return at(a.path, fault.New(fault.Config, "%q is not a plain mail address", *a.value).Hinted("write name@example.org"))
+		case !notice.Plain(address):
+			return at(a.path, fault.New(fault.Config, "not every mail server takes the address %q", *a.value).Hinted("write one whose part before @ is ASCII"))
+		}
+		*a.value = address
+	}
+	if c.Mail.EHLO != "" && !post.Greets(c.Mail.EHLO) {
+		return at("$.mail.ehlo", fault.New(fault.Config, "%q is no name of a host", c.Mail.EHLO).Hinted("write mail.example.org, or an address as [192.0.2.10]"))
+	}
+	return nil
+}
+
 // published tells whether pages can be linked to below an address; empty means that there are none.
 func published(base string) bool {
 	u, err := url.Parse(base)
@@ -275,6 +305,7 @@ const maxRate = 72_000
 
 var (
 	zones    = []string{string(probe.Internet), string(probe.Institution)}
+	sides    = []string{"public", "internal", "admin"}
 	mailTLS  = []string{"required", "opportunistic", "none"}
 	protocol = []string{"tcp", "udp", "icmp"}
 )
@@ -287,6 +318,14 @@ func (c *Config) enums(file string, data []byte) error {
 	}
 	if c.Mail.TLS != "" && !slices.Contains(mailTLS, c.Mail.TLS) {
 		return refuse("$.mail.tls", fault.New(fault.Config, "unknown mail.tls %q", c.Mail.TLS).Hinted("one of %s", strings.Join(mailTLS, ", ")))
+	}
+	if k := c.Cloud; k.Interface != "" && !slices.Contains(sides, k.Interface) {
+		return refuse("$.cloud.interface", fault.New(fault.Config, "unknown cloud.interface %q", k.Interface).Hinted("one of %s", strings.Join(sides, ", ")))
+	}
+	for name := range c.Cloud.Endpoints {
+		if known := openstack.Services(); !slices.Contains(known, name) {
+			return refuse("$.cloud.endpoints", fault.New(fault.Config, "unknown service %q under cloud.endpoints", name).Hinted("one of %s", strings.Join(known, ", ")))
+		}
 	}
 	if e := c.Enforce; e.Given() && !c.Mode.AtLeast(policy.Enforce) {
 		return refuse("$.enforcement", fault.New(fault.Config, "an enforcement account is given, and mode is %s", c.Mode.Known()).
@@ -305,10 +344,20 @@ func (c *Config) enums(file string, data []byte) error {
 			return refuse("$.health", fault.New(fault.Config, "%q is no address and port on loopback", c.Health).Hinted("write 127.0.0.1:8610"))
 		}
 	}
+	first := 0
 	for i, a := range c.Approvers {
 		if _, err := uidOf(a); err != nil {
-			return refuse(fmt.Sprintf("$.approvers[%d]", i), fault.New(fault.Config, "there is no account %q on this machine", a).Hinted("give a login name, or a uid in quotes"))
+			if c.strangers = append(c.strangers, a); len(c.strangers) == 1 {
+				first = i
+			}
 		}
+	}
+	if n := len(c.strangers); n > 0 && !c.examined {
+		f := fault.New(fault.Config, "there is no account %q on this machine", c.strangers[0])
+		if n > 1 {
+			f = fault.New(fault.Config, "there are no accounts %q on this machine", c.strangers)
+		}
+		return refuse(fmt.Sprintf("$.approvers[%d]", first), f.Hinted("give a login name, or a uid in quotes"))
 	}
 	if c.Mail.Port < 0 || c.Mail.Port > 65535 {
 		return refuse("$.mail.port", fault.New(fault.Config, "%d is not a port", c.Mail.Port).Hinted("1 to 65535"))
@@ -349,9 +398,10 @@ func (c *Config) secrets(file string, data []byte) error {
 		if s.path == "" {
 			continue
 		}
-		b, err := os.ReadFile(c.path(s.path))
+		b, err := fault.ReadFile(c.path(s.path))
 		if err != nil {
-			return fault.New(fault.Config, "cannot read the secret: %w", err).In(fault.Place(file, data, s.at)).Hinted("the file must exist and be readable by demarc alone")
+			return fault.New(fault.Config, "cannot read the secret: %w", err).In(fault.Place(file, data, s.at)).
+				Hinted("the file must exist, hold text in UTF-8, and be readable by demarc alone")
 		}
 		if *s.to = strings.TrimSpace(string(b)); *s.to == "" {
 			return fault.New(fault.Config, "the secret file %s is empty", s.path).In(fault.Place(file, data, s.at))

@@ -112,7 +112,8 @@ func (d Doctor) Examine(ctx context.Context) []Diagnosis {
 		part{"machines", d.Bound, d.machines},
 		part{"audit", d.Bound, d.audit},
 		part{"kill switch", d.Bound, d.killSwitch},
-		part{"socket", d.Bound, d.socket})
+		part{"socket", d.Bound, d.socket},
+		part{"secrets", d.Bound, d.files})
 	charts := make([]*chart, len(parts))
 	var all sync.WaitGroup
 	for i, p := range parts {

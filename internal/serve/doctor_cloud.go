@@ -181,6 +181,17 @@ func (c *clouds) whole(ctx context.Context, k *chart, driver *openstack.Cloud) {
 	default:
 		k.fine(CloudCoverage, "a whole reading is complete: %d projects, %d servers, %d ports, %d floating IPs, %d groups", len(s.Projects), len(s.Servers), len(s.Ports), len(s.FloatingIPs), len(s.Groups))
 	}
+	if s != nil && len(s.Unreadable) > 0 {
+		k.warn(CloudUnreadable, "let the account read users and projects of every domain", "the account may not read all whom others refer to, so their owners are notified in their place: %s", unreadable(s.Unreadable))
+	}
+}
+
+func unreadable(us []asset.Unreadable) string {
+	gaps := make([]asset.Gap, len(us))
+	for i, u := range us {
+		gaps[i] = asset.Gap{Kind: u.Kind, Reason: u.Reason}
+	}
+	return told(gaps)
 }
 
 func told(gaps []asset.Gap) string {

@@ -18,6 +18,7 @@ const (
 	CloudSilent      Code = "cloud-silent-empty"
 	CloudPartial     Code = "cloud-partial"
 	CloudCoverage    Code = "cloud-coverage"
+	CloudUnreadable  Code = "cloud-people-unreadable"
 	CloudUnproven    Code = "cloud-coverage-unproven"
 	CloudCanChange   Code = "cloud-can-change"
 	Expiring         Code = "credential-expiring"
@@ -90,13 +91,19 @@ const (
 	SocketFree  Code = "socket"
 	SocketTaken Code = "socket-unusable"
 
+	ApproverUnknown Code = "approver-unknown"
+
+	SecretsKept     Code = "secrets"
+	SecretsReadable Code = "secrets-readable"
+	SecretsUnread   Code = "secrets-unread"
+
 	TookTooLong Code = "took-too-long"
 )
 
 // Codes lists them all.
 var Codes = []Code{
 	PolicyRead, PolicyNoNotice, ModeLower,
-	CloudAccount, CloudRefused, CloudUnreachable, CloudReaderOnly, CloudPerProject, CloudSystem, CloudSilent, CloudPartial, CloudCoverage, CloudUnproven, CloudCanChange, Expiring,
+	CloudAccount, CloudRefused, CloudUnreachable, CloudReaderOnly, CloudPerProject, CloudSystem, CloudSilent, CloudPartial, CloudCoverage, CloudUnreadable, CloudUnproven, CloudCanChange, Expiring,
 	EnforceOff, EnforceAccount, EnforceOne, EnforceRefused, EnforceUnreachable, EnforceWeak, EnforceNoReason, EnforceGroup, EnforceShared, EnforceNoGroup, EnforceNotHere,
 	ClockRight, ClockOff, ClockUnsync, ClockAlone,
 	VantageRoad, VantageNamespace, VantageNoSource, VantageNoFamily, VantageNoRoute, VantageOther, VantageNothing,
@@ -107,6 +114,7 @@ var Codes = []Code{
 	MachinesReached, MachinesOutOfReach, MachinesUnread, Leftovers, FindingsDiffer,
 	AuditHeads, AuditTampered, AuditUnwritable, AuditUnread, AuditLost, CasesRepaired,
 	SwitchOff, SwitchOn, SwitchUnusable,
-	SocketFree, SocketTaken,
+	SocketFree, SocketTaken, ApproverUnknown,
+	SecretsKept, SecretsReadable, SecretsUnread,
 	TookTooLong,
 }

@@ -133,7 +133,7 @@ func inside(b netip.Prefix) netip.Addr {
 
 func (d Doctor) mail(ctx context.Context, k *chart) {
 	c := d.Config.Mail
-	s, err := post.NewSMTP(post.Config{Host: c.Host, Port: c.Port, TLS: c.TLS, From: c.From, ReplyTo: c.ReplyTo, User: c.User, Password: c.password, Timeout: d.Bound})
+	s, err := post.NewSMTP(post.Config{Host: c.Host, Port: c.Port, TLS: c.TLS, From: c.From, ReplyTo: c.ReplyTo, EHLO: c.EHLO, User: c.User, Password: c.password, Timeout: d.Bound})
 	if err != nil {
 		k.fault(MailUnreachable, "", err)
 		return
@@ -388,6 +388,7 @@ func (d Doctor) repairs(ctx context.Context, k *chart, db *store.DB, log audit.S
 }
 
 func (d Doctor) socket(ctx context.Context, k *chart) {
+	d.approvers(k)
 	path := d.Config.SocketPath()
 	const remedy = "name another under socket, in a folder that the account that runs demarc can write"
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {

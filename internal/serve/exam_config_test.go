@@ -58,7 +58,7 @@ func TestAMistakeInTheConfigurationIsToldWithItsPlace(t *testing.T) {
 		"time too fast":           {old: mode, wrong: mode + "\nclock: {rate: 1000000}", line: "rate: 1000000", says: "1000000 times as fast", hint: "without it, 1"},
 		"health for everybody":    {old: mode, wrong: mode + "\nhealth: 0.0.0.0:80", line: "health:", says: "no address and port on loopback", hint: "127.0.0.1:8610"},
 		"an unknown approver":     {old: mode, wrong: mode + "\napprovers: [no-such-account-here]", line: "no-such-account-here", says: "no account", hint: "uid"},
-		"no policy file":          {old: "policy: policy.yaml", wrong: "policy: gone.yaml", says: "cannot read the policy"},
+		"no policy file":          {old: "policy: policy.yaml", wrong: "policy: gone.yaml", says: "cannot read the file"},
 		"an unknown class":        {policy: true, old: "  U: {", wrong: "  Z: {", says: "class U has no clocks"},
 		"a short grace":           {policy: true, old: "grace: 24h", wrong: "grace: 1h", says: "grace of 1h", hint: "at least 24h"},
 		"a bad zone of time":      {policy: true, old: "Europe/Berlin", wrong: "Europe/Lundun", says: "Europe/Lundun", hint: "IANA"},

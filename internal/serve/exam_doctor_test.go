@@ -45,7 +45,7 @@ func ward(t *testing.T, p plot) *exam {
 // doctor looks, and gives what it found that is not well by its code.
 func (e *exam) doctor(change ...func(*serve.Doctor)) (all []serve.Diagnosis, bad map[serve.Code]serve.Diagnosis) {
 	e.t.Helper()
-	c, p, err := serve.Load(filepath.Join(e.dir, "demarc.yaml"))
+	c, p, err := serve.LoadToExamine(filepath.Join(e.dir, "demarc.yaml"))
 	e.must(err)
 	d := serve.Doctor{Config: c, Policy: p, Now: time.Now}
 	for _, f := range change {

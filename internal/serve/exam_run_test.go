@@ -296,7 +296,7 @@ func TestHealth(t *testing.T) {
 	for _, x := range []struct {
 		path, host string
 		want       int
-	}{{"/health", at, 200}, {"/health", "localhost", 200}, {"/health", "evil.example", 421}, {"/", at, 404}, {"/case/x", at, 404}} {
+	}{{"/health", at, 200}, {"/health", "localhost", 200}, {"/health", "[::1]", 200}, {"/health", "[::1]:8610", 200}, {"/health", "[2001:db8::1]", 421}, {"/health", "evil.example", 421}, {"/", at, 404}, {"/case/x", at, 404}} {
 		if got, body := get(x.path, x.host); got != x.want {
 			t.Errorf("%s for %s: %d %s", x.path, x.host, got, body)
 		}

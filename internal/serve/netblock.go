@@ -141,10 +141,14 @@ func appended(text, line string) string {
 	} else {
 		text = emptyList.ReplaceAllString(text, "")
 	}
-	if text != "" && !strings.HasSuffix(text, "\n") {
-		text += "\n"
+	end := "\n"
+	if strings.Contains(text, "\r\n") {
+		end = "\r\n"
 	}
-	return text + indent + line + "\n"
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		text += end
+	}
+	return text + indent + line + end
 }
 
 func sameNetblock(a, b policy.Netblock) bool {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 	"demarc/internal/policy"
 	"demarc/internal/store"
 	"demarc/internal/untrusted"
+	"demarc/internal/web"
 )
 
 // machineTime is where a server takes time from.
@@ -425,12 +425,7 @@ const wellFor = 2 * time.Hour
 
 // tellHealth answers GET /health: whether the line moves. It tells nothing of any tenant.
 func (s *Server) tellHealth(w http.ResponseWriter, r *http.Request) {
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	a, err := netip.ParseAddr(host)
-	if host != "localhost" && (err != nil || !a.IsLoopback()) { // a name that leads here may be another site's
+	if !web.Loopback(r.Host) { // a name that leads here may be another site's
 		http.Error(w, "this answers on loopback alone", http.StatusMisdirectedRequest)
 		return
 	}

@@ -55,7 +55,7 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	if err != nil {
 		return nil, err
 	}
-	sender, err := post.NewSMTP(post.Config{Host: c.Mail.Host, Port: c.Mail.Port, TLS: c.Mail.TLS, From: c.Mail.From, ReplyTo: c.Mail.ReplyTo, User: c.Mail.User, Password: c.Mail.password})
+	sender, err := post.NewSMTP(post.Config{Host: c.Mail.Host, Port: c.Mail.Port, TLS: c.Mail.TLS, From: c.Mail.From, ReplyTo: c.Mail.ReplyTo, EHLO: c.Mail.EHLO, User: c.Mail.User, Password: c.Mail.password})
 	if err != nil {
 		return nil, err
 	}
@@ -129,10 +129,23 @@ func (c *Config) reader() (openstack.Config, error) {
 	if k.CloudsFile != "" {
 		conf, err := openstack.FromCloudsYAML(c.path(k.CloudsFile), k.CloudsEntry)
 		conf.Cloud = k.Name
+		c.over(&conf)
 		return conf, err
 	}
-	return openstack.Config{Cloud: k.Name, AuthURL: k.AuthURL, Username: k.Username, Password: k.password, UserDomain: k.UserDomain, Project: k.Project,
-		ProjectDomain: k.ProjectDomain, AppCredID: k.CredentialID, AppCredSecret: k.appSecret, Region: k.Region, CAFile: k.CAFile}, nil
+	conf := openstack.Config{Cloud: k.Name, AuthURL: k.AuthURL, Username: k.Username, Password: k.password, UserDomain: k.UserDomain, Project: k.Project,
+		ProjectDomain: k.ProjectDomain, AppCredID: k.CredentialID, AppCredSecret: k.appSecret}
+	c.over(&conf)
+	return conf, nil
+}
+
+// over sets what the configuration says of the way to the cloud over what a clouds.yaml says of it.
+func (c *Config) over(conf *openstack.Config) {
+	k := c.Cloud
+	conf.Region, conf.Interface = cmp.Or(k.Region, conf.Region), cmp.Or(k.Interface, conf.Interface)
+	conf.CAFile = cmp.Or(c.path(k.CAFile), conf.CAFile)
+	if len(k.Endpoints) > 0 {
+		conf.Endpoints = k.Endpoints
+	}
 }
 
 // actor is the account that acts.
@@ -141,10 +154,14 @@ func (c *Config) actor() (openstack.Config, error) {
 	if e.CloudsFile != "" {
 		conf, err := openstack.FromCloudsYAML(c.path(e.CloudsFile), e.CloudsEntry)
 		conf.Cloud = c.Cloud.Name
+		conf.Region, conf.Interface = cmp.Or(conf.Region, c.Cloud.Region), cmp.Or(conf.Interface, c.Cloud.Interface)
+		if len(conf.Endpoints) == 0 {
+			conf.Endpoints = c.Cloud.Endpoints
+		}
 		return conf, err
 	}
 	base, err := c.reader()
-	return openstack.Config{Cloud: base.Cloud, AuthURL: base.AuthURL, Region: base.Region, CAFile: base.CAFile, AppCredID: e.CredentialID, AppCredSecret: e.appSecret}, err
+	return openstack.Config{Cloud: base.Cloud, AuthURL: base.AuthURL, Region: base.Region, Interface: base.Interface, Endpoints: base.Endpoints, CAFile: base.CAFile, AppCredID: e.CredentialID, AppCredSecret: e.appSecret}, err
 }
 
 // vantages builds an engine for each vantage point. It may probe what the operator declared, and nothing else; loopback

@@ -96,7 +96,7 @@ func (w *writer) inventory() error {
 			return err
 		}
 	}
-	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Purpose: how, Began: s.Began, Ended: s.Ended, Took: in.Took, RealAt: in.RealAt, Complete: complete, Sent: len(objs), Answered: len(objs), Note: cmp.Or(gaps(s.Gaps), stale)})
+	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Purpose: how, Began: s.Began, Ended: s.Ended, Took: in.Took, RealAt: in.RealAt, Complete: complete, Sent: len(objs), Answered: len(objs), Note: cmp.Or(gaps(s.Gaps), stale, unreadable(s.Unreadable))})
 }
 
 // mergeObject writes an object, and tells whether it was read at an earlier revision than the one that is known.
@@ -189,6 +189,15 @@ func gaps(gs []asset.Gap) string {
 	parts := make([]string, len(gs))
 	for i, g := range gs {
 		parts[i] = g.Kind + ": " + g.Reason
+	}
+	return strings.Join(parts, "; ")
+}
+
+// unreadable names what the account may not read, where that is all there is to say of a reading.
+func unreadable(us []asset.Unreadable) string {
+	parts := make([]string, len(us))
+	for i, u := range us {
+		parts[i] = u.Kind + ": " + u.Reason
 	}
 	return strings.Join(parts, "; ")
 }

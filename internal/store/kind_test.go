@@ -12,7 +12,7 @@ func TestEveryListOfASnapshotIsKept(t *testing.T) {
 	t.Parallel()
 	var s, again asset.Snapshot
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[asset.Snapshot]()) {
-		if f.Type.Kind() == reflect.Slice && f.Name != "Gaps" && f.Name != "Only" {
+		if f.Type.Kind() == reflect.Slice && f.Name != "Gaps" && f.Name != "Only" && f.Name != "Unreadable" {
 			reflect.ValueOf(&s).Elem().FieldByIndex(f.Index).Set(reflect.MakeSlice(f.Type, 1, 1))
 		}
 	}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -52,6 +51,7 @@ func postgresEngine(c *pgx.ConnConfig, place string, log *followed) engine {
 		place: place, schema: schemaPostgres, read: serverRuns, write: serverRuns,
 		tables: `SELECT count(*), count(CASE WHEN table_name IN ('meta', 'kase', 'audit') THEN 1 END) FROM information_schema.tables WHERE table_schema = current_schema()`,
 		check:  func(ctx context.Context, q querier) error { return inUTF8(ctx, q, place) },
+		kept:   func(context.Context, querier) error { return nil }, // each session is asked once it is connected
 		begin:  beginPostgres,
 		mark:   markPostgres,
 		fault:  func(err error) error { return postgresFault(place, err) },
@@ -91,7 +91,13 @@ func openPostgresReader(place, password string) (*DB, error) {
 func handle(c *pgx.ConnConfig, conns int, log *followed) *sql.DB {
 	ping := stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool { return p.IdleDuration > restartTime })
 	place := shownPlace(c)
-	same := stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error { return log.sessionExtends(ctx, conn, place) })
+	c, want := withoutSettings(c)
+	same := stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		if err := want.take(ctx, conn, c, place); err != nil {
+			return err
+		}
+		return log.sessionExtends(ctx, conn, place)
+	})
 	h := sql.OpenDB(connector{stdlib.GetConnector(*c, ping, same), place})
 	h.SetMaxOpenConns(conns)
 	h.SetMaxIdleConns(conns)
@@ -175,16 +181,7 @@ func postgresConfig(place, password, attrs string) (*pgx.ConnConfig, error) {
 	if password != "" {
 		c.Password = password
 	}
-	for name, value := range map[string]string{
-		"synchronous_commit": cmp.Or(c.RuntimeParams["synchronous_commit"], "on"), // a role or database may say off; a session outranks them
-		"lock_timeout":       "10s",
-		"client_encoding":    "UTF8",
-		// A process that is gone without a word must not hold its locks for hours.
-		"idle_in_transaction_session_timeout": "60s", "idle_session_timeout": "0",
-		"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3", "tcp_user_timeout": "60s",
-	} {
-		c.RuntimeParams[name] = value
-	}
+	c.RuntimeParams["client_encoding"] = "UTF8"
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = self()
 	}

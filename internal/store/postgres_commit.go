@@ -19,8 +19,15 @@ const recentCommits = 64
 
 // beginPostgres lets one writer in at a time, over all processes: the audit log has one next number. Sequence numbers then
 // follow the order of commits too, as in the other engine.
+//
+// What is written is safe only if the transaction itself waits for the disk, whatever stands between us and the server.
 func beginPostgres(ctx context.Context, tx *sql.Tx) error {
-	_, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, lockClass, lockWriting)
+	var commit string
+	var locked any // it is void
+	err := tx.QueryRowContext(ctx, `SELECT current_setting('synchronous_commit'), pg_advisory_xact_lock($1, $2)`, lockClass, lockWriting).Scan(&commit, &locked)
+	if err == nil && !waits(commit) {
+		return notKept("the server", "synchronous_commit", commit, "on")
+	}
 	return err
 }
 

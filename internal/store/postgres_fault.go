@@ -19,11 +19,18 @@ func connectFault(place string, err error) error {
 	if errors.Is(err, ErrDiverged) {
 		return err // of our own making
 	}
+	if f, ours := fault.Of(err); ours {
+		return f
+	}
 	if f := refusal(place, err); f != nil {
 		return f
 	}
 	if errors.Is(err, pgconn.ErrReadOnlyConnection) || errors.Is(err, pgconn.ErrStandbyConnection) {
 		return readOnly(place)
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok { // it answers, and says why it does not admit us: a pooler too
+		return fault.New(fault.Unavailable, "%s refuses the connection: %s (SQLSTATE %s)", place, e.Message, e.Code).
+			Hinted("see the log of the server, or of the pooler in front of it")
 	}
 	what := strings.Join(strings.Fields(err.Error()), " ")
 	if strings.Contains(what, "x509:") || strings.Contains(what, "tls:") || strings.Contains(what, "refused TLS") {
@@ -53,6 +60,9 @@ func refusal(place string, err error) *fault.Fault {
 		return fault.New(fault.Config, "%s: %s", place, e.Message).Hinted("let the user own the database, or its schema")
 	case "25006":
 		return readOnly(place)
+	case "08P01":
+		return fault.New(fault.Config, "%s refuses the connection: %s", place, e.Message).
+			Hinted("a pooler such as PgBouncer says so of what it does not pass on: take that parameter out of the URL, or connect directly")
 	case "42704":
 		return fault.New(fault.Config, "%s is too old: %s", place, e.Message).Hinted("PostgreSQL 14 or later")
 	case "53300":

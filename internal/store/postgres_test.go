@@ -64,7 +64,7 @@ func refused(t *testing.T, place string, code fault.Code, says, hint string, opt
 		}
 		f, ok := fault.Of(err)
 		if !ok || f.Code != code || !strings.Contains(f.Message, says) || !strings.Contains(f.Hint, hint) {
-			t.Errorf("%s, %s: %#v", place, name, err)
+			t.Errorf("%s, %s: %v", place, name, err)
 		}
 		if all := fmt.Sprintf("%v %+v %#v %#v", err, err, err, f); strings.Contains(all, canary[:6]) || strings.Contains(all, url.QueryEscape(canary)) {
 			t.Errorf("%s: the password is in the error: %s", name, all)

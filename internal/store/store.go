@@ -42,6 +42,7 @@ type engine struct {
 	place  string // names the database in messages; holds no secret
 	schema string
 	check  func(context.Context, querier) error                           // whether a database can hold ours at all
+	kept   func(context.Context, querier) error                           // whether a session that writes has the settings that safety rests on
 	tables string                                                         // a query for how many tables there are, and how many of three of ours
 	begin  func(context.Context, *sql.Tx) error                           // the first thing in a writing transaction
 	mark   func(context.Context, *sql.Tx) (ticket, error)                 // the last thing before it commits
@@ -108,7 +109,7 @@ func OpenReader(ctx context.Context, place string, opts ...Option) (*DB, error) 
 	if IsURL(place) {
 		d, err = openPostgresReader(place, chosen(opts).password)
 	} else {
-		d, err = openSQLiteReader(place)
+		d, err = openSQLiteReader(ctx, place)
 	}
 	if err != nil {
 		return nil, err
@@ -184,6 +185,9 @@ func (d *DB) isOurs(ctx context.Context, q querier, all, ours int) error {
 // prepare makes the tables of a new database. Two that begin at once make them once.
 func (d *DB) prepare(ctx context.Context) error {
 	if err := d.engine.check(ctx, d.write); err != nil {
+		return err
+	}
+	if err := d.engine.kept(ctx, d.write); err != nil {
 		return err
 	}
 	all, ours, err := d.tables(ctx, d.write)

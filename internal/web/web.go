@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"demarc/internal/access"
@@ -82,7 +83,7 @@ func manners(next http.Handler) http.Handler {
 func (s *site) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case !loopback(r.Host):
+		case !Loopback(r.Host):
 			s.fail(w, r, http.StatusMisdirectedRequest, "These pages are served to this machine alone. Ask for 127.0.0.1 or localhost.")
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			w.Header().Set("Allow", "GET, HEAD")
@@ -93,14 +94,14 @@ func (s *site) guard(next http.Handler) http.Handler {
 	})
 }
 
-// loopback tells whether a Host header names this machine: localhost, or an address on loopback. Other names are not
+// Loopback tells whether a Host header names this machine: localhost, or an address on loopback. Other names are not
 // resolved: what they lead to can change.
-func loopback(host string) bool {
+func Loopback(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		name = h
 	}
-	if name == "localhost" {
+	if strings.EqualFold(name, "localhost") {
 		return true
 	}
 	if n := len(name); n > 2 && name[0] == '[' && name[n-1] == ']' {

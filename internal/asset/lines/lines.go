@@ -19,6 +19,7 @@ import (
 
 	"demarc/internal/asset"
 	"demarc/internal/fault"
+	"demarc/internal/untrusted"
 )
 
 // What the first line says.
@@ -144,7 +145,7 @@ func encode(v any) ([]byte, error) {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	err := e.Encode(v)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+	return untrusted.JSON(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), err
 }
 
 // saidToUs begins the keys of metadata by which an owner tells Demarc something.

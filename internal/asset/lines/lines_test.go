@@ -121,6 +121,7 @@ func TestTheExampleHasEveryField(t *testing.T) {
 	walk("", reflect.ValueOf(full()).Elem())
 	delete(empty, "Snapshot.Gaps") // what a file is, and not what is in it
 	delete(empty, "Snapshot.Only")
+	delete(empty, "Snapshot.Unreadable")
 	delete(empty, "Snapshot.NovaClock")
 	for name, is := range empty {
 		if is {
@@ -397,7 +398,18 @@ var hostile = map[string]struct {
 	"a trunk on a port that is not there":  {trunkLines(`"port":"a","sub_ports":["b"]`, "b"), 2, "trunk: port: the inventory has no port a"},
 	"a trunk of a port that is not there":  {trunkLines(`"port":"a","sub_ports":["a2","b"]`, "a", "a2"), 2, "trunk: sub_ports: the inventory has no port b"},
 	"a trunk that carries itself":          {trunkLines(`"port":"a","sub_ports":["a"]`, "a"), 2, "trunk: sub_ports: a is the trunk's own port"},
-	"a byte order mark":                    {"\ufeff" + head + last, 1, "no inventory"},
+	"two byte order marks":                 {"\ufeff\ufeff" + head + last, 1, "no inventory"},
+	"a byte order mark in the middle":      {head + "\ufeff" + last, 2, "no JSON object"},
+	"UTF-16":                               {"\xff\xfe{\x00", 0, "the file is UTF-16"},
+}
+
+// An editor on Windows puts a byte order mark in front, and ends lines with CR LF.
+func TestFileFromAnEditorOnWindows(t *testing.T) {
+	t.Parallel()
+	text := "\ufeff" + strings.ReplaceAll(head+last, "\n", "\r\n")
+	if s, _, err := lines.Read("inv.jsonl", strings.NewReader(text)); err != nil || s.Cloud == "" {
+		t.Error(err)
+	}
 }
 
 func TestHostileFilesAreRefusedAtTheirLine(t *testing.T) {

@@ -27,7 +27,13 @@ func Read(name string, from io.Reader) (s *asset.Snapshot, people bool, err erro
 	in.Buffer(make([]byte, 0, 64<<10), MaxLine+1)
 	for in.Scan() {
 		r.line++
-		if err := r.take(in.Bytes()); err != nil {
+		b := in.Bytes()
+		if r.line == 1 {
+			if b, err = fault.Text(name, b); err != nil {
+				return nil, false, err
+			}
+		}
+		if err := r.take(b); err != nil {
 			return nil, false, r.at(err)
 		}
 	}

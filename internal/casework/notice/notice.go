@@ -4,13 +4,11 @@ package notice
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"net/mail"
 	"slices"
 	"strings"
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
-	"demarc/internal/untrusted"
 )
 
 // Contacts are the operator's own addresses.
@@ -164,18 +162,6 @@ func address(x *asset.Index, u asset.UserID) (string, bool) {
 		return "", false
 	}
 	return CheckAddress(v.Mail)
-}
-
-// CheckAddress tells whether s is exactly one plain mail address, at a name and not at a number, of runes that show.
-func CheckAddress(s string) (string, bool) {
-	if len(s) > 254 || strings.ContainsAny(s, " <>,;\"[]") || untrusted.From(s).Mail() != s {
-		return "", false
-	}
-	a, err := mail.ParseAddress(s)
-	if err != nil || a.Address != s || a.Name != "" {
-		return "", false
-	}
-	return a.Address, true
 }
 
 // Able lists the mail addresses of everybody who can act for a project now: an enabled account with the role admin, manager or member on

@@ -83,7 +83,7 @@ func TestRecipients(t *testing.T) {
 	}
 }
 
-var noAddresses = []string{"", "ann", "@example.org", "ann@", "a@b\r\nBcc: c@d", "a@b\n", "\ta@b", "a@b c@d", "a@b,c@d", "a@b;c@d", "Ann <a@b>", "<a@b>", "a@b (Ann)", `"a b"@c`, "a@b\x00", "a\x1b[31m@b", "a@\u202eb", "a\u200b@b", "a@b\u2028c", "a@[127.0.0.1]",
+var noAddresses = []string{"", "ann", "@example.org", "ann@", "a@b\r\nBcc: c@d", "a@b c@d", "a@b\nc@d", "a@b \u200b", "a@exa\u202emple", "a@-ü", "a@ü..example", "a@b,c@d", "a@b;c@d", "Ann <a@b>", "<a@b>", "a@b (Ann)", `"a b"@c`, "a@b\x00", "a\x1b[31m@b", "a@\u202eb", "a\u200b@b", "a@b\u2028c", "a@[127.0.0.1]",
 	strings.Repeat("a", 250) + "@b.example", "a@b@c", "a\xff@b"}
 
 func TestCheckAddress(t *testing.T) {
@@ -92,10 +92,19 @@ func TestCheckAddress(t *testing.T) {
 			t.Errorf("%q is taken for the address %q", s, a)
 		}
 	}
-	for _, s := range []string{"ann@example.org", "a.b+c@sub.example.org", "o'hara@example.org", "root@localhost", "änn@example.org"} {
+	for _, s := range []string{"ann@example.org", "a.b+c@sub.example.org", "o'hara@example.org", "root@localhost", "änn@example.org", "a@sub_net.example", "A@Example.ORG", "a@xn--bcher-kva.example"} {
 		if a, ok := notice.CheckAddress(s); !ok || a != s {
 			t.Errorf("%q is refused", s)
 		}
+	}
+	for s, want := range map[string]string{"ann@example.org ": "ann@example.org", "\tann@example.org\r\n": "ann@example.org", "\u00a0ann@example.org": "ann@example.org",
+		"ann@bücher.example": "ann@xn--bcher-kva.example", "ann@BÜCHER.example": "ann@xn--bcher-kva.example", " jürgen@bücher.example ": "jürgen@xn--bcher-kva.example", "ann@例え.テスト": "ann@xn--r8jz45g.xn--zckzah"} {
+		if a, ok := notice.CheckAddress(s); !ok || a != want {
+			t.Errorf("%q is read as %q, want %q", s, a, want)
+		}
+	}
+	if notice.Plain("jürgen@example.org") || !notice.Plain("ann@xn--bcher-kva.example") {
+		t.Error("what every server takes is ASCII")
 	}
 }
 
@@ -107,7 +116,8 @@ func TestAnAddressIsOneAddress(t *testing.T) {
 		if !ok {
 			return
 		}
-		if a != s || strings.Count(a, "@") != 1 || strings.ContainsFunc(a, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) || strings.ContainsRune("<>,;", r) }) {
+		again, same := notice.CheckAddress(a)
+		if !same || again != a || strings.Count(a, "@") != 1 || strings.ContainsFunc(a, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) || strings.ContainsRune("<>,;", r) }) {
 			t.Fatalf("%q", a)
 		}
 	})

@@ -34,6 +34,7 @@ func (r *reading) crossCheck() {
 		r.exists("floating_ips", r.c.network, "floatingips/"+id, "a port holds its address")
 	}
 	r.checkImages(x)
+	r.checkPeople(x)
 }
 
 // checkImages looks for the images that servers were made from. An image that is hidden or a community's is left out of
@@ -131,13 +132,8 @@ func (r *reading) checkServers(x *asset.Index) {
 	for i := range r.snap.FloatingIPs {
 		floating[r.snap.FloatingIPs[i].Addr] = true
 	}
-	projects := map[asset.ProjectID]bool{}
 	for i := range r.snap.Servers {
 		s := &r.snap.Servers[i]
-		if p := s.Project; x.Projects[p] == nil && !projects[p] {
-			projects[p] = true
-			r.exists("projects", r.c.identity, "projects/"+string(p), "server "+string(s.ID)+" belongs to it")
-		}
 		if slices.ContainsFunc(r.listed[i].fixed, func(a netip.Addr) bool { return !holds(x.PortsOf[s.ID], a) }) {
 			r.portsOf(x, s.ID)
 		}

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -20,14 +19,20 @@ type Config struct {
 	AuthURL string // of Keystone, with or without /v3
 
 	Username         string
+	UserID           string // in place of Username and its domain
 	Password         string
-	UserDomain       string // name; default "Default"
+	UserDomain       string // name; default "Default" where UserDomainID is empty too
+	UserDomainID     string
 	Project          string // name; the scope of the token and the home of quarantine groups
-	ProjectDomain    string // name; default UserDomain
-	System           bool   // a token for the system instead: such an account is told what it cannot see, and serves for nothing else
+	ProjectID        string // in place of Project and its domain
+	ProjectDomain    string // name; default: the user's domain, by name or id
+	ProjectDomainID  string
+	System           bool // a token for the system instead: such an account is told what it cannot see, and serves for nothing else
 	AppCredID        string
+	AppCredName      string // in place of AppCredID, with the user that it is of
 	AppCredSecret    string
-	Region           string                                    // default: the first that the catalog has
+	Region           string                                    // default: any, where the catalog has each service once
+	Endpoints        map[string]string                         // URLs of services in place of the catalog's, by the names that Services lists
 	Interface        string                                    // public (default), internal, admin
 	CAFile           string                                    // PEM, in place of the system's
 	Timeout          time.Duration                             // of one request; default 60 s
@@ -46,8 +51,12 @@ func (c Config) withDefaults() Config {
 			*s = d
 		}
 	}
-	set(&c.UserDomain, "Default")
-	set(&c.ProjectDomain, c.UserDomain)
+	if c.UserDomainID == "" {
+		set(&c.UserDomain, "Default")
+	}
+	if c.ProjectDomain == "" && c.ProjectDomainID == "" {
+		c.ProjectDomain, c.ProjectDomainID = c.UserDomain, c.UserDomainID
+	}
 	set(&c.Interface, "public")
 	set(&c.Cloud, "cloud")
 	if c.Timeout == 0 {
@@ -71,24 +80,60 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// auth is what Keystone is asked with. A domain is named as the configuration names it, by name or by id.
 func (c Config) auth() (*gophercloud.AuthOptions, error) {
 	o := &gophercloud.AuthOptions{IdentityEndpoint: c.AuthURL, AllowReauth: true}
+	user := func() bool {
+		if o.UserID = c.UserID; c.UserID == "" {
+			o.Username, o.DomainName, o.DomainID = c.Username, c.UserDomain, c.UserDomainID
+		}
+		return c.UserID != "" || c.Username != ""
+	}
 	switch {
 	case c.AuthURL == "":
 		return nil, fault.New(fault.Config, "cloud %q has no auth_url", c.Cloud)
 	case c.AppCredID != "" && c.AppCredSecret != "":
 		o.ApplicationCredentialID, o.ApplicationCredentialSecret = c.AppCredID, c.AppCredSecret
-	case c.System && c.Username != "" && c.Password != "":
-		o.Username, o.Password, o.DomainName = c.Username, c.Password, c.UserDomain
-		o.Scope = &gophercloud.AuthScope{System: true}
-	case c.Username != "" && c.Password != "" && c.Project != "":
-		o.Username, o.Password, o.DomainName = c.Username, c.Password, c.UserDomain
-		o.Scope = &gophercloud.AuthScope{ProjectName: c.Project, DomainName: c.ProjectDomain}
+	case c.AppCredName != "" && c.AppCredSecret != "" && user():
+		o.ApplicationCredentialName, o.ApplicationCredentialSecret = c.AppCredName, c.AppCredSecret
+	case c.System && c.Password != "" && user():
+		o.Password, o.Scope = c.Password, &gophercloud.AuthScope{System: true}
+	case c.ProjectID != "" && c.Password != "" && user():
+		o.Password, o.Scope = c.Password, &gophercloud.AuthScope{ProjectID: c.ProjectID}
+	case c.Project != "" && c.Password != "" && user():
+		o.Password, o.Scope = c.Password, &gophercloud.AuthScope{ProjectName: c.Project, DomainName: c.ProjectDomain, DomainID: c.ProjectDomainID}
 	default:
-		return nil, fault.New(fault.Config, "cloud %q has no complete credential", c.Cloud).
+		return nil, fault.New(fault.Config, "cloud %q has no complete credential: it lacks %s", c.Cloud, c.lacks()).
 			Hinted("give an application credential's id and secret, or username, password and project")
 	}
 	return o, nil
+}
+
+// lacks says what a credential needs that is not there.
+func (c Config) lacks() string {
+	var out []string
+	if c.AppCredID != "" || c.AppCredName != "" || c.AppCredSecret != "" {
+		if c.AppCredID == "" && c.AppCredName == "" {
+			out = append(out, "the application credential's id")
+		}
+		if c.AppCredSecret == "" {
+			out = append(out, "the application credential's secret")
+		}
+		if c.AppCredID == "" && c.AppCredName != "" && c.Username == "" && c.UserID == "" {
+			out = append(out, "the user of the application credential")
+		}
+		return strings.Join(out, ", ")
+	}
+	if c.Username == "" && c.UserID == "" {
+		out = append(out, "the user")
+	}
+	if c.Password == "" {
+		out = append(out, "the password")
+	}
+	if c.Project == "" && c.ProjectID == "" && !c.System {
+		out = append(out, "the project")
+	}
+	return strings.Join(out, ", ")
 }
 
 // client makes the HTTP client: certificates are verified, answers are bounded, redirects are not followed, for
@@ -96,7 +141,7 @@ func (c Config) auth() (*gophercloud.AuthOptions, error) {
 func (c Config) client(to *hosts) (http.Client, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
+		pem, err := fault.ReadFile(c.CAFile)
 		if err != nil {
 			return http.Client{}, fault.New(fault.Config, "cannot read the CA file: %w", err)
 		}

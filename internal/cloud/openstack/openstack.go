@@ -30,6 +30,7 @@ type Cloud struct {
 	image    *gophercloud.ServiceClient
 	balancer *gophercloud.ServiceClient // nil where the catalog has no Octavia
 	minor    int                        // of the compute microversion in use, 2.minor
+	known    verdicts                   // what Keystone said of ids that its listings lacked
 }
 
 var (
@@ -59,7 +60,7 @@ func Connect(ctx context.Context, conf Config) (*Cloud, error) {
 		return nil, c.refused(ctx, err)
 	}
 	if err := c.find(provider); err != nil {
-		return nil, c.explain(ctx, err)
+		return nil, err
 	}
 	c.hosts.only(append(c.Endpoints(), conf.AuthURL)...)
 	c.knowMyself(provider)
@@ -107,23 +108,6 @@ func (c *Cloud) refused(ctx context.Context, err error) error {
 		Hinted("check that the auth_url answers from this machine")
 }
 
-func (c *Cloud) find(p *gophercloud.ProviderClient) error {
-	where := gophercloud.EndpointOpts{Region: c.conf.Region, Availability: gophercloud.Availability(c.conf.Interface)}
-	for _, s := range []struct {
-		to   **gophercloud.ServiceClient
-		make func(*gophercloud.ProviderClient, gophercloud.EndpointOpts) (*gophercloud.ServiceClient, error)
-	}{{&c.compute, openstack.NewComputeV2}, {&c.network, openstack.NewNetworkV2}, {&c.image, openstack.NewImageV2}, {&c.identity, openstack.NewIdentityV3}} {
-		client, err := s.make(p, where)
-		if err != nil {
-			return err
-		}
-		*s.to = client
-	}
-	var err error
-	c.balancer, err = findBalancer(p, where)
-	return err
-}
-
 func (c *Cloud) knowMyself(p *gophercloud.ProviderClient) {
 	res, ok := p.GetAuthResult().(tokens.CreateResult)
 	if !ok {
@@ -145,17 +129,18 @@ func (c *Cloud) knowMyself(p *gophercloud.ProviderClient) {
 // wantedMicroversion shows why a server is locked (2.73); 2.9 shows that it is.
 const wantedMicroversion = 73
 
+// negotiate asks Nova for its microversions. Without an answer in their form none is asked for.
 func (c *Cloud) negotiate(ctx context.Context) error {
 	var doc struct {
 		Version struct {
 			Version string `json:"version"`
 		} `json:"version"`
 	}
-	if err := c.get(ctx, c.compute, c.compute.Endpoint, &doc); err != nil {
+	if err := c.get(ctx, c.compute, base(c.compute.Endpoint), &doc); err != nil {
 		return err
 	}
 	highest, err := strconv.Atoi(strings.TrimPrefix(doc.Version.Version, "2."))
-	if err == nil {
+	if err == nil && highest >= 0 {
 		c.minor = min(highest, wantedMicroversion)
 		c.compute.Microversion = "2." + strconv.Itoa(c.minor)
 	}

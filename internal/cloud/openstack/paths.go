@@ -1,13 +1,9 @@
 package openstack
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
-
-	"github.com/gophercloud/gophercloud/v2"
 
 	"demarc/internal/asset"
 )
@@ -177,15 +173,4 @@ func announced(w wireSpeaker, hop netip.Addr, router *asset.Router) asset.Link {
 		l.Router, l.Project, l.AdminUp = router.ID, router.Project, router.AdminUp
 	}
 	return l
-}
-
-// findBalancer looks for Octavia in the catalog; a cloud that has none gives nil.
-func findBalancer(p *gophercloud.ProviderClient, where gophercloud.EndpointOpts) (*gophercloud.ServiceClient, error) {
-	where.ApplyDefaults("load-balancer")
-	at, err := p.EndpointLocator(where)
-	if _, missing := errors.AsType[*gophercloud.ErrEndpointNotFound](err); missing {
-		return nil, nil //nolint:nilnil // that there is none is the answer
-	}
-	base := strings.TrimSuffix(strings.TrimSuffix(at, "v2/"), "v2.0/") + "v2/"
-	return &gophercloud.ServiceClient{ProviderClient: p, Endpoint: at, ResourceBase: base, Type: "load-balancer"}, err
 }

@@ -31,6 +31,7 @@ type reading struct {
 	leftOut  map[string]bool                      // those rows, by path: they are there
 	causedBy map[asset.ProjectID]int              // targeted reads that one project's objects caused
 	relisted map[string]bool                      // servers that a second, late listing has
+	domains  map[string]bool                      // those of the users that were listed
 	reserved map[string]bool                      // floating IPs whose address Neutron holds by a port of its own
 }
 
@@ -39,7 +40,7 @@ type addresses struct{ fixed, floating []netip.Addr }
 
 func (c *Cloud) begin(ctx context.Context, began int64) *reading {
 	return &reading{c: c, ctx: ctx, snap: &asset.Snapshot{Cloud: c.conf.Cloud, Began: began},
-		began: map[*gophercloud.ServiceClient]int64{}, oddities: map[string]int{}, leftOut: map[string]bool{}, unread: map[string]bool{}, reserved: map[string]bool{}}
+		began: map[*gophercloud.ServiceClient]int64{}, oddities: map[string]int{}, leftOut: map[string]bool{}, unread: map[string]bool{}, reserved: map[string]bool{}, domains: map[string]bool{}}
 }
 
 func (r *reading) gap(kind, reason string) {
@@ -117,10 +118,10 @@ func list[W, A any](r *reading, l listing, id func(W) string, to func(W) (A, err
 	return out
 }
 
+// identity reads grants before the people and projects that they name: what a grant names was there before, and a listing that comes later
+// has it.
 func (r *reading) identity() {
 	s, k := r.snap, r.c.identity
-	s.Projects = list(r, listing{kind: "projects", client: k, path: "projects", key: "projects", whole: true}, func(w wireProject) string { return w.ID }, sure(wireProject.asset))
-	s.Users = list(r, listing{kind: "users", client: k, path: "users", key: "users", whole: true}, func(w wireUser) string { return w.ID }, sure(wireUser.asset))
 	q := url.Values{"effective": {"true"}, "include_names": {"true"}}
 	list(r, listing{kind: "grants", client: k, path: "role_assignments", key: "role_assignments", query: q, whole: true},
 		func(w wireGrant) string {
@@ -131,8 +132,14 @@ func (r *reading) identity() {
 			}
 			return struct{}{}, nil
 		})
+	s.Projects = list(r, listing{kind: "projects", client: k, path: "projects", key: "projects", links: true}, func(w wireProject) string { return w.ID }, sure(wireProject.asset))
+	s.Users = list(r, listing{kind: "users", client: k, path: "users", key: "users", links: true}, func(w wireUser) string { return w.ID }, func(w wireUser) (asset.User, error) {
+		r.domains[w.DomainID] = true
+		return w.asset(), nil
+	})
 	for kind, n := range map[string]int{"projects": len(s.Projects), "users": len(s.Users), "grants": len(s.Grants)} {
 		if n == 0 {
+			r.unread[kind] = true
 			r.gap(kind, "none listed, though this account itself exists")
 		}
 	}

@@ -23,8 +23,10 @@ type listing struct {
 	key    string // of the rows in the answer
 	query  url.Values
 	whole  bool        // the service has no pages for it
+	links  bool        // it has Keystone's pages: links.next since 2025.1, and before that all rows whatever is asked for
 	may    bool        // it may not be there at all: then it holds nothing
 	dated  func(int64) // hears the service's own time with each page; may be nil
+	limit  int         // rows that are asked for at once; set by each
 	keep   *keeper     // where its pages are kept; nil: nowhere
 }
 
@@ -66,7 +68,7 @@ func walk[T any](ctx context.Context, c *Cloud, l listing, id func(T) string) ([
 // for a page that lost its next link looks like the last one. Pages that were kept are not asked for again.
 func each[T any](ctx context.Context, c *Cloud, l listing, id func(T) string, take func(T, error) error) error {
 	w := &walker[T]{id: id, take: take, seen: map[string]bool{}}
-	if l.dated == nil {
+	if l.limit = c.conf.PageSize; l.dated == nil {
 		l.dated = func(int64) {}
 	}
 	pages, done, err := replay(ctx, l, w)
@@ -108,6 +110,7 @@ func (w *walker[T]) row(v T, odd error) (taken bool, err error) {
 type page[T any] struct {
 	rows      []row[T]
 	truncated bool
+	more      bool  // it says that another page follows
 	said      int64 // by the service's own clock
 }
 
@@ -124,7 +127,9 @@ func (w *walker[T]) next(l listing, p page[T]) (done bool, err error) {
 		}
 	}
 	switch {
-	case p.truncated:
+	case l.links && !p.more && !p.truncated && w.repeats(l, p, fresh):
+		return true, nil
+	case p.truncated && !p.more:
 		return false, fmt.Errorf("the service cut the listing after %d rows", len(w.seen))
 	case len(p.rows) == 0 || l.whole:
 		return true, nil
@@ -134,6 +139,11 @@ func (w *walker[T]) next(l listing, p page[T]) (done bool, err error) {
 		return false, fmt.Errorf("%w: a page holds rows of an earlier one, or rows without an id", errNotProven)
 	}
 	return false, nil
+}
+
+// repeats tells whether a service pays no heed to limit and marker: then its one answer holds all rows, however often it is asked.
+func (w *walker[T]) repeats(l listing, p page[T], fresh int) bool {
+	return len(p.rows) == len(w.seen) && (fresh == 0 || len(p.rows) > l.limit)
 }
 
 // fetch reads one page. It builds each page's address itself: a link from an answer could lead anywhere, and lead there
@@ -173,10 +183,10 @@ func fetch[T any](ctx context.Context, c *Cloud, l listing, marker string) (page
 	}
 	var truncated bool
 	_ = json.Unmarshal(body["truncated"], &truncated)
-	return page[T]{rows, truncated || next != "" && l.whole, said}, nil
+	return page[T]{rows: rows, truncated: truncated || next != "" && l.whole, more: next != "" && !l.whole, said: said}, nil
 }
 
-// nextMarker reads the marker of the next link in the two shapes in use: {key}_links, and Glance's next.
+// nextMarker reads the marker of the next link in the three shapes in use: {key}_links, Glance's next, and Keystone's links.
 func nextMarker(body map[string]json.RawMessage, key string) string {
 	var links []struct{ Rel, Href string }
 	_ = json.Unmarshal(body[key+"_links"], &links)
@@ -188,6 +198,11 @@ func nextMarker(body map[string]json.RawMessage, key string) string {
 	}
 	if href == "" {
 		_ = json.Unmarshal(body["next"], &href)
+	}
+	if href == "" {
+		var keystone struct{ Next string }
+		_ = json.Unmarshal(body["links"], &keystone)
+		href = keystone.Next
 	}
 	u, err := url.Parse(href)
 	if err != nil {

@@ -29,6 +29,7 @@ func (w wireProject) asset() asset.Project {
 
 type wireUser struct {
 	ID, Name, Email string
+	DomainID        string `json:"domain_id"`
 	Enabled         bool
 }
 
