@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
@@ -69,8 +70,9 @@ func (l *Line) askOpened(ctx context.Context, v *Vantage, asks []casework.Ask) e
 	if err != nil {
 		return err
 	}
-	if turn.wide > 0 && seen.coverage.Note == "" {
-		seen.coverage.Note = fmt.Sprintf("%d runs of more than %d ports were asked at the known ports and a sample; each sweep asks another", turn.wide, plan.WideRange)
+	if turn.wide > 0 {
+		note := fmt.Sprintf("%d runs of more than %d ports were asked at the known ports and a sample; each sweep asks another", turn.wide, plan.WideRange)
+		seen.coverage.Note = strings.TrimPrefix(seen.coverage.Note+"; "+note, "; ")
 	}
 	seen.asked = turn.asks
 	return l.judge(ctx, v, seen)

@@ -1,5 +1,7 @@
 package probe
 
+import "slices"
+
 // MaxSteps is how many questions one script may ask.
 const MaxSteps = 6
 
@@ -122,6 +124,9 @@ func (l *Strings) UnmarshalYAML(read func(any) error) error {
 
 // Numbers is a list that may be written as one value.
 type Numbers []int
+
+// Has tells whether the list names n.
+func (l Numbers) Has(n int) bool { return slices.Contains(l, n) }
 
 // UnmarshalYAML reads one value or a list.
 func (l *Numbers) UnmarshalYAML(read func(any) error) error {

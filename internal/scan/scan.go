@@ -134,6 +134,7 @@ type run struct {
 	cov     *probe.Coverage
 	dial    *dialer
 	sent    atomic.Int64 // conversations run side by side
+	unread  int          // endpoints that speak TLS which could not be entered
 }
 
 func (r *run) do(ctx context.Context) error {

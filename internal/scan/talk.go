@@ -3,6 +3,7 @@ package scan
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"slices"
@@ -32,6 +33,9 @@ func (r *run) talkAll(ctx context.Context, ls *looks) error {
 		defer mu.Unlock()
 		r.cov.Answered++
 		r.cov.Open++
+		if slices.Contains(o.Facts.Service.Flags, probe.FlagTLSFailed) {
+			r.unread++
+		}
 		r.emit(o)
 	}
 	for addr := range ls.hosts {
@@ -43,6 +47,9 @@ func (r *run) talkAll(ctx context.Context, ls *looks) error {
 		wg.Go(func() { r.talkHost(ctx, h, open, ls.tarpit[addr], slot, hand) })
 	}
 	wg.Wait()
+	if r.unread > 0 {
+		r.cov.Note = fmt.Sprintf("TLS was met %d times that could not be entered: what is behind it was not asked", r.unread)
+	}
 	return ctx.Err()
 }
 

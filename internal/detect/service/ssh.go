@@ -13,8 +13,8 @@ import (
 // release it runs on, but not its support, so it is left out.
 var debianRelease = regexp.MustCompile(`[+~]deb([0-9]{1,2})u[0-9]+`)
 
-// Until 2013 the revision of a fix named the release by its code name: +squeeze5.
-var debianName = regexp.MustCompile(`[+~](sarge|etch|lenny|squeeze|wheezy)[0-9]*`)
+// Until 2013 the revision of a fix named the release by its code name: +squeeze5, 9etch3, 8.sarge.6.
+var debianName = regexp.MustCompile(`[0-9.+~](sarge|etch|lenny|squeeze|wheezy)`)
 
 var debianNumber = map[string]string{"sarge": "3", "etch": "4", "lenny": "5", "squeeze": "6", "wheezy": "7"}
 
