@@ -62,13 +62,13 @@ func (a Ask) Over(b []byte) bool {
 	return isClientHello(a.Send) && ParseFlight(b).Done
 }
 
-// Pauses tells whether a pause after these bytes means that the answer is over. A greeting that is not recognised yet may go on: SSH servers
-// may send any number of lines before their identification.
+// Pauses tells whether a pause after these bytes means that the answer is over. Lines of a greeting that is not recognised yet may be
+// followed by more: an SSH server may send any number of them before its identification.
 func (a Ask) Pauses(b []byte) bool {
 	if a.HTTP {
 		return false
 	}
-	if a.Passive {
+	if a.Passive && len(a.Send) == 0 && bytes.HasSuffix(b, []byte("\n")) {
 		s, _ := Classify(b)
 		return s != nil
 	}
