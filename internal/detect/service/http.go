@@ -31,6 +31,7 @@ type Message struct {
 	opaque  bool // the body is in a coding that is not undone, or its length is contradictory
 	old     bool // HTTP/1.0: the connection ends with the answer
 	framed  bool // the end of the body can be told without the connection's end
+	more    bool // bytes follow the end, which nobody asked for
 }
 
 // Header is one header line, its name in lower case.
@@ -48,16 +49,23 @@ func (m *Message) Get(name string) string {
 
 // Reusable tells whether a further request may follow on the same connection.
 func (m *Message) Reusable() bool {
-	return m.Whole && m.framed && !m.old && !strings.EqualFold(m.Get("connection"), "close")
+	return m.Whole && m.framed && !m.old && !m.more && !strings.EqualFold(m.Get("connection"), "close")
 }
 
 // Read tells whether the answer is whole, given how the connection ended and how many bytes were received. A body without a length ends with
-// the connection (RFC 9112 section 6.3). An answer that reached pageMax is as whole as any page is read.
+// the connection (RFC 9112 section 6.3), and a page of HTML with its own end as well. An answer that reached pageMax is as whole as any page
+// is read.
 func (m *Message) Read(end string, received int) bool {
 	if !m.begun || m.opaque {
 		return false
 	}
-	return m.Whole || !m.framed && end == probe.EndClosed || received >= pageMax
+	return m.Whole || !m.framed && end == probe.EndClosed && !m.openHTML() || received >= pageMax
+}
+
+// openHTML tells whether a page begins and does not end.
+func (m *Message) openHTML() bool {
+	page := bytes.ToLower(m.Body)
+	return bytes.Contains(page, []byte("<html")) && !bytes.Contains(page, []byte("</html"))
 }
 
 // ParseHTTP reads as much of an HTTP/1 answer as there is; ok is false where it is none.
@@ -122,10 +130,10 @@ func (m *Message) readBody(b []byte) {
 	coding, lengths := strings.ToLower(m.Get("transfer-encoding")), m.lengths()
 	switch {
 	case m.Status == 101 || m.Status == 204 || m.Status == 304:
-		m.Whole, m.framed = true, true
+		m.Whole, m.framed, m.more = true, true, len(b) > 0
 	case coding == "chunked":
 		m.framed = true
-		m.Body, m.Whole = unchunk(b)
+		m.Body, m.Whole, m.more = unchunk(b)
 	case coding != "" && coding != "identity":
 		m.opaque = true
 	case len(lengths) == 0:
@@ -135,7 +143,7 @@ func (m *Message) readBody(b []byte) {
 	default:
 		m.framed, m.Body = true, b
 		if n := lengths[0]; len(b) >= n {
-			m.Body, m.Whole = b[:n], true
+			m.Body, m.Whole, m.more = b[:n], true, len(b) > n
 		}
 	}
 }
@@ -184,38 +192,39 @@ func (m *Message) inflate() {
 	}
 	out, err := io.ReadAll(io.LimitReader(r, pageMax))
 	m.Body = out
-	m.opaque = err != nil && m.Whole // it came to its end and is no such body
+	m.opaque = err != nil && (m.Whole || !m.framed) // it came to its end and is no such body
 }
 
-// unchunk undoes the chunked coding as far as it came. Source: RFC 9112 §7.1.
-func unchunk(b []byte) (body []byte, whole bool) {
+// unchunk undoes the chunked coding as far as it came, and tells whether bytes follow its end. Source: RFC 9112 §7.1.
+func unchunk(b []byte) (body []byte, whole, more bool) {
 	for {
 		line, rest, found := bytes.Cut(b, []byte("\n"))
 		size, _, _ := bytes.Cut(bytes.TrimSpace(line), []byte(";"))
 		n, err := strconv.ParseUint(string(bytes.TrimSpace(size)), 16, 31)
 		if !found || err != nil {
-			return body, false
+			return body, false, false
 		}
 		if n == 0 {
-			return body, trailersEnd(rest)
+			rest, whole = trailers(rest)
+			return body, whole, len(rest) > 0
 		}
 		if uint64(len(rest)) < n {
-			return append(body, rest...), false
+			return append(body, rest...), false, false
 		}
 		body = append(body, rest[:n]...)
 		b = bytes.TrimPrefix(bytes.TrimPrefix(rest[n:], []byte("\r")), []byte("\n"))
 	}
 }
 
-// trailersEnd tells whether the empty line that ends a chunked body is there.
-func trailersEnd(b []byte) bool {
+// trailers skips the lines behind a chunked body, up to the empty one that ends it.
+func trailers(b []byte) (rest []byte, ended bool) {
 	for {
 		line, rest, found := bytes.Cut(b, []byte("\n"))
 		if !found {
-			return false
+			return nil, false
 		}
 		if len(bytes.TrimRight(line, "\r")) == 0 {
-			return true
+			return rest, true
 		}
 		b = rest
 	}
