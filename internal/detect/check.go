@@ -9,12 +9,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
-	"demarc/internal/detect/service"
 	"demarc/internal/fault"
 	"demarc/internal/probe"
 )
@@ -75,7 +72,9 @@ type Check struct {
 	Refs     Refs     `json:"refs,omitzero" yaml:"refs"`
 	Applies  Applies  `json:"applies" yaml:"applies"`
 	Exchange []Step   `json:"exchange,omitempty" yaml:"exchange"` // either this
+	Control  *Step    `json:"control,omitempty" yaml:"control"`   // asked where an answer of the exchange does not lead on; see Branch.Control
 	Verdict  []Branch `json:"verdict,omitempty" yaml:"verdict"`   // or this
+	Support  *Support `json:"support,omitempty" yaml:"support"`   // dates for Branch.Ended
 	Evidence []string `json:"evidence,omitempty" yaml:"evidence"` // names of captures and facts; nothing else is stored
 	Verify   string   `json:"verify" yaml:"verify"`
 	Guidance string   `json:"guidance" yaml:"guidance"` // file beside the check
@@ -104,11 +103,13 @@ type Step struct {
 	Capture    map[string]string `json:"capture,omitempty" yaml:"capture"` // name: RE2 with one group
 }
 
-// Branch gives an answer where its match holds.
+// Branch gives an answer where its match holds, and the further conditions that it names.
 type Branch struct {
 	probe.Match `yaml:",inline"`
-	Answer      Answer `json:"answer" yaml:"answer"`
-	Because     string `json:"because,omitempty" yaml:"because"`
+	Control     *probe.Match `json:"control,omitempty" yaml:"control"` // must hold for the answer to the check's control
+	Ended       *bool        `json:"ended,omitempty" yaml:"ended"`     // the support of what was recognised has ended, or has not
+	Answer      Answer       `json:"answer" yaml:"answer"`
+	Because     string       `json:"because,omitempty" yaml:"because"`
 }
 
 // Script is what the check asks of an endpoint; it has no steps where recognition shows all there is to see.
@@ -116,6 +117,9 @@ func (c *Check) Script() probe.Script {
 	s := probe.Script{Check: c.ID, Revision: c.Revision, Services: c.Applies.Service}
 	for _, step := range c.Exchange {
 		s.Steps = append(s.Steps, step.Step)
+	}
+	if c.Control != nil {
+		s.Control = &c.Control.Step
 	}
 	return s
 }
@@ -185,135 +189,4 @@ func loadOne(dir fs.FS, name string) (Check, error) {
 	}
 	c.Advice = string(advice)
 	return c, nil
-}
-
-// Parse reads one check. The name is for messages.
-func Parse(name string, data []byte) (Check, error) {
-	c := Check{Locus: "endpoint", Verify: "same"}
-	if err := fault.DecodeYAML(name, data, &c); err != nil {
-		return c, err
-	}
-	v := &validator{name: name, data: data}
-	v.check(&c)
-	return c, v.err
-}
-
-// validator finds the first thing wrong with a check.
-type validator struct {
-	name string
-	data []byte
-	err  error
-}
-
-func (v *validator) bad(path, hint, format string, args ...any) {
-	if v.err == nil {
-		f := fault.New(fault.Config, format, args...).In(fault.Place(v.name, v.data, path))
-		if hint != "" {
-			f = f.Hinted("%s", hint)
-		}
-		v.err = f
-	}
-}
-
-func (v *validator) oneOf(path, value string, accepted []string) {
-	if slices.Contains(accepted, value) {
-		return
-	}
-	v.bad(path, "accepted: "+strings.Join(accepted, ", "), "%s can not be %q", strings.TrimPrefix(path, "$."), value)
-}
-
-var idForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-
-func (v *validator) check(c *Check) {
-	if !idForm.MatchString(c.ID) {
-		v.bad("$.id", "lower case words joined by hyphens", "%q is no id", c.ID)
-	}
-	if c.Revision < 1 {
-		v.bad("$.revision", "count from 1", "the revision is %d", c.Revision)
-	}
-	for field, value := range map[string]string{"title": c.Title, "guidance": c.Guidance, "remedy": c.Remedy} {
-		if value == "" {
-			v.bad("$."+field, "", "the check has no %s", field)
-		}
-	}
-	v.oneOf("$.severity", string(c.Severity), severities)
-	v.oneOf("$.class", string(c.Class), classes)
-	v.oneOf("$.grade", string(c.Grade), grades)
-	v.oneOf("$.layer", c.Layer, layers)
-	v.oneOf("$.aspect", c.Aspect, aspects)
-	v.oneOf("$.locus", c.Locus, loci)
-	v.oneOf("$.verify", c.Verify, verifies)
-	for i, s := range c.Applies.Service {
-		p := "$.applies.service"
-		if len(c.Applies.Service) > 1 {
-			p = fmt.Sprintf("%s[%d]", p, i)
-		}
-		v.oneOf(p, s, service.Names())
-	}
-	switch {
-	case len(c.Exchange) > 0 && len(c.Verdict) > 0:
-		v.bad("$.verdict", "", "a check has an exchange or a verdict, not both")
-	case len(c.Exchange) == 0 && len(c.Verdict) == 0:
-		v.bad("$.id", "give an exchange or a verdict", "the check can not come to an answer")
-	case len(c.Exchange) > probe.MaxSteps:
-		v.bad("$.exchange", "", "the exchange has %d steps; at most %d are allowed", len(c.Exchange), probe.MaxSteps)
-	case len(c.Exchange) > 0 && len(c.Applies.Service) == 0:
-		v.bad("$.applies", "accepted: "+strings.Join(service.Names(), ", "), "a check that asks must say of which service")
-	}
-	for i := range c.Exchange {
-		v.step(fmt.Sprintf("$.exchange[%d]", i), &c.Exchange[i])
-	}
-	for i := range c.Verdict {
-		v.branch(fmt.Sprintf("$.verdict[%d]", i), c.Verdict[i])
-	}
-}
-
-func (v *validator) step(at string, s *Step) {
-	if verbs := s.Verbs(); len(verbs) != 1 {
-		v.bad(at, "accepted: send, http_get, pg_startup", "a step has exactly one verb, not %d", len(verbs))
-	}
-	if s.HTTPGet != "" && (!strings.HasPrefix(s.HTTPGet, "/") || strings.ContainsAny(s.HTTPGet, " \r\n")) {
-		v.bad(at+".http_get", "a path from / on, without spaces", "%q can not be asked for", s.HTTPGet)
-	}
-	v.ascii(at, s.Send, s.HTTPGet, s.PGStartup)
-	v.pattern(at+".keep", s.Keep)
-	if s.Expect != nil {
-		v.match(at+".expect", *s.Expect)
-	}
-	for i, b := range s.Else {
-		v.branch(fmt.Sprintf("%s.else[%d]", at, i), b)
-	}
-	for name, expr := range s.Capture {
-		v.pattern(at+".capture."+name, expr)
-		if v.err == nil && service.Pattern(expr).NumSubexp() != 1 {
-			v.bad(at+".capture."+name, "put what is to be stored in parentheses", "a capture has exactly one group")
-		}
-	}
-}
-
-func (v *validator) branch(at string, b Branch) {
-	v.oneOf(at+".answer", string(b.Answer), answers)
-	v.match(at, b.Match)
-}
-
-func (v *validator) match(at string, m probe.Match) {
-	for _, p := range m.Patterns() {
-		v.pattern(at, p)
-	}
-	v.ascii(at, slices.Concat(m.Prefix, m.Contains, m.Equals)...)
-}
-
-func (v *validator) pattern(at, expr string) {
-	if _, err := regexp.Compile(expr); err != nil {
-		v.bad(at, "RE2 syntax", "a regular expression does not compile: %w", err)
-	}
-}
-
-// ascii refuses what would be written as one byte and sent as two.
-func (v *validator) ascii(at string, values ...string) {
-	for _, s := range values {
-		if strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) {
-			v.bad(at, "escape control characters; bytes from 0x80 on can not be written", "only ASCII is sent and compared")
-		}
-	}
 }

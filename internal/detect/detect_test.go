@@ -210,7 +210,7 @@ func TestMistakesInAChecksFile(t *testing.T) {
 		{"group", "'redis_version:([0-9A-Za-z.\\-]+)'", "'redis_version'", "redis-unauth.yaml:22:24: a capture has exactly one group"},
 		{"answer", "answer: not_vulnerable", "answer: fixed", "accepted: vulnerable, not_vulnerable, inconclusive"},
 		{"bytes", `"+PONG"`, `"\xff"`, "redis-unauth.yaml:13:13: only ASCII is sent and compared"},
-		{"guidance", "guidance/redis-unauth.md", "guidance/no.md", "redis-unauth.yaml:25:11: the guidance \"guidance/no.md\" can not be read"},
+		{"guidance", "guidance/redis-unauth.md", "guidance/no.md", "redis-unauth.yaml:29:11: the guidance \"guidance/no.md\" can not be read"},
 		{"file name", "id: redis-unauth", "id: redis-open", "name the file redis-open.yaml"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -121,16 +121,40 @@ func judge(f probe.Facts, c *Check, at int64) Verdict {
 	default:
 		v.Answer, v.Because = Inconclusive, "what was seen decides nothing"
 		for _, b := range c.Verdict {
-			if service.Holds(b.Match, f.Service.Banner.Raw(), f.Service, at) {
+			if c.holds(b, f.Service.Banner.Raw(), nil, f.Service, at) {
 				v.Answer, v.Because = b.Answer, because(b, c)
 				break
 			}
 		}
 	}
+	if v.Answer == NotVulnerable && c.Locus != "host" && flagged(f.Service, suspect...) {
+		v.Answer, v.Because = Inconclusive, "this peer may be deceiving, and proves nothing by what it says"
+	}
 	if v.Applies {
 		c.addFacts(f.Service, &v)
 	}
 	return v
+}
+
+// suspect are the flags of a peer whose answers prove no fix.
+var suspect = []string{probe.FlagTarpit, probe.FlagEcho, probe.FlagContradiction, probe.FlagFlood}
+
+// holds tells whether a branch applies to an answer, the answer to the control (nil: it was not asked, or not answered) and the facts.
+func (c *Check) holds(b Branch, answer string, control *probe.Turn, s *probe.Service, at int64) bool {
+	if !service.Holds(b.Match, answer, s, at) {
+		return false
+	}
+	if b.Control != nil && (control == nil || !service.Holds(*b.Control, control.Received.Raw(), s, at)) {
+		return false
+	}
+	if b.Ended != nil {
+		ended, known := false, false
+		if c.Support != nil {
+			ended, known = c.Support.state(s, at)
+		}
+		return known && ended == *b.Ended
+	}
+	return true
 }
 
 func unanswered(o probe.Outcome) (Answer, string) {
@@ -148,18 +172,25 @@ func (c *Check) applies(s *probe.Service) bool {
 	return (len(c.Applies.Service) == 0 || c.Applies.Service.Has(s.Name)) && (!c.Applies.TLS || s.TLS != nil)
 }
 
-// otherService judges a check about a service that is not the one that speaks. Only a service known by name,
-// and not suspect, proves that the one looked for is gone.
+// otherService judges a check about a service that is not the one that speaks. Only a service known by name, not suspect, that understood
+// what it was asked proves that the one looked for is gone.
 func otherService(s *probe.Service, c *Check) (Answer, string) {
 	switch {
-	case s.Name == probe.Unknown || flagged(s, probe.FlagTarpit, probe.FlagEcho, probe.FlagContradiction, probe.FlagFlood):
+	case flagged(s, probe.FlagTLSFailed):
+		return Inconclusive, "the port speaks TLS, and no handshake was completed"
+	case s.Name == probe.Unknown || flagged(s, suspect...):
 		return Inconclusive, "the service was not recognised"
-	case !c.Applies.Service.Has(s.Name) && len(c.Applies.Service) > 0:
-		return NotVulnerable, "another service answers here: " + s.Name
-	default:
+	case c.Applies.Service.Has(s.Name) || len(c.Applies.Service) == 0:
 		return Inconclusive, "the service does not speak through TLS"
+	case s.Name == service.HTTP && !slices.Contains(understood, s.Facts["status"].Raw()):
+		return Inconclusive, "a web server answers here, and did not understand the request or could not serve it"
+	default:
+		return NotVulnerable, "another service answers here: " + s.Name
 	}
 }
+
+// understood are the statuses of an HTTP server that knew what it was asked: with any other, something else may stand behind it.
+var understood = []string{"200", "204", "301", "302", "303", "307", "308", "401", "403", "404", "410"}
 
 // followExchange walks the transcript with the steps in hand.
 func (c *Check) followExchange(f probe.Facts, at int64, v *Verdict) {
@@ -174,21 +205,35 @@ func (c *Check) followExchange(f probe.Facts, at int64, v *Verdict) {
 			v.Answer, v.Because = Inconclusive, "the conversation broke off: "+x.End
 			return
 		}
-		answer := x.Turns[n].Received.Raw()
-		c.capture(step, answer, v)
-		if step.Expect == nil || service.Holds(*step.Expect, answer, f.Service, at) {
+		turn := x.Turns[n]
+		c.capture(step, turn.Received.Raw(), v)
+		if step.Expect == nil || service.Holds(*step.Expect, turn.Received.Raw(), f.Service, at) {
 			continue
 		}
-		v.Answer, v.Because = Inconclusive, "the answer was neither the one nor the other"
-		for _, b := range step.Else {
-			if service.Holds(b.Match, answer, f.Service, at) {
-				v.Answer, v.Because = b.Answer, because(b, c)
-				break
-			}
-		}
+		c.branch(step.Else, turn, x.Control, f.Service, at, v)
 		return
 	}
 	v.Answer, v.Because = Vulnerable, c.Title
+}
+
+// branch judges an answer that does not lead on. A negative needs the whole answer and, where it rests on a control, that of the control.
+func (c *Check) branch(branches []Branch, turn probe.Turn, control *probe.Turn, s *probe.Service, at int64, v *Verdict) {
+	v.Answer, v.Because = Inconclusive, "the answer was neither the one nor the other"
+	for _, b := range branches {
+		if !c.holds(b, turn.Received.Raw(), control, s, at) {
+			continue
+		}
+		v.Answer, v.Because = b.Answer, because(b, c)
+		if b.Answer == NotVulnerable && (!turn.Whole || b.Control != nil && !control.Whole) {
+			v.Answer, v.Because = Inconclusive, "the answer did not come to its end"
+		}
+		return
+	}
+	for _, b := range branches {
+		if b.Control != nil && service.Holds(b.Match, turn.Received.Raw(), s, at) {
+			v.Because = "the control, which asks for what can not exist, was not answered as it should be"
+		}
+	}
 }
 
 func because(b Branch, c *Check) string {

@@ -50,11 +50,14 @@ type Recorded struct {
 
 const (
 	askListen = "listen"
+	askHello  = "ClientHello"   // our own, which only reads the certificate
+	askTLS    = "TLS handshake" // what the server sent in a handshake that was not completed
+	askSSL    = "SSLRequest"    // of PostgreSQL
 	askAny    = "*"
 	echoes    = "echo"
 )
 
-// Question names an ask in a recording: listen, GET /path, StartupMessage role, SSH identification, or the
+// Question names an ask in a recording: listen, GET /path, StartupMessage role, SSH identification, ClientHello, or the
 // bytes, escaped.
 func Question(a service.Ask) string {
 	switch {
@@ -65,6 +68,8 @@ func Question(a service.Ask) string {
 		return "GET " + path
 	case bytes.HasPrefix(a.Send, []byte("SSH-")):
 		return "SSH identification"
+	case bytes.Equal(a.Send, service.ClientHello()):
+		return askHello
 	case len(a.Send) > 13 && a.Send[0] == 0:
 		role, _, _ := strings.Cut(string(a.Send[13:]), "\x00")
 		return "StartupMessage " + role
@@ -135,28 +140,38 @@ func (r *Recording) validate(name string, data []byte) error {
 
 // Reply answers a question as the recorded server did.
 func (r *Recording) Reply(a service.Ask) service.Reply {
-	reply := service.Reply{End: probe.EndTimeout}
-	through := ""
-	if a.TLS {
-		if r.TLS == nil {
-			return service.Reply{End: probe.EndClosed}
+	if a.StartTLS != nil {
+		if agreed := r.reply(askSSL, "", a.StartTLS); string(agreed.Bytes) != "S" {
+			return agreed
 		}
-		through, reply.TLS = "tls", r.TLS.facts()
 	}
-	question := Question(a)
+	if !a.TLS {
+		return r.reply(Question(a), "", a.Send)
+	}
+	if r.TLS == nil {
+		failed := r.reply(askTLS, "", nil)
+		return service.Reply{End: probe.EndClosed, Handshake: failed.Bytes}
+	}
+	reply := r.reply(Question(a), "tls", a.Send)
+	reply.TLS = r.TLS.facts()
+	return reply
+}
+
+// reply finds the answer to a question. One that is not listed gets that of "*", if it is a question of the check and not of the protocol.
+func (r *Recording) reply(question, through string, sent []byte) service.Reply {
 	i := slices.IndexFunc(r.Answers, func(x Recorded) bool { return x.Through == through && x.Ask == question })
-	if i < 0 && question != askListen {
+	if i < 0 && !slices.Contains([]string{askListen, askTLS, askHello, askSSL}, question) {
 		i = slices.IndexFunc(r.Answers, func(x Recorded) bool { return x.Through == through && x.Ask == askAny })
 	}
 	if i < 0 {
-		return reply
+		return service.Reply{End: probe.EndTimeout}
 	}
-	reply.End = probe.EndDone
+	reply := service.Reply{End: probe.EndDone}
 	if r.Answers[i].End != "" {
 		reply.End = r.Answers[i].End
 	}
 	if len(r.Answers[i].Received) == 1 && r.Answers[i].Received[0] == echoes {
-		reply.Bytes = a.Send
+		reply.Bytes = sent
 		return reply
 	}
 	for _, piece := range r.Answers[i].Received {

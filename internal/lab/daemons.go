@@ -151,7 +151,11 @@ func postgres(c net.Conn, s Service) {
 		}
 		body, ok = startup(c)
 	}
-	if !ok || len(body) < 4 || binary.BigEndian.Uint32(body)>>16 != 3 {
+	if !ok || len(body) < 4 {
+		return
+	}
+	if v := binary.BigEndian.Uint32(body) >> 16; v != 3 {
+		_, _ = c.Write(errorResponse("0A000", fmt.Sprintf("unsupported frontend protocol %d.0: server supports 3.0 to 3.0", v), "ProcessStartupPacket"))
 		return
 	}
 	switch orElse(s.Mode, "trust") {
@@ -162,7 +166,7 @@ func postgres(c net.Conn, s Service) {
 		_, _ = c.Write(message('R', append([]byte{0, 0, 0, 10}, "SCRAM-SHA-256\x00\x00"...)))
 		hold(c)
 	case "reject":
-		_, _ = c.Write(errorResponse("28000", "no pg_hba.conf entry for host, no encryption"))
+		_, _ = c.Write(errorResponse("28000", "no pg_hba.conf entry for host, no encryption", "ClientAuthentication"))
 	default:
 		out := message('R', []byte{0, 0, 0, 0})
 		for _, kv := range []string{"server_version\x00" + orElse(s.Banner, "15.6 (Debian 15.6-0+deb12u1)"), "server_encoding\x00UTF8"} {
@@ -193,9 +197,9 @@ func message(kind byte, body []byte) []byte {
 	return append(out, body...)
 }
 
-func errorResponse(code, text string) []byte {
+func errorResponse(code, text, routine string) []byte {
 	var b bytes.Buffer
-	for _, f := range []string{"SFATAL", "VFATAL", "C" + code, "M" + text} {
+	for _, f := range []string{"SFATAL", "VFATAL", "C" + code, "M" + text, "R" + routine} {
 		b.WriteString(f + "\x00")
 	}
 	b.WriteByte(0)

@@ -99,10 +99,12 @@ const (
 	EndRefused = "refused" // a further connection was refused or got no answer
 )
 
-// Turn is one step of a conversation. What was sent is ours; what was received is not.
+// Turn is one step of a conversation. What was sent is ours; what was received is not. Received may be an excerpt. Whole is true if the
+// answer came to the end that its protocol gives it, or to the limit up to which any answer is read, and no coding of it was left undone.
 type Turn struct {
 	Sent     string         `json:"sent,omitempty"`
 	Received untrusted.Text `json:"received,omitzero"`
+	Whole    bool           `json:"whole,omitempty"`
 }
 
 // Exchange is the transcript of one check's own questions to an endpoint.
@@ -110,12 +112,13 @@ type Exchange struct {
 	Check    string `json:"check"`
 	Revision int    `json:"revision"`
 	Turns    []Turn `json:"turns"`
+	Control  *Turn  `json:"control,omitempty"` // the answer to the script's control, where it was asked
 	End      string `json:"end"`
 }
 
-// TLS is what a handshake showed. Times are µs.
+// TLS is what a handshake showed. Times are µs; 0 where the certificate was not sent in a form that could be read.
 type TLS struct {
-	Version   string         `json:"version"` // "1.0" … "1.3"
+	Version   string         `json:"version"` // "1.0" … "1.3", "ssl3", or "" where the server named none
 	NotBefore int64          `json:"not_before,omitempty"`
 	NotAfter  int64          `json:"not_after,omitempty"`
 	Subject   untrusted.Text `json:"subject,omitzero"`
@@ -129,6 +132,7 @@ const (
 	FlagEcho          = "echo"          // sends back what it gets
 	FlagContradiction = "contradiction" // speaks two unrelated protocols
 	FlagFlood         = "flood"         // sent more than the byte budget
+	FlagTLSFailed     = "tls-failed"    // speaks TLS, but no handshake was completed: what it serves is not known
 )
 
 // Service is what was recognised behind an open endpoint.
@@ -137,7 +141,7 @@ type Service struct {
 	Product untrusted.Text            `json:"product,omitzero"` // OpenSSH, nginx, …
 	Version untrusted.Text            `json:"version,omitzero"` // as stated by the peer
 	Banner  untrusted.Text            `json:"banner,omitzero"`  // first bytes, capped
-	TLS     *TLS                      `json:"tls,omitempty"`    // when spoken through TLS
+	TLS     *TLS                      `json:"tls,omitempty"`    // when spoken through TLS; with FlagTLSFailed, as far as the handshake came
 	Facts   map[string]untrusted.Text `json:"facts,omitempty"`  // further facts by name, each capped at 200 bytes
 	Flags   []string                  `json:"flags,omitempty"`  // sorted
 }

@@ -1,5 +1,7 @@
 package probe
 
+import "slices"
+
 // MaxSteps is how many questions one script may ask.
 const MaxSteps = 6
 
@@ -10,6 +12,7 @@ type Script struct {
 	Revision int     `json:"revision"`
 	Services Strings `json:"services"` // names of the recognised services it applies to
 	Steps    []Step  `json:"steps"`
+	Control  *Step   `json:"control,omitempty"` // asked after an answer that does not lead on, to tell a refusal from a server that refuses everything
 }
 
 // AppliesTo tells whether the script is meant for a service of this name.
@@ -21,6 +24,8 @@ type Step struct {
 	Send      string `json:"send,omitempty" yaml:"send"`             // these bytes
 	HTTPGet   string `json:"http_get,omitempty" yaml:"http_get"`     // GET of this path
 	PGStartup string `json:"pg_startup,omitempty" yaml:"pg_startup"` // PostgreSQL StartupMessage for this role, which must not exist
+	PGTLS     string `json:"pg_tls,omitempty" yaml:"pg_tls"`         // the same through TLS, after an SSLRequest; "N" is the answer where there is no TLS
+	Fresh     bool   `json:"fresh,omitempty" yaml:"fresh"`           // on a new connection
 	Expect    *Match `json:"expect,omitempty" yaml:"expect"`         // without it, any answer leads on
 	Keep      string `json:"keep,omitempty" yaml:"keep"`             // RE2: only the part that matches is recorded
 }
@@ -37,11 +42,14 @@ func (s Step) Verbs() []string {
 	if s.PGStartup != "" {
 		out = append(out, "pg_startup")
 	}
+	if s.PGTLS != "" {
+		out = append(out, "pg_tls")
+	}
 	return out
 }
 
 // Match says what must be so. Every member given must hold; within a list, any one will do. Members up to
-// BodyRegex look at an answer, the others at what was recognised.
+// PG look at an answer, the others at what was recognised.
 type Match struct {
 	Prefix     Strings            `json:"prefix,omitempty" yaml:"prefix"`
 	Contains   Strings            `json:"contains,omitempty" yaml:"contains"`
@@ -52,13 +60,25 @@ type Match struct {
 	Header     map[string]string  `json:"header,omitempty" yaml:"header"` // name: part of the value
 	Body       Strings            `json:"body,omitempty" yaml:"body"`
 	BodyRegex  string             `json:"body_regex,omitempty" yaml:"body_regex"` // RE2
+	PG         Strings            `json:"pg,omitempty" yaml:"pg"`                 // of PGAnswers
 	Service    Strings            `json:"service,omitempty" yaml:"service"`
 	Fact       map[string]Strings `json:"fact,omitempty" yaml:"fact"` // name: accepted values
 	FactRegex  map[string]string  `json:"fact_regex,omitempty" yaml:"fact_regex"`
 	Flag       Strings            `json:"flag,omitempty" yaml:"flag"`
 	FlagNot    Strings            `json:"flag_not,omitempty" yaml:"flag_not"`
-	TLSExpired *bool              `json:"tls_expired,omitempty" yaml:"tls_expired"`
+	TLSExpired *bool              `json:"tls_expired,omitempty" yaml:"tls_expired"` // true: the certificate's time is over; false: it has begun and is not over
+	TLSFuture  *bool              `json:"tls_future,omitempty" yaml:"tls_future"`   // the certificate's time has not begun
 }
+
+// What PostgreSQL can answer to a StartupMessage or an SSLRequest.
+const (
+	PGAdmitted = "admitted" // AuthenticationOk: no proof of identity was asked for
+	PGRefused  = "refused"  // an authentication request, or an error of ClientAuthentication with SQLSTATE 28000
+	PGNoTLS    = "no-tls"   // the server offers no TLS on this port
+)
+
+// PGAnswers lists them.
+func PGAnswers() []string { return []string{PGAdmitted, PGRefused, PGNoTLS} }
 
 // Patterns lists the regular expressions of the match.
 func (m Match) Patterns() []string {
@@ -104,6 +124,9 @@ func (l *Strings) UnmarshalYAML(read func(any) error) error {
 
 // Numbers is a list that may be written as one value.
 type Numbers []int
+
+// Has tells whether the list names n.
+func (l Numbers) Has(n int) bool { return slices.Contains(l, n) }
 
 // UnmarshalYAML reads one value or a list.
 func (l *Numbers) UnmarshalYAML(read func(any) error) error {

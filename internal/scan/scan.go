@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -148,6 +149,7 @@ type run struct {
 	cov     *probe.Coverage
 	dial    *dialer
 	sent    atomic.Int64 // conversations run side by side
+	unread  int          // endpoints that speak TLS which could not be entered
 }
 
 func (r *run) do(ctx context.Context) error {
@@ -167,6 +169,7 @@ func (r *run) do(ctx context.Context) error {
 		err = r.talkAll(ctx, looks)
 	}
 	r.cov.Complete = err == nil && looks.complete()
-	r.cov.Note = looks.failures()
+	r.cov.Note = strings.TrimSuffix(looks.failures()+"; "+r.cov.Note, "; ")
+	r.cov.Note = strings.TrimPrefix(r.cov.Note, "; ")
 	return err
 }

@@ -2,12 +2,9 @@ package scan
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -18,7 +15,6 @@ import (
 
 	"demarc/internal/detect/service"
 	"demarc/internal/probe"
-	"demarc/internal/untrusted"
 )
 
 const (
@@ -37,6 +33,9 @@ func (r *run) talkAll(ctx context.Context, ls *looks) error {
 		defer mu.Unlock()
 		r.cov.Answered++
 		r.cov.Open++
+		if slices.Contains(o.Facts.Service.Flags, probe.FlagTLSFailed) {
+			r.unread++
+		}
 		r.emit(o)
 	}
 	for addr := range ls.hosts {
@@ -48,6 +47,9 @@ func (r *run) talkAll(ctx context.Context, ls *looks) error {
 		wg.Go(func() { r.talkHost(ctx, h, open, ls.tarpit[addr], slot, hand) })
 	}
 	wg.Wait()
+	if r.unread > 0 {
+		r.cov.Note = fmt.Sprintf("TLS was met %d times that could not be entered: what is behind it was not asked", r.unread)
+	}
 	return ctx.Err()
 }
 
@@ -126,7 +128,8 @@ var errBudget = errors.New("the endpoint's budget is spent")
 // counted counts what is received, under TLS too, and ends the conversation at the budget.
 type counted struct {
 	net.Conn
-	left *int
+	left  *int
+	taken *[]byte // while a handshake goes on, what was received in it, at most service.HandshakeMax bytes
 }
 
 func (c *counted) Read(b []byte) (int, error) {
@@ -135,6 +138,9 @@ func (c *counted) Read(b []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(b[:min(len(b), *c.left)])
 	*c.left -= n
+	if c.taken != nil {
+		*c.taken = append(*c.taken, b[:min(n, service.HandshakeMax-len(*c.taken))]...)
+	}
 	return n, err
 }
 
@@ -162,8 +168,8 @@ func (c *conversation) ask(ctx context.Context, a service.Ask) service.Reply {
 func (c *conversation) exchange(ctx context.Context, a service.Ask, reused bool) service.Reply {
 	if !reused {
 		c.hangUp()
-		if end := c.call(ctx, a.TLS); end != probe.EndDone {
-			return service.Reply{End: end}
+		if failed := c.call(ctx, a); failed != nil {
+			return *failed
 		}
 	}
 	began := time.Now()
@@ -200,42 +206,6 @@ func reusable(b []byte) bool {
 	return len(b) == 0 || ok && m.Reusable()
 }
 
-// call opens a connection, after the host's and the vantage's budgets allow it, and goes into TLS if asked.
-func (c *conversation) call(ctx context.Context, secure bool) string {
-	if c.conns <= 0 {
-		return probe.EndBudget
-	}
-	c.conns--
-	if c.host.rate.Wait(ctx) != nil || c.rate.Wait(ctx) != nil {
-		return probe.EndTimeout
-	}
-	began := time.Now()
-	defer func() { c.left -= time.Since(began) }()
-	c.sent.Add(1)
-	conn, err := c.dial.connect(ctx, netip.AddrPortFrom(c.look.endpoint.Addr, c.look.endpoint.Port), min(c.ConnectTimeout, c.left))
-	if err != nil {
-		if end := endOf(err); end == probe.EndReset {
-			return end
-		}
-		return probe.EndRefused
-	}
-	c.raw = &counted{conn, &c.bytes}
-	c.conn = c.raw
-	if !secure {
-		return probe.EndDone
-	}
-	stop := context.AfterFunc(ctx, c.cut(c.raw))
-	defer stop()
-	_ = c.raw.SetDeadline(time.Now().Add(min(c.StepTime, c.left)))
-	t := tls.Client(c.raw, lookTLS())
-	if err := t.HandshakeContext(ctx); err != nil {
-		c.hangUp()
-		return endOf(err)
-	}
-	c.conn, c.tls = t, certificate(t.ConnectionState())
-	return probe.EndDone
-}
-
 // read takes in an answer: until it is over, pauses, or a budget ends.
 func (c *conversation) read(a service.Ask, deadline time.Time) ([]byte, string) {
 	most := answerMax
@@ -244,7 +214,7 @@ func (c *conversation) read(a service.Ask, deadline time.Time) ([]byte, string) 
 	}
 	buf := make([]byte, 0, min(4<<10, most))
 	for len(buf) < most {
-		if len(buf) > 0 && !a.HTTP {
+		if len(buf) > 0 && a.Pauses(buf) {
 			deadline = earlier(deadline, time.Now().Add(c.QuietTime))
 			_ = c.raw.SetReadDeadline(deadline)
 		}
@@ -291,20 +261,4 @@ func endOf(err error) string {
 	default: // io.EOF, and whatever TLS makes of an end it did not like
 		return probe.EndClosed
 	}
-}
-
-var versions = map[uint16]string{tls.VersionTLS10: "1.0", tls.VersionTLS11: "1.1", tls.VersionTLS12: "1.2", tls.VersionTLS13: "1.3"}
-
-// certificate notes what a handshake showed.
-func certificate(s tls.ConnectionState) *probe.TLS {
-	t := &probe.TLS{Version: versions[s.Version]}
-	if len(s.PeerCertificates) == 0 {
-		return t
-	}
-	leaf := s.PeerCertificates[0]
-	sum := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
-	t.NotBefore, t.NotAfter = leaf.NotBefore.UnixMicro(), leaf.NotAfter.UnixMicro()
-	t.Subject, t.Issuer = untrusted.From(leaf.Subject.String()).Cap(200), untrusted.From(leaf.Issuer.String()).Cap(200)
-	t.KeyHash = hex.EncodeToString(sum[:])
-	return t
 }

@@ -30,7 +30,8 @@ var never = regexp.MustCompile(`a\A`)
 
 // Holds tells whether a match is so, for an answer, what was recognised (nil: nothing), and the time in µs.
 func Holds(m probe.Match, answer string, s *probe.Service, at int64) bool {
-	return holdsBytes(m, answer) && holdsHTTP(m, answer) && holdsFacts(m, s, at)
+	return holdsBytes(m, answer) && holdsHTTP(m, answer) && holdsFacts(m, s, at) &&
+		(len(m.PG) == 0 || m.PG.Has(postgresAnswer([]byte(answer))))
 }
 
 func holdsBytes(m probe.Match, answer string) bool {
@@ -59,7 +60,7 @@ func holdsHTTP(m probe.Match, answer string) bool {
 
 func holdsFacts(m probe.Match, s *probe.Service, at int64) bool {
 	if s == nil {
-		return len(m.Service)+len(m.Fact)+len(m.FactRegex)+len(m.Flag) == 0 && m.TLSExpired == nil
+		return len(m.Service)+len(m.Fact)+len(m.FactRegex)+len(m.Flag) == 0 && m.TLSExpired == nil && m.TLSFuture == nil
 	}
 	for name, accepted := range m.Fact {
 		if !accepted.Has(Fact(s, name)) {
@@ -71,12 +72,35 @@ func holdsFacts(m probe.Match, s *probe.Service, at int64) bool {
 			return false
 		}
 	}
-	if m.TLSExpired != nil && (s.TLS == nil || s.TLS.NotAfter == 0 || (s.TLS.NotAfter < at) != *m.TLSExpired) {
+	if !holdsValidity(m, s.TLS, at) {
 		return false
 	}
 	return anyOf(m.Service, func(v string) bool { return s.Name == v }) &&
 		anyOf(m.Flag, func(v string) bool { return slices.Contains(s.Flags, v) }) &&
 		!slices.ContainsFunc(m.FlagNot, func(v string) bool { return slices.Contains(s.Flags, v) })
+}
+
+// holdsValidity looks at both ends of a certificate's time, each of which it includes. Source: RFC 5280 section 4.1.2.5.
+func holdsValidity(m probe.Match, t *probe.TLS, at int64) bool {
+	if m.TLSExpired == nil && m.TLSFuture == nil {
+		return true
+	}
+	if t == nil {
+		return false
+	}
+	expired := t.NotAfter != 0 && t.NotAfter < at
+	future := t.NotBefore != 0 && at < t.NotBefore
+	current := t.NotBefore != 0 && t.NotAfter != 0 && !expired && !future
+	switch {
+	case m.TLSFuture != nil && (*m.TLSFuture && !future || !*m.TLSFuture && !current && !expired):
+		return false
+	case m.TLSExpired == nil:
+		return true
+	case *m.TLSExpired:
+		return expired
+	default:
+		return current
+	}
 }
 
 // anyOf holds for a list left out, and where one of its values will do.

@@ -15,6 +15,52 @@ func StartupMessage(role string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4)), body...)
 }
 
+// sslRequest asks a PostgreSQL server whether this port speaks TLS: it answers S or N. Source: PostgreSQL 15 manual §55.7.
+var sslRequest = []byte{0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f}
+
+// postgresAnswer reads the first message of an answer, which must be whole, as one of probe.PGAnswers; "" for any other. An error is read by
+// its SQLSTATE and the routine that raised it, which every version and language has in common; its words are not read.
+func postgresAnswer(b []byte) string {
+	if string(b) == "N" {
+		return probe.PGNoTLS
+	}
+	if !postgresWhole(b) {
+		return ""
+	}
+	body := b[5 : binary.BigEndian.Uint32(b[1:5])+1]
+	switch b[0] {
+	case 'R':
+		if len(body) < 4 {
+			return ""
+		}
+		switch auth := postgresAuth[binary.BigEndian.Uint32(body)]; auth {
+		case "":
+			return ""
+		case "ok":
+			return probe.PGAdmitted
+		default:
+			return probe.PGRefused
+		}
+	case 'E':
+		f := postgresFields(body)
+		if (f['S'] != "" || f['V'] != "") && f['C'] == "28000" && f['R'] == "ClientAuthentication" {
+			return probe.PGRefused
+		}
+	}
+	return ""
+}
+
+// postgresWhole tells whether the first message came to its end.
+func postgresWhole(b []byte) bool {
+	if len(b) < 5 {
+		return false
+	}
+	n := binary.BigEndian.Uint32(b[1:5])
+	return n >= 4 && n <= postgresMax && len(b) >= int(n)+1
+}
+
+const postgresMax = 8192 // bytes of a message that are read
+
 // postgresAuth names the authentication requests of the protocol.
 var postgresAuth = map[uint32]string{0: "ok", 2: "kerberos", 3: "password", 5: "md5", 7: "gss", 9: "sspi", 10: "sasl"}
 
@@ -24,7 +70,7 @@ func postgres(b []byte) *probe.Service {
 		return nil
 	}
 	n := binary.BigEndian.Uint32(b[1:5])
-	if n < 8 || n > 8192 {
+	if n < 8 || n > postgresMax {
 		return nil
 	}
 	s := &probe.Service{Name: PostgreSQL, Product: word("PostgreSQL"), Facts: map[string]untrusted.Text{}}
@@ -49,24 +95,22 @@ func postgres(b []byte) *probe.Service {
 	return s
 }
 
-// postgresError reads the fields of an ErrorResponse; a severity and an SQLSTATE of five are what make it one.
+// postgresError reads an ErrorResponse; a severity and an SQLSTATE of five are what make it one.
 func postgresError(b []byte) (code, message []byte, ok bool) {
-	severity := false
-	for len(b) > 1 && b[0] != 0 {
-		field := b[0]
+	f := postgresFields(b)
+	return []byte(f['C']), []byte(f['M']), (f['S'] != "" || f['V'] != "") && len(f['C']) == 5
+}
+
+// postgresFields reads the fields of an ErrorResponse, as far as they are whole. Source: PostgreSQL 15 manual §55.8.
+func postgresFields(b []byte) map[byte]string {
+	out := map[byte]string{}
+	for len(b) > 1 && b[0] != 0 && len(out) < 32 {
 		value, rest, found := bytes.Cut(b[1:], []byte{0})
 		if !found {
 			break
 		}
-		switch field {
-		case 'S', 'V':
-			severity = severity || bytes.Equal(value, []byte("FATAL")) || bytes.Equal(value, []byte("ERROR")) || field == 'S'
-		case 'C':
-			code = value
-		case 'M':
-			message = value
-		}
+		out[b[0]] = string(value)
 		b = rest
 	}
-	return code, message, severity && len(code) == 5
+	return out
 }

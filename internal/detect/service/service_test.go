@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +39,19 @@ func TestClassify(t *testing.T) {
 		{name: "telnet", answer: "\xff\xfd\x18\xff\xfd \r\nwelcome\r\nhost login: ", service: Telnet, facts: map[string]string{"prompt": "host login:", "start_tls": ""}},
 		{name: "telnet with tls", answer: "\xff\xfd\x2e", service: Telnet, facts: map[string]string{"start_tls": "offered"}},
 		{name: "the rune is not the byte", answer: "ÿý\x18hello"},
+		{name: "an identification without its end states nothing", answer: "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10", service: SSH, facts: map[string]string{"protocol": "", "release": ""}},
+		{name: "behind a long notice", answer: strings.Repeat("a line of the notice\r\n", 200) + "SSH-2.0-x_1\r\n", service: SSH, product: "x", version: "1"},
+		{name: "squeeze", answer: "SSH-2.0-OpenSSH_5.5p1 Debian-6+squeeze5\r\n", service: SSH, product: "OpenSSH", version: "5.5p1", facts: map[string]string{"release": "debian 6"}},
+		{name: "telnet after a greeting", answer: "Grüezi\r\n\xff\xfb\x01\xff\xfb\x03Benutzer: ", service: Telnet, facts: map[string]string{"prompt": "Benutzer:"}},
+		{name: "telnet with tls and more", answer: "\xff\xfd\x2e\xff\xfb\x01", service: Telnet, facts: map[string]string{"start_tls": "optional"}},
+		{name: "a login and no negotiation", answer: "\r\nhost login: ", service: Telnet, facts: map[string]string{"prompt": "host login:"}},
+		{name: "a word about logins", answer: "please login: here\r\n"},
+		{name: "binary before the negotiation", answer: "\x01\x02\x03\xff\xfb\x01"},
+		{name: "denied by a fork", answer: "-DENIED Running in protected mode\r\n", service: Redis, product: "Redis"},
+		{name: "an error of the protocol's form", answer: "-MASTERDOWN Link with MASTER is down\r\n", service: Redis, product: "Redis"},
+		{name: "pop3 refuses", answer: "-ERR what do you mean\r\n"},
+		{name: "a list item", answer: "-Item one\r\n-Item two\r\n"},
+		{name: "early hints before the page", answer: "HTTP/1.1 103 Early Hints\r\nServer: x\r\n\r\nHTTP/1.1 404 Not Found\r\nServer: nginx/1\r\n\r\n", service: HTTP, product: "nginx", version: "1", facts: map[string]string{"status": "404"}},
 		{name: "three at once", answer: "SSH-2.0-x\r\nHTTP/1.1 200 OK\r\n\r\n+PONG\r\n", service: SSH, product: "x", contradiction: true},
 		{name: "nothing", answer: ""},
 	} {
@@ -65,7 +79,20 @@ func TestParseHTTP(t *testing.T) {
 		name, answer, body string
 		whole, reusable    bool
 	}{
-		{"length", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokmore", "ok", true, true},
+		{"length", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "ok", true, true},
+		{"bytes after the end", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 404 Not Found\r\n\r\n", "ok", true, false},
+		{"bytes after the last chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nx", "", true, false},
+		{"no end of the trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n", "ok", false, false},
+		{"trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n", "ok", true, true},
+		{"two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", "ok", false, false},
+		{"the same length twice", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", "ok", true, true},
+		{"a coding of the transfer", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "", false, false},
+		{"early hints", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "ok", true, true},
+		{"only hints yet", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", "", false, false},
+		{"switching protocols is an answer", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "", true, true},
+		{"gzip", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 21\r\n\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x4b\x04\x00\x43\xbe\xb7\xe8\x01\x00\x00\x00", "a", true, true},
+		{"cut gzip", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 21\r\n\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x4b", "", false, false},
+		{"no length at all", "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok", "ok", false, false},
 		{"too short", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", "ok", false, false},
 		{"chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nre\r\n3;x=y\r\nf: \r\n0\r\n\r\n", "ref: ", true, true},
 		{"chunk unfinished", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nabc", "abc", false, false},
@@ -80,6 +107,97 @@ func TestParseHTTP(t *testing.T) {
 		m, ok := ParseHTTP([]byte(c.answer))
 		if !ok || string(m.Body) != c.body || m.Whole != c.whole || m.Reusable() != c.reusable {
 			t.Errorf("%s: %v body %q whole %v reusable %v", c.name, ok, m.Body, m.Whole, m.Reusable())
+		}
+	}
+}
+
+// A message without a length is whole where the connection ends, unless a page or a coding shows that it was cut, and any page is whole
+// that was read as far as pages are.
+func TestWhatIsReadWhole(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", pageMax)
+	for _, c := range []struct {
+		name, answer, end string
+		want              bool
+	}{
+		{"closed", "HTTP/1.0 200 OK\r\n\r\nabc", probe.EndClosed, true},
+		{"silent", "HTTP/1.0 200 OK\r\n\r\nabc", probe.EndTimeout, false},
+		{"reset", "HTTP/1.0 200 OK\r\n\r\nabc", probe.EndReset, false},
+		{"a page that does not end", "HTTP/1.0 200 OK\r\n\r\n<html><body>", probe.EndClosed, false},
+		{"a page that ends", "HTTP/1.0 200 OK\r\n\r\n<HTML><body></HTML>", probe.EndClosed, true},
+		{"gzip that does not end", "HTTP/1.0 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x4b", probe.EndClosed, false},
+		{"brotli", "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx", probe.EndDone, false},
+		{"shorter than it says", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", probe.EndClosed, false},
+		{"longer than is read", "HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + long, probe.EndClosed, true},
+		{"only hints", "HTTP/1.1 103 Early Hints\r\n\r\n", probe.EndClosed, false},
+		{"no answer", "HTTP/1.1 404", probe.EndClosed, false},
+	} {
+		if got := whole(Ask{HTTP: true}, Reply{Bytes: []byte(c.answer), End: c.end}); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	for answer, want := range map[string]bool{"-NOAUTH x\r\n": true, "-NOAUTH x": false} {
+		if got := whole(Ask{Send: []byte(ping)}, Reply{Bytes: []byte(answer)}); got != want {
+			t.Errorf("%q: %v", answer, got)
+		}
+	}
+	startup := StartupMessage("x")
+	for answer, want := range map[string]bool{"R\x00\x00\x00\x08\x00\x00\x00\x00": true, "R\x00\x00\x00\x08\x00\x00": false, "N": false} {
+		if got := whole(Ask{Send: startup}, Reply{Bytes: []byte(answer)}); got != want {
+			t.Errorf("%q: %v", answer, got)
+		}
+	}
+	if !whole(Ask{Send: startup, StartTLS: sslRequest}, Reply{Bytes: []byte("N")}) {
+		t.Error("the refusal of TLS is one byte")
+	}
+}
+
+// Host has the port, but for the scheme's own.
+func TestHostOfARequest(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		addr   string
+		port   uint16
+		secure bool
+		want   string
+	}{
+		{"192.0.2.1", 80, false, "192.0.2.1"}, {"192.0.2.1", 80, true, "192.0.2.1:80"}, {"192.0.2.1", 443, true, "192.0.2.1"},
+		{"192.0.2.1", 443, false, "192.0.2.1:443"}, {"192.0.2.1", 8080, false, "192.0.2.1:8080"}, {"2001:db8::1", 8443, true, "[2001:db8::1]:8443"},
+		{"2001:db8::1", 80, false, "[2001:db8::1]"},
+	} {
+		talk := &talk{endpoint: probe.Endpoint{Addr: netip.MustParseAddr(c.addr), Port: c.port}}
+		if got := string(talk.request("/x", c.secure)); !strings.Contains(got, "\r\nHost: "+c.want+"\r\n") {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
+// PostgreSQL's answers are read by their kind, not by their words, and only where they are whole.
+func TestPostgreSQLAnswers(t *testing.T) {
+	t.Parallel()
+	message := func(fields ...string) string {
+		body := strings.Join(fields, "\x00") + "\x00\x00"
+		return "E\x00\x00\x00" + string(rune(len(body)+4)) + body
+	}
+	for name, c := range map[string]struct{ answer, want string }{
+		"admitted":               {"R\x00\x00\x00\x08\x00\x00\x00\x00", probe.PGAdmitted},
+		"admitted, then more":    {"R\x00\x00\x00\x08\x00\x00\x00\x00E", probe.PGAdmitted},
+		"password":               {"R\x00\x00\x00\x08\x00\x00\x00\x03", probe.PGRefused},
+		"cut":                    {"R\x00\x00\x00\x08\x00\x00\x00", ""},
+		"an unknown request":     {"R\x00\x00\x00\x08\x00\x00\x00\x63", ""},
+		"too short a request":    {"R\x00\x00\x00\x04", ""},
+		"a length beyond bounds": {"R\xff\xff\xff\xff\x00\x00\x00\x00", ""},
+		"no TLS":                 {"N", probe.PGNoTLS},
+		"english":                {message("SFATAL", "VFATAL", "C28000", "Mno entry", "RClientAuthentication"), probe.PGRefused},
+		"french":                 {message("SFATAL", "C28000", "Maucune entr\u00e9e", "RClientAuthentication"), probe.PGRefused},
+		"another routine":        {message("SFATAL", "VFATAL", "C28000", "Mrole does not exist", "RInitializeSessionUserId"), ""},
+		"another state":          {message("SFATAL", "VFATAL", "C57P03", "Mstarting", "RClientAuthentication"), ""},
+		"no severity":            {message("C28000", "RClientAuthentication"), ""},
+		"words alone":            {message("SFATAL", "Mno pg_hba.conf entry"), ""},
+		"a web page":             {"HTTP/1.1 400 Bad Request\r\n\r\n", ""},
+	} {
+		if got := postgresAnswer([]byte(c.answer)); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }
@@ -156,11 +274,16 @@ func TestAScriptIsOnlyForItsService(t *testing.T) {
 func TestKeepLeavesTheRestOut(t *testing.T) {
 	t.Parallel()
 	step := probe.Step{Keep: `redis_version:[0-9.]+`}
-	if got := record(step, []byte("$9\r\nsecret:1\r\nredis_version:7.0.15\r\nuptime:3\r\n")).Raw(); got != "redis_version:7.0.15" {
-		t.Errorf("kept %q", got)
+	for answer, want := range map[string]string{
+		"$9\r\nsecret:1\r\nredis_version:7.0.15\r\nuptime:3\r\n": "redis_version:7.0.15",
+		"-NOAUTH no\r\nmore\r\n":                                 "-NOAUTH no",
+	} {
+		if got, complete := record(step, []byte(answer)); got.Raw() != want || !complete {
+			t.Errorf("kept %q, complete %v", got.Raw(), complete)
+		}
 	}
-	if got := record(step, []byte("-NOAUTH no\r\nmore\r\n")).Raw(); got != "-NOAUTH no" {
-		t.Errorf("kept %q", got)
+	if got, complete := record(probe.Step{}, bytes.Repeat([]byte("x"), turnMax+1)); got.Len() != turnMax || complete {
+		t.Errorf("kept %d bytes, complete %v", got.Len(), complete)
 	}
 }
 
@@ -241,8 +364,8 @@ func FuzzMessage(f *testing.F) {
 		if ok && (len(m.Body) > len(b) || len(m.Headers) > maxHeaders) {
 			t.Errorf("%d bytes of body, %d headers, of %d bytes", len(m.Body), len(m.Headers), len(b))
 		}
-		if n := record(probe.Step{}, b).Len(); n > turnMax {
-			t.Errorf("%d bytes recorded", n)
+		if kept, _ := record(probe.Step{}, b); kept.Len() > turnMax {
+			t.Errorf("%d bytes recorded", kept.Len())
 		}
 	})
 }

@@ -13,9 +13,15 @@ import (
 // release it runs on, but not its support, so it is left out.
 var debianRelease = regexp.MustCompile(`[+~]deb([0-9]{1,2})u[0-9]+`)
 
-// ssh reads the identification string. Lines before it are allowed. Source: RFC 4253 §4.2.
+// Until 2013 the revision of a fix named the release by its code name: +squeeze5, 9etch3, 8.sarge.6.
+var debianName = regexp.MustCompile(`[0-9.+~](sarge|etch|lenny|squeeze|wheezy)`)
+
+var debianNumber = map[string]string{"sarge": "3", "etch": "4", "lenny": "5", "squeeze": "6", "wheezy": "7"}
+
+// ssh reads the identification string. Lines before it are allowed. What it states counts only if the line came to its end.
+// Source: RFC 4253 §4.2.
 func ssh(b []byte) *probe.Service {
-	line, ok := sshLine(b)
+	line, whole, ok := sshLine(b)
 	if !ok {
 		return nil
 	}
@@ -24,31 +30,47 @@ func ssh(b []byte) *probe.Service {
 		return nil
 	}
 	software, comment, _ := strings.Cut(rest, " ")
-	s := &probe.Service{Name: SSH, Banner: untrusted.Bytes(line).Cap(bannerMax), Facts: map[string]untrusted.Text{"protocol": word(protocol)}}
+	s := &probe.Service{Name: SSH, Banner: untrusted.Bytes(line).Cap(bannerMax), Facts: map[string]untrusted.Text{}}
+	if !whole {
+		return s
+	}
+	s.Facts["protocol"] = word(protocol)
 	product, version := splitProduct(software, "_")
 	s.Product, s.Version = word(product), word(version)
 	if comment != "" {
 		s.Facts["comment"] = word(comment)
 	}
-	if m := debianRelease.FindStringSubmatch(comment); m != nil {
-		s.Facts["release"] = word("debian " + m[1])
+	if release := debian(comment); release != "" {
+		s.Facts["release"] = word("debian " + release)
 	}
 	return s
 }
 
-// sshLine finds the identification string among the first 16 lines.
-func sshLine(b []byte) ([]byte, bool) {
-	for range 16 {
-		if line := firstLine(b); bytes.HasPrefix(line, []byte("SSH-")) {
-			return line, true
+// debian gives the number of the release that a package's version names.
+func debian(version string) string {
+	if m := debianRelease.FindStringSubmatch(version); m != nil {
+		return m[1]
+	}
+	if m := debianName.FindStringSubmatch(version); m != nil {
+		return debianNumber[m[1]]
+	}
+	return ""
+}
+
+// sshLine finds the identification string, however many lines stand before it, and tells whether it is whole.
+func sshLine(b []byte) (line []byte, whole, ok bool) {
+	for !bytes.HasPrefix(b, []byte("HTTP/")) {
+		if bytes.HasPrefix(b, []byte("SSH-")) {
+			i := bytes.IndexByte(b, '\n')
+			return firstLine(b), i >= 0 && i < lineMax, true
 		}
 		i := bytes.IndexByte(b, '\n')
-		if i < 0 || bytes.HasPrefix(b, []byte("HTTP/")) {
+		if i < 0 {
 			break
 		}
 		b = b[i+1:]
 	}
-	return nil, false
+	return nil, false, false
 }
 
 func isVersion(s string) bool {

@@ -2,7 +2,9 @@ package service
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
+	"strconv"
 
 	"demarc/internal/probe"
 	"demarc/internal/untrusted"
@@ -30,39 +32,57 @@ func (s Self) Identification() []byte {
 // Ask is the next thing to do on the wire. Whoever carries it out opens a connection where there is none, or
 // none of that kind, and keeps the endpoint's budget.
 type Ask struct {
-	Fresh   bool   // on a new connection
-	TLS     bool   // through TLS
-	Send    []byte // nil: only listen
-	Passive bool   // wait for a banner: shorter than for an answer
-	HTTP    bool   // the answer is an HTTP message
-	Most    int    // bytes of the answer that are wanted; 0: as the carrier's budget has it
+	Fresh    bool   // on a new connection
+	TLS      bool   // through TLS
+	StartTLS []byte // sent before the handshake; the peer agrees with one byte, S, and any other byte is its answer
+	Send     []byte // nil: only listen
+	Passive  bool   // wait for a banner: shorter than for an answer
+	HTTP     bool   // the answer is an HTTP message
+	Most     int    // bytes of the answer that are wanted; 0: as the carrier's budget has it
 }
 
 // Reply is what came of it.
 type Reply struct {
-	Bytes []byte
-	End   string     // one of probe's ends; EndDone while the connection stands
-	TLS   *probe.TLS // what the handshake showed, where it came to an end
+	Bytes     []byte
+	End       string     // one of probe's ends; EndDone while the connection stands
+	TLS       *probe.TLS // what the handshake showed, where it was completed
+	Handshake []byte     // what was received in a handshake that was not completed, at most HandshakeMax bytes
 }
+
+// HandshakeMax bounds what is kept of a handshake that was not completed.
+const HandshakeMax = 64 << 10
 
 // Over tells whether an answer has all it will have, so that nobody waits for more.
 func (a Ask) Over(b []byte) bool {
 	if a.HTTP {
-		if m, ok := ParseHTTP(b); ok {
+		if m, ok := parseFrame(b); ok {
 			return m.Whole
 		}
 	}
-	return false
+	return isClientHello(a.Send) && ParseFlight(b).Done
+}
+
+// Pauses tells whether a pause after these bytes means that the answer is over. Lines of a greeting that is not recognised yet may be
+// followed by more: an SSH server may send any number of them before its identification.
+func (a Ask) Pauses(b []byte) bool {
+	if a.HTTP {
+		return false
+	}
+	if a.Passive && len(a.Send) == 0 && bytes.HasSuffix(b, []byte("\n")) {
+		s, _ := Classify(b)
+		return s != nil
+	}
+	return true
 }
 
 // Converse recognises what speaks at an endpoint, then asks what the scripts for it ask. All it knows of the
 // world is ask: sockets behind it make a probe of it, a recording behind it makes a test.
 func Converse(e probe.Endpoint, self Self, scripts []probe.Script, ask func(Ask) Reply) probe.Facts {
-	t := &talk{endpoint: e, self: self, ask: ask, service: &probe.Service{Name: probe.Unknown}}
+	t := &talk{endpoint: e, self: self, ask: ask, service: &probe.Service{Name: probe.Unknown}, pages: map[string]Reply{}}
 	t.recognise()
 	var exchanges []probe.Exchange
 	for _, s := range scripts {
-		if t.has(probe.FlagEcho) || t.spent {
+		if t.has(probe.FlagEcho) || t.has(probe.FlagTLSFailed) || t.spent {
 			break
 		}
 		if len(s.Steps) > 0 && s.AppliesTo(t.service.Name) {
@@ -78,9 +98,12 @@ type talk struct {
 	self     Self
 	ask      func(Ask) Reply
 	service  *probe.Service
-	tls      *probe.TLS // of the first handshake that succeeded
-	tlsHint  bool       // a plain answer advised TLS
-	spent    bool       // the endpoint's budget is gone
+	tls      *probe.TLS       // of the first handshake that succeeded
+	tlsTried bool             // a handshake was offered
+	tlsHint  bool             // a plain answer may come from a port that speaks TLS
+	spent    bool             // the endpoint's budget is gone
+	greeted  bool             // the peer spoke first
+	pages    map[string]Reply // whole HTTP answers by question, so that none is asked twice
 }
 
 // A move tries one way of making the peer speak.
@@ -127,23 +150,24 @@ func (t *talk) recognise() {
 			m.try(t)
 		}
 	}
-	if t.tlsHint && t.tls == nil && !t.spent {
+	if t.tlsHint && !t.tlsTried && !t.spent {
 		t.upgrade()
 	}
 }
 
-// upgrade forgets what a TLS port said in plain and asks again inside, keeping the answer if there is none.
+// upgrade forgets what a TLS port said in plain and asks again inside. Where the port speaks TLS and lets us in or not, its plain answer
+// means nothing; where it speaks none, that answer stands.
 func (t *talk) upgrade() {
 	plain := t.service
 	t.service = &probe.Service{Name: probe.Unknown, Flags: plain.Flags}
 	t.handshake()
-	if t.tls == nil {
+	if t.tls == nil && !t.has(probe.FlagTLSFailed) {
 		t.service = plain
 	}
 }
 
 func (t *talk) over() bool {
-	return t.spent || t.service.Name != probe.Unknown || t.has(probe.FlagEcho) || t.has(probe.FlagFlood)
+	return t.spent || t.service.Name != probe.Unknown || t.has(probe.FlagEcho) || t.has(probe.FlagFlood) || t.has(probe.FlagTLSFailed)
 }
 
 // greet listens, and if nothing is said, asks for a page on the same connection.
@@ -159,8 +183,10 @@ func (t *talk) greet() {
 
 // handshake offers TLS and, once inside, asks for a page and then for a PONG.
 func (t *talk) handshake() {
-	r := t.hear(Ask{Fresh: true, TLS: true, HTTP: true, Most: pageMax, Send: t.request("/")})
+	t.tlsTried = true
+	r := t.hear(Ask{Fresh: true, TLS: true, HTTP: true, Most: pageMax, Send: t.request("/", true)})
 	if r.TLS == nil {
+		t.unfinished(r.Handshake)
 		return
 	}
 	t.tls, t.service.TLS = r.TLS, r.TLS
@@ -170,6 +196,32 @@ func (t *talk) handshake() {
 	t.service.TLS = t.tls
 }
 
+// unfinished learns what it can from a handshake that was not completed: that TLS speaks here and, where Go's library could not go on, the
+// certificate, which a second hello asks for. What the port serves stays unknown.
+func (t *talk) unfinished(received []byte) {
+	f := ParseFlight(received)
+	if !f.Speaks {
+		return
+	}
+	if f.Leaf == nil && !t.spent {
+		r := t.ask(Ask{Fresh: true, Send: ClientHello(), Most: HandshakeMax})
+		t.spent = r.End == probe.EndBudget
+		if second := ParseFlight(r.Bytes); second.Speaks {
+			f.Leaf = second.Leaf
+			if f.Version == "" {
+				f.Version = second.Version
+			}
+		}
+	}
+	seen := &probe.TLS{}
+	if f.Leaf != nil {
+		*seen = *f.Leaf
+	}
+	seen.Version = f.Version
+	t.service = &probe.Service{Name: probe.Unknown, Flags: t.service.Flags, TLS: seen}
+	t.flag(probe.FlagTLSFailed)
+}
+
 func (t *talk) startup() {
 	t.hear(Ask{Fresh: true, Send: StartupMessage("demarc-no-such-role")})
 }
@@ -177,26 +229,41 @@ func (t *talk) startup() {
 // ping is a command in the array form, so that nothing but Redis takes it for one of its own.
 const ping = "*1\r\n$4\r\nPING\r\n"
 
-func (t *talk) ping() { t.hear(Ask{Fresh: true, Send: []byte(ping)}) }
+func (t *talk) ping() {
+	silent := !t.greeted
+	r := t.hear(Ask{Fresh: true, Send: []byte(ping)})
+	if silent && !t.over() && answersPing(r.Bytes) {
+		t.learn(redisService(firstLine(r.Bytes)), r.Bytes)
+	}
+}
 
 func (t *talk) get(a Ask) {
-	a.HTTP, a.Most, a.Send = true, pageMax, t.request("/")
+	a.HTTP, a.Most, a.Send = true, pageMax, t.request("/", false)
 	t.hear(a)
 }
 
-// request is a GET as we send it. Nothing is accepted that would have to be inflated.
-func (t *talk) request(path string) []byte {
+// request is a GET as we send it. Host names the port where it is not the scheme's own (RFC 9110 section 7.2). No coding is asked for.
+func (t *talk) request(path string, secure bool) []byte {
 	host := t.endpoint.Addr.String()
 	if t.endpoint.Addr.Is6() {
 		host = "[" + host + "]"
 	}
+	if own := map[bool]uint16{false: 80, true: 443}[secure]; t.endpoint.Port != own {
+		host += ":" + t.port()
+	}
 	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: " + t.self.Agent() + "\r\nAccept: */*\r\nAccept-Encoding: identity\r\n\r\n")
 }
+
+func (t *talk) port() string { return strconv.Itoa(int(t.endpoint.Port)) }
 
 // hear asks and takes in what the answer shows.
 func (t *talk) hear(a Ask) Reply {
 	if t.spent {
 		return Reply{End: probe.EndBudget}
+	}
+	question := fmt.Sprint(a.TLS, " ", string(a.Send))
+	if known, ok := t.pages[question]; ok && a.HTTP {
+		return known
 	}
 	r := t.ask(a)
 	if r.End == probe.EndBudget {
@@ -208,16 +275,20 @@ func (t *talk) hear(a Ask) Reply {
 	if len(r.Bytes) == 0 {
 		return r
 	}
+	t.greeted = t.greeted || a.Passive && len(a.Send) == 0
 	if len(a.Send) >= 4 && bytes.HasPrefix(r.Bytes, a.Send) {
 		t.flag(probe.FlagEcho)
 		return r
 	}
-	t.tlsHint = t.tlsHint || !a.TLS && wantsTLS(r.Bytes)
+	t.tlsHint = t.tlsHint || !a.TLS && wantsTLS(r.Bytes, t.port())
 	s, contradiction := Classify(r.Bytes)
 	if contradiction {
 		t.flag(probe.FlagContradiction)
 	}
 	t.learn(s, r.Bytes)
+	if a.HTTP && whole(a, r) {
+		t.pages[question] = r
+	}
 	return r
 }
 
@@ -246,50 +317,3 @@ func (t *talk) flag(f string) {
 }
 
 func (t *talk) has(f string) bool { return slices.Contains(t.service.Flags, f) }
-
-// run carries out a script and records it, up to the first answer that does not lead on.
-func (t *talk) run(s probe.Script) probe.Exchange {
-	x := probe.Exchange{Check: s.Check, Revision: s.Revision, End: probe.EndDone}
-	for i, step := range s.Steps[:min(len(s.Steps), probe.MaxSteps)] {
-		a, sent := t.put(step)
-		a.Fresh = i == 0 && !a.HTTP
-		a.TLS = t.service.TLS != nil
-		r := t.hear(a)
-		if len(r.Bytes) == 0 {
-			x.End = r.End
-			return x
-		}
-		turn := probe.Turn{Sent: sent, Received: record(step, r.Bytes)}
-		x.Turns = append(x.Turns, turn)
-		if step.Expect != nil && !Holds(*step.Expect, turn.Received.Raw(), t.service, 0) {
-			return x
-		}
-	}
-	return x
-}
-
-// put makes the bytes of a step, and what the transcript says was sent.
-func (t *talk) put(s probe.Step) (a Ask, sent string) {
-	switch {
-	case s.HTTPGet != "":
-		return Ask{HTTP: true, Most: pageMax, Send: t.request(s.HTTPGet)}, "GET " + s.HTTPGet
-	case s.PGStartup != "":
-		return Ask{Send: StartupMessage(s.PGStartup)}, "StartupMessage " + s.PGStartup
-	default:
-		return Ask{Send: []byte(s.Send)}, s.Send
-	}
-}
-
-// record gives what is kept of an answer: what the step asks to keep, or its first line where that is not in
-// it, or all of it, without what changes each time, at most turnMax bytes.
-func record(s probe.Step, b []byte) untrusted.Text {
-	b = steady(b)
-	if s.Keep != "" {
-		kept := Pattern(s.Keep).Find(b[:min(len(b), 64<<10)])
-		if kept == nil {
-			kept = firstLine(b)
-		}
-		return untrusted.Bytes(kept).Cap(turnMax)
-	}
-	return untrusted.Bytes(b).Cap(turnMax)
-}

@@ -1,0 +1,209 @@
+package service
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/base64"
+	"io"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"demarc/internal/probe"
+)
+
+// brainpool is a certificate of version 1 on the curve brainpoolP256r1, made with openssl.
+const brainpool = "MIIBJzCBzwIBBTAKBggqhkjOPQQDAjAgMR4wHAYDVQQDDBVicmFpbnBvb2wuZXhhbXBsZS5uZXQwHhcNMjQwMTAxMDAwMDAwWhcN" +
+	"MjUwMTAxMDAwMDAwWjAgMR4wHAYDVQQDDBVicmFpbnBvb2wuZXhhbXBsZS5uZXQwWjAUBgcqhkjOPQIBBgkrJAMDAggBAQcDQgAE" +
+	"pL3G0hDZ0lqi1K+e+/mLeVzwn8ea1OPHQXIJ50KYs8ZqMMDE+A6YrsjbswVT+vAYYkf5szMv4B47PvJ3/sTEQDAKBggqhkjOPQQD" +
+	"AgNHADBEAiBiLox6vBGwDpt54jk8G9qrckdG8FxmQOtl/gqFBh0AeAIgEAG1NynDyQNcDCdvTpoZ47MTCgUpl3gk6Uezbeki7Kk="
+
+func brainpoolDER(t testing.TB) []byte {
+	t.Helper()
+	der, err := base64.StdEncoding.DecodeString(brainpool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func TestReadCertificate(t *testing.T) {
+	t.Parallel()
+	der := brainpoolDER(t)
+	got := ReadCertificate(der)
+	if got == nil || got.NotBefore != time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro() || got.NotAfter != time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro() ||
+		got.Subject.Raw() != "CN=brainpool.example.net" || got.Issuer.Raw() != "CN=brainpool.example.net" || len(got.KeyHash) != 64 {
+		t.Fatalf("%+v", got)
+	}
+	for cut := range len(der) {
+		if c := ReadCertificate(der[:cut]); c != nil {
+			t.Errorf("cut to %d bytes, it is read as %+v", cut, c)
+		}
+	}
+}
+
+func TestTimesOfCertificates(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]string{
+		"\x17\x0d240101000000Z":     "2024-01-01T00:00:00Z",
+		"\x17\x0d491231235959Z":     "2049-12-31T23:59:59Z",
+		"\x17\x0d500101000000Z":     "1950-01-01T00:00:00Z",
+		"\x17\x0d690101000000Z":     "1969-01-01T00:00:00Z",
+		"\x17\x0b2401010000Z":       "2024-01-01T00:00:00Z",
+		"\x17\x11240101020000+0200": "2024-01-01T00:00:00Z",
+		"\x18\x0f20510101000000Z":   "2051-01-01T00:00:00Z",
+		"\x18\x0f99991231235959Z":   "9999-12-31T23:59:59Z",
+		"\x17\x0d241301000000Z":     "",
+		"\x18\x0d240101000000Z":     "",
+		"\x16\x0d240101000000Z":     "",
+		"\x17\x0d24":                "",
+		"":                          "",
+	} {
+		got := ""
+		if us := certTime([]byte(s)); us != 0 {
+			got = time.UnixMicro(us).UTC().Format(time.RFC3339)
+		}
+		if got != want {
+			t.Errorf("%q is %q, want %q", s, got, want)
+		}
+	}
+}
+
+func TestParseFlight(t *testing.T) {
+	t.Parallel()
+	der := brainpoolDER(t)
+	length := func(b []byte) []byte {
+		return append([]byte{byte(len(b) >> 16), byte(len(b) >> 8), byte(len(b))}, b...)
+	}
+	message := func(kind byte, body []byte) []byte { return append([]byte{kind}, length(body)...) }
+	record := func(kind byte, b []byte) []byte {
+		return append([]byte{kind, 3, 3, byte(len(b) >> 8), byte(len(b))}, b...)
+	}
+	hello := message(2, slices.Concat([]byte{3, 3}, make([]byte, 32), []byte{0, 0, 0x9f, 0}))
+	chosen := message(2, slices.Concat([]byte{3, 3}, make([]byte, 32), []byte{0, 0x13, 1, 0, 0, 6, 0, 43, 0, 2, 3, 4}))
+	cert := message(11, length(length(der)))
+	whole := slices.Concat(hello, cert, message(14, nil))
+	var dripped []byte
+	for _, b := range whole {
+		dripped = append(dripped, record(22, []byte{b})...)
+	}
+	for _, c := range []struct {
+		name    string
+		bytes   []byte
+		speaks  bool
+		done    bool
+		version string
+		leaf    bool
+	}{
+		{"alert", []byte{21, 3, 1, 0, 2, 2, 112}, true, true, "", false},
+		{"alert of an unknown level", []byte{21, 3, 1, 0, 2, 7, 112}, false, false, "", false},
+		{"cut alert", []byte{21, 3, 1, 0, 2}, false, false, "", false},
+		{"one record", record(22, whole), true, true, "1.2", true},
+		{"three records", slices.Concat(record(22, hello), record(22, cert), record(22, message(14, nil))), true, true, "1.2", true},
+		{"more records than are read", dripped, true, false, "1.2", false},
+		{"cut in the certificate", record(22, whole)[:200], true, false, "1.2", false},
+		{"TLS 1.3", slices.Concat(record(22, chosen), record(20, []byte{1}), record(23, make([]byte, 40))), true, true, "1.3", false},
+		{"alert after the hello", slices.Concat(record(22, hello), []byte{21, 3, 3, 0, 2, 2, 40}), true, true, "1.2", false},
+		{"a certificate that is none", record(22, slices.Concat(hello, message(11, length(length([]byte("no")))))), true, false, "1.2", false},
+		{"our own hello sent back", ClientHello(), false, false, "", false},
+		{"a web server", []byte("HTTP/1.1 400 Bad Request\r\n\r\n"), false, false, "", false},
+		{"nothing", nil, false, false, "", false},
+	} {
+		f := ParseFlight(c.bytes)
+		if f.Speaks != c.speaks || f.Done != c.done || f.Version != c.version || (f.Leaf != nil) != c.leaf {
+			t.Errorf("%s: %+v", c.name, f)
+		}
+	}
+}
+
+// Our own hello is one that Go's server understands.
+func TestClientHelloIsUnderstood(t *testing.T) {
+	t.Parallel()
+	client, server := net.Pipe()
+	seen := make(chan *tls.ClientHelloInfo, 1)
+	go func() {
+		_ = tls.Server(server, &tls.Config{GetConfigForClient: func(i *tls.ClientHelloInfo) (*tls.Config, error) {
+			seen <- i
+			return nil, io.EOF
+		}}).Handshake()
+		_ = server.Close()
+		close(seen)
+	}()
+	if _, err := client.Write(ClientHello()); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(client)
+	i := <-seen
+	if err != nil || i == nil {
+		t.Fatalf("%v %q", err, answer)
+	}
+	if !slices.Contains(i.CipherSuites, 0x009f) || !slices.Contains(i.SupportedCurves, 26) || !slices.Contains(i.SupportedVersions, tls.VersionTLS12) || i.ServerName != "" {
+		t.Errorf("%+v", i)
+	}
+	if !ParseFlight(answer).Speaks {
+		t.Errorf("%q is no answer of TLS", answer)
+	}
+}
+
+// Whatever is sent for a certificate is read or not, within bounds, and nothing of it is read where a byte is missing.
+func FuzzCertificate(f *testing.F) {
+	der := brainpoolDER(f)
+	f.Add(der)
+	negative := bytes.Clone(der)
+	negative[bytes.Index(der, []byte{2, 1, 5})+2] = 0x85
+	f.Add(negative)
+	f.Add([]byte("\x30\x80\x30\x80"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c := ReadCertificate(b)
+		if c == nil {
+			return
+		}
+		if c.Subject.Len() > factMax || c.Issuer.Len() > factMax || len(c.KeyHash) != 64 || c.NotBefore == 0 && c.NotAfter == 0 {
+			t.Errorf("%+v", c)
+		}
+		if again := ReadCertificate(append(bytes.Clone(b), 0)); again == nil || again.KeyHash != c.KeyHash {
+			t.Errorf("a byte after the certificate changes it: %+v", again)
+		}
+	})
+}
+
+// Whatever is answered to a ClientHello, reading ends, and what is found stays when more follows.
+func FuzzFlight(f *testing.F) {
+	der := brainpoolDER(f)
+	f.Add([]byte{21, 3, 1, 0, 2, 2, 112}, []byte{})
+	body := append([]byte{0, 1, 0x2e, 0, 1, 0x2b}, der...)
+	f.Add(append([]byte{22, 3, 3, 1, 0x35, 11, 0, 1, 0x31}, body...), []byte{23, 3, 3, 0, 1, 0})
+	f.Add(ClientHello(), []byte("HTTP/1.1 200 OK\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, b, more []byte) {
+		now := ParseFlight(b)
+		if !now.Speaks && (now.Done || now.Leaf != nil || now.Version != "") {
+			t.Errorf("no TLS, and %+v", now)
+		}
+		later := ParseFlight(append(bytes.Clone(b), more...))
+		if now.Speaks && !later.Speaks || now.Leaf != nil && later.Leaf == nil {
+			t.Errorf("%+v became %+v", now, later)
+		}
+		_ = wantsTLS(b, "443")
+	})
+}
+
+// Whatever is compressed, no more than a page comes of it, and a message that ends is whole whatever follows.
+func FuzzCoding(f *testing.F) {
+	f.Add([]byte("gzip"), []byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x4b\x04\x00\x43\xbe\xb7\xe8\x01\x00\x00\x00"), true)
+	f.Add([]byte("deflate"), []byte("x\x9cK\x04\x00\x00b\x00b"), false)
+	f.Add([]byte("br"), []byte("x"), true)
+	f.Fuzz(func(t *testing.T, coding, body []byte, interim bool) {
+		head := "HTTP/1.1 200 OK\r\nContent-Encoding: " + string(coding) + "\r\n\r\n"
+		if interim {
+			head = "HTTP/1.1 103 Early Hints\r\n\r\n" + head
+		}
+		m, ok := ParseHTTP(append([]byte(head), body...))
+		if ok && len(m.Body) > max(pageMax, len(body)) {
+			t.Errorf("%d bytes came of %d", len(m.Body), len(body))
+		}
+		if ok && m.opaque && m.Read(probe.EndClosed, len(body)) {
+			t.Error("a body that can not be read is whole")
+		}
+	})
+}
