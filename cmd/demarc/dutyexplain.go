@@ -44,7 +44,8 @@ type explained struct {
 	Finding  string         `json:"finding"`
 	Title    string         `json:"title"`
 	Check    string         `json:"check"`
-	Endpoint string         `json:"endpoint"`
+	Endpoint string         `json:"endpoint,omitempty"` // none: the configuration shows it
+	Where    string         `json:"where"`
 	At       moment         `json:"at,omitzero"` // the time that was asked for; absent: now
 	Since    moment         `json:"charged_at"`
 	Until    moment         `json:"charged_until,omitzero"` // absent: it still stands, or the finding is over
@@ -85,7 +86,7 @@ func explainFinding(c *cobra.Command, r *reading, db *store.DB, id string, at mo
 			return explained{}, fault.New(fault.NotFound, "finding %s was not there at %s", id, r.when(at)).Hinted("it was first charged at %s", r.when(moment(charges[0].At)))
 		}
 	}
-	e := explained{Finding: id, Title: f.Title, Check: f.Key.Check, Endpoint: f.Endpoint.String(), At: at, Since: moment(stands.At), Resolution: stands.Duty, Guidance: []string{}}
+	e := explained{Finding: id, Title: f.Title, Check: f.Key.Check, Endpoint: f.Endpoint.String(), Where: f.Where(), At: at, Since: moment(stands.At), Resolution: stands.Duty, Guidance: []string{}}
 	if e.Machine, err = newNaming(c.Context(), db).server(f.Key.Cloud, f.Key.Server); err != nil {
 		return explained{}, err
 	}
@@ -101,6 +102,14 @@ func explainFinding(c *cobra.Command, r *reading, db *store.DB, id string, at mo
 	return e, nil
 }
 
+// on names the machine of a finding; what the configuration shows may be of none.
+func (e explained) on() string {
+	if e.Machine.Empty() {
+		return ""
+	}
+	return " on " + e.Machine.Terminal()
+}
+
 func (e explained) show(c *cobra.Command, r *reading) error {
 	switch r.output {
 	case "json":
@@ -109,7 +118,7 @@ func (e explained) show(c *cobra.Command, r *reading) error {
 		return list(c, r, "", e.History, chargeColumns(r)...)
 	}
 	out := c.OutOrStdout()
-	_, _ = fmt.Fprintf(out, "Finding %s: %s, at %s on %s.\nThe check %s is about %s/%s.\n", e.Finding, e.Title, e.Endpoint, e.Machine.Terminal(), e.Check, e.Layer, e.Aspect)
+	_, _ = fmt.Fprintf(out, "Finding %s: %s, at %s%s.\nThe check %s is about %s/%s.\n", e.Finding, e.Title, e.Where, e.on(), e.Check, e.Layer, e.Aspect)
 	_, _ = fmt.Fprintln(out, e.Explain())
 	stood := "Charged so since " + r.when(e.Since)
 	if e.Until != 0 {

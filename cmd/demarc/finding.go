@@ -56,7 +56,8 @@ type foundRow struct {
 	Project    asset.ProjectID           `json:"project"`
 	Check      string                    `json:"check"`
 	Title      string                    `json:"title"`
-	Endpoint   string                    `json:"endpoint"`
+	Endpoint   string                    `json:"endpoint,omitempty"` // none: the configuration shows it
+	Where      string                    `json:"where"`              // the endpoint, or what of the configuration it is about
 	Zone       probe.Zone                `json:"zone"`
 	Vantage    string                    `json:"vantage"`
 	State      finding.State             `json:"state"`
@@ -86,7 +87,7 @@ type look struct {
 func foundRowOf(n *naming, f finding.Finding) (foundRow, error) {
 	name, err := n.server(f.Key.Cloud, f.Key.Server)
 	return foundRow{ID: f.ID, Case: f.Case, Cloud: f.Key.Cloud, Server: f.Key.Server, ServerName: name, Port: f.Key.Port, Project: f.Project, Check: f.Key.Check, Title: f.Title,
-		Endpoint: f.Endpoint.String(), Zone: f.Key.Zone, Vantage: f.Vantage, State: f.State, Grade: f.Grade, Severity: f.Severity, Class: f.Class, Party: f.Duty.Party, Cause: f.Cause,
+		Endpoint: f.Endpoint.String(), Where: f.Where(), Zone: f.Key.Zone, Vantage: f.Vantage, State: f.State, Grade: f.Grade, Severity: f.Severity, Class: f.Class, Party: f.Duty.Party, Cause: f.Cause,
 		Evidence: f.Evidence, Duty: f.Duty, FirstSeen: moment(f.FirstSeen), LastSeen: moment(f.LastSeen), FixedAt: moment(f.FixedAt)}, err
 }
 
@@ -127,7 +128,7 @@ func findingColumns(r *reading) []column[foundRow] {
 		col("id", func(f foundRow) string { return f.ID }),
 		col("case", func(f foundRow) string { return refOf(f.Case) }),
 		{"machine", func(f foundRow) untrusted.Text { return machine(f.ServerName, f.Server) }},
-		col("endpoint", func(f foundRow) string { return f.Endpoint }),
+		col("where", func(f foundRow) string { return f.Where }),
 		col("check", func(f foundRow) string { return f.Check }),
 		col("severity", func(f foundRow) string { return f.Severity }),
 		col("class", func(f foundRow) string { return f.Class }),
@@ -187,6 +188,14 @@ func showFinding(c *cobra.Command, r *reading, db *store.DB, id string) error {
 	return s.end()
 }
 
+// seenAt says where a finding shows, and from where it was seen; what the configuration shows is seen from nowhere.
+func seenAt(f foundRow) string {
+	if f.Vantage == "" {
+		return f.Where
+	}
+	return fmt.Sprintf("%s, seen from %s (%s)", f.Where, f.Vantage, f.Zone)
+}
+
 func writeFinding(s sheet, r *reading, f foundRow) {
 	s.row("finding", f.ID)
 	s.row("title", f.Title)
@@ -196,7 +205,7 @@ func writeFinding(s sheet, r *reading, f foundRow) {
 	s.row("case", refOf(f.Case))
 	s.text("machine", named(f.ServerName, f.Server))
 	s.row("project", string(f.Project))
-	s.row("endpoint", fmt.Sprintf("%s, seen from %s (%s)", f.Endpoint, f.Vantage, f.Zone))
+	s.row("where", seenAt(f))
 	s.row("cause", f.Cause)
 	for _, k := range slices.Sorted(maps.Keys(f.Evidence)) {
 		s.text("evidence: "+untrusted.From(k).Terminal(), f.Evidence[k])

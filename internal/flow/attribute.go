@@ -239,7 +239,7 @@ func (d *draft) recharged(c casework.Case, f finding.Finding, from duty.Resoluti
 }
 
 func passing(f finding.Finding, from duty.Resolution) string {
-	return fmt.Sprintf("%s, at %s, passes from %s to %s: %s", f.Title, f.Endpoint, from.Party.Words(), f.Duty.Party.Words(), cause(from, f.Duty))
+	return fmt.Sprintf("%s, at %s, passes from %s to %s: %s", f.Title, f.Where(), from.Party.Words(), f.Duty.Party.Words(), cause(from, f.Duty))
 }
 
 // notNow tells how long to leave a case alone: while a person holds it, while it or the one it would pass to is being taken back,

@@ -236,7 +236,7 @@ func (l *Line) untold(c casework.Case, m casework.Mail) bool {
 func (l *Line) item(f finding.Finding, set func(*Vantage) *reach.Set) notice.Item {
 	it := notice.Item{Finding: f, Guides: guide.Links(l.GuideURL, f.Key.Check, f.Duty.Duty)}
 	if c := l.checks[f.Key.Check]; c != nil {
-		it.Advice = strings.NewReplacer("{service}", serviceOf(c), "{endpoint}", f.Endpoint.String()).Replace(c.Remedy)
+		it.Advice = strings.NewReplacer("{service}", serviceOf(c), "{endpoint}", f.Where()).Replace(c.Remedy)
 	}
 	if f.Key.Check == CheckBlocked || slices.Contains(postureChecks, f.Key.Check) || f.Duty.Party == duty.Provider {
 		return it // the cure is not to close the tenant's rule

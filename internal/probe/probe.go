@@ -47,6 +47,9 @@ type Endpoint struct {
 }
 
 func (e Endpoint) String() string {
+	if !e.Addr.IsValid() {
+		return ""
+	}
 	return netip.AddrPortFrom(e.Addr, e.Port).String() + "/" + string(e.Proto)
 }
 

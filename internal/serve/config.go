@@ -125,9 +125,10 @@ type Mail struct {
 	PasswordFile string `yaml:"password_file"`
 	From         string `yaml:"from"`
 	ReplyTo      string `yaml:"reply_to"`
-	EHLO         string `yaml:"ehlo"`      // the name by which the server greets the next hop; default: the machine's own
-	Provider     string `yaml:"provider"`  // who acts for the provider; default: the provider's contact in the responsibility model
-	Operators    string `yaml:"operators"` // who approves and is asked
+	EHLO         string `yaml:"ehlo"`        // the name by which the server greets the next hop; default: the machine's own
+	Provider     string `yaml:"provider"`    // who acts for the provider; default: the provider's contact in the responsibility model
+	Operators    string `yaml:"operators"`   // who approves and is asked
+	Institution  string `yaml:"institution"` // whose cloud it is, in the signature of mails; default: the cloud's name
 	password     string
 }
 
@@ -480,5 +481,5 @@ func (c *Config) limits() plan.Limits {
 
 func (c *Config) contacts() notice.Contacts {
 	_, domain, _ := strings.Cut(c.Mail.From, "@")
-	return notice.Contacts{From: c.Mail.From, Provider: c.Mail.Provider, Operators: c.Mail.Operators, Domain: domain}
+	return notice.Contacts{From: c.Mail.From, Provider: c.Mail.Provider, Operators: c.Mail.Operators, Domain: domain, Institution: c.Mail.Institution}
 }

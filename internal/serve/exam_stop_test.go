@@ -21,6 +21,10 @@ func TestAMachineIsStoppedLockedAndGivenBack(t *testing.T) {
 	before := e.groups("cache-1")
 	e.restrict()
 	e.quarantined("cache-1")
+	mails := e.w.Mail.For(owner)
+	if said := text(t, mails[len(mails)-1]); !strings.Contains(said, "It is stopped and locked") || strings.Contains(said, "keeps running") || strings.Contains(said, "still reach it") {
+		t.Errorf("its owner is told\n%s", said)
+	}
 	m := e.w.Machine("cache-1")
 	if m.Status != "SHUTOFF" || !m.Locked || m.LockedBy != "admin" || !strings.Contains(m.LockedReason, e.theCase("cache-1").Ref()) {
 		t.Fatalf("the machine is %+v", m)

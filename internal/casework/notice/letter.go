@@ -56,13 +56,13 @@ func Moment(at int64, z *time.Location) string {
 // Write makes the subject and the plain text of a letter. Everything a stranger chose passes the mail escaper.
 func Write(l Letter) (subject, body string) {
 	var b strings.Builder
-	subject = fmt.Sprintf("[%s] %s: %s", l.Case.Ref(), headline(l), short(l.Server))
+	subject = fmt.Sprintf("[%s] %s: %s", l.Case.Ref(), headline(l), short(subjectOf(l)))
 	if l.Untold {
 		fmt.Fprintf(&b, "To the operators: a contact of the project could not be notified by mail. "+
 			"Please find out who the owner is and tell them%s.\n\n", before(l))
 	}
 	fmt.Fprintf(&b, "%s\n\n", opening(l))
-	fmt.Fprintf(&b, "Machine:  %s\n          %s\nProject:  %s (%s)\nCase:     %s\n", l.Server.Mail(), one(l.Case.Server), l.Project.Mail(), one(l.Case.Project), l.Case.Ref())
+	b.WriteString(concerns(l))
 	if l.Deadline > 0 {
 		fmt.Fprintf(&b, "%s %s\n", deadline(l), Moment(l.Deadline, l.Zone))
 	}
@@ -78,8 +78,43 @@ func Write(l Letter) (subject, body string) {
 	if l.PolicyURL != "" {
 		fmt.Fprintf(&b, "Why we look, from where, and how to reach us: %s\n", l.PolicyURL)
 	}
-	fmt.Fprintf(&b, "Replies are read by people. No reply, and no link in a mail, ever acts on a machine.\n")
+	fmt.Fprintf(&b, "Replies are read by people. No reply, and no link in a mail, ever acts on a machine.\n\n%s\n", signature(l))
 	return subject, b.String()
+}
+
+// subjectOf names what a mail is about: a server, else a project, else the cloud.
+func subjectOf(l Letter) untrusted.Text {
+	switch {
+	case l.Case.Server != "":
+		return l.Server
+	case l.Case.Project != "":
+		return l.Project
+	}
+	return untrusted.From("cloud " + l.Case.Cloud)
+}
+
+// concerns lists what a mail is about. A case of the configuration may be of no server, and of no project.
+func concerns(l Letter) string {
+	var b strings.Builder
+	if l.Case.Server != "" {
+		fmt.Fprintf(&b, "Machine:  %s\n          %s\n", l.Server.Mail(), one(l.Case.Server))
+	}
+	if l.Case.Project != "" {
+		fmt.Fprintf(&b, "Project:  %s (%s)\n", l.Project.Mail(), one(l.Case.Project))
+	} else {
+		fmt.Fprintf(&b, "Cloud:    %s\n", one(l.Case.Cloud))
+	}
+	fmt.Fprintf(&b, "Case:     %s\n", l.Case.Ref())
+	return b.String()
+}
+
+// signature names who writes.
+func signature(l Letter) string {
+	who := "Cloud security, " + l.Contacts.Institution
+	if l.Contacts.Institution == "" {
+		who = "The operators of the cloud " + one(l.Case.Cloud)
+	}
+	return who
 }
 
 // before adds what the operators must not wait for, where something may happen to the machine.
@@ -142,6 +177,11 @@ func details(s casework.Step) bool {
 }
 
 func headline(l Letter) string {
+	if l.Case.Track == casework.Configuration {
+		if h := configurationHeadline(l); h != "" {
+			return h
+		}
+	}
 	switch l.Step {
 	case casework.StepNotice:
 		if l.Case.Track == casework.ScanBlocked {
@@ -211,6 +251,11 @@ func withoutVerdict(items []Item) string {
 }
 
 func opening(l Letter) string {
+	if l.Case.Track == casework.Configuration {
+		if o := configurationOpening(l); o != "" {
+			return o
+		}
+	}
 	switch l.Step {
 	case casework.StepNotice:
 		if l.Case.Track == casework.ScanBlocked {
@@ -424,7 +469,11 @@ func whatThen(l Letter) string {
 		if l.End == policy.Report {
 			return "We look again at the deadline. If it is still there, it is reported to the operators of the cloud."
 		}
-		return "We look again at the deadline. If the weakness is gone, the case closes by itself. If it is still there, you\nget one final warning, and after its grace the machine may be taken off the network until it is fixed."
+		what := "taken off the network until it is fixed"
+		if l.End == policy.Stop {
+			what = "taken off the network and stopped"
+		}
+		return "We look again at the deadline. If the weakness is gone, the case closes by itself. If it is still there, you\nget one final warning, and after its grace the machine may be " + what + "."
 	case casework.StepFinal, casework.StepRelapse:
 		if l.Deadline == 0 {
 			return "It is escalated, and stays open until it is proven fixed again. No action on the server follows from it."

@@ -17,6 +17,8 @@ type Contacts struct {
 	Provider  string // who acts for the provider
 	Operators string // who approves and is asked
 	Domain    string // right side of Message-IDs
+	// Institution signs the mails; "": the cloud does.
+	Institution string
 }
 
 // New makes a mail of a case. Its Message-ID follows from what it is, so that a copy sent after a crash is the same message.

@@ -218,7 +218,7 @@ func letter(t interface{ Fatal(...any) }, s casework.Step, text string) notice.L
 	l := notice.Letter{Step: s, Server: untrusted.From(or("web-1")), Project: untrusted.From(or("physics")), End: policy.Quarantine, Zone: zone, PolicyURL: "https://cloud.example/probing", Contacts: contacts,
 		Items: []notice.Item{{Finding: f, Advice: "Set requirepass,\nor bind to a private address.", Remedy: []string{or("openstack security group rule delete 6f1c")},
 			Guides: []string{or("https://cloud.example/guidance/check/redis-unauth.html"), or("https://cloud.example/guidance/duty/S0-26.html")}}},
-		Case: casework.Case{ID: "01998a5e-0000-7000-8000-000000abcdef", Server: asset.ServerID(or("2c9e")), Project: asset.ProjectID(or("77aa")), Party: duty.Customer, Track: casework.Vulnerability, Class: "E",
+		Case: casework.Case{ID: "01998a5e-0000-7000-8000-000000abcdef", Cloud: "north", Server: asset.ServerID(or("2c9e")), Project: asset.ProjectID(or("77aa")), Party: duty.Customer, Track: casework.Vulnerability, Class: "E",
 			Blocks: []casework.Refusal{{Condition: "budget", Reason: or("6 acts in an hour for the cloud, at most 5")},
 				{Condition: "approval", Reason: "no operator has approved"}},
 			Hold: or("the address changed hands"), ProbationEnds: now + 14*day}}
@@ -248,6 +248,52 @@ func letter(t interface{ Fatal(...any) }, s casework.Step, text string) notice.L
 		l.Case.Party, l.Items[0].Finding.Duty.Party = duty.Provider, duty.Provider
 	}
 	return l
+}
+
+// setting makes a letter one about what the configuration alone shows: the provider's is about the cloud as a whole.
+func setting(l notice.Letter, party duty.Party) notice.Letter {
+	l.Case.Track, l.Case.Class, l.Case.Party, l.Case.Server, l.Server, l.End = casework.Configuration, "M", party, "", untrusted.Text{}, policy.Report
+	f := &l.Items[0].Finding
+	f.Title, f.Grade, f.Class, f.Severity, f.Endpoint, f.Key.Locus, f.Cause = "The group that machines get by default lets others in", finding.Observed, "M", "medium",
+		probe.Endpoint{}, "rule IPv4 tcp 22-22 from *", "every new server of the project has it"
+	f.Key.Zone, f.Duty.Party, l.Items[0].Remedy, l.Items[0].Advice = "", party, nil, ""
+	if party == duty.Provider {
+		l.Case.Project, l.Project = "", untrusted.Text{}
+		l.Case.Cloud, l.Contacts.Institution = "north", "Example University"
+	}
+	return l
+}
+
+// A mail about a setting says neither that anything was probed nor has an empty place where a server, a project or an address would stand.
+func TestMailsAboutSettingsSayWhatIsSo(t *testing.T) {
+	for _, s := range allSteps {
+		if reportsEarlier[s] || s == casework.StepApproval || s == casework.StepNoVerdict || s == casework.StepReturned || s == casework.StepHeld || s == casework.StepPassed {
+			continue // not of a setting, or of any case alike
+		}
+		for _, party := range []duty.Party{duty.Customer, duty.Provider, duty.Shared} {
+			subject, body := notice.Write(setting(letter(t, s, ""), party))
+			for _, wrong := range []string{"probing found", "invalid", "Machine:", ": \n", "weakness", "seen from", "AddrPort"} {
+				if strings.Contains(subject+"\n"+body, wrong) || strings.HasSuffix(subject, ": ") {
+					t.Errorf("%s for the %s has %q:\n%s\n%s", s, party, wrong, subject, body)
+				}
+			}
+		}
+	}
+}
+
+// Every mail says whose cloud it is about.
+func TestEveryMailIsSigned(t *testing.T) {
+	for _, s := range allSteps {
+		l := letter(t, s, "")
+		l.Case.Cloud = "north"
+		if _, body := notice.Write(l); !strings.HasSuffix(body, "\nThe operators of the cloud north\n") {
+			t.Errorf("%s ends in %q", s, body[max(0, len(body)-60):])
+		}
+		l.Contacts.Institution = "Example University"
+		if _, body := notice.Write(l); !strings.HasSuffix(body, "\nCloud security, Example University\n") {
+			t.Errorf("%s ends in %q", s, body[max(0, len(body)-60):])
+		}
+	}
 }
 
 // The letters, word for word; -update rewrites them.
@@ -284,6 +330,12 @@ func TestLetters(t *testing.T) {
 		l := letter(t, s, "")
 		l.Case.Track, l.Case.Class, l.End, l.Items[0].Remedy = casework.ScanBlocked, "U", policy.Operator, nil
 		letters[string(s)+"_blocked"] = l
+	}
+	for name, party := range map[string]duty.Party{"customer": duty.Customer, "provider": duty.Provider} {
+		for _, s := range []casework.Step{casework.StepNotice, casework.StepEscalation, casework.StepClosed} {
+			l := setting(letter(t, s, ""), party)
+			letters[string(s)+"_configuration_"+name] = l
+		}
 	}
 	harsher, other := letter(t, casework.StepApproval, ""), letter(t, casework.StepFinal, "")
 	stopped, undone := letter(t, casework.StepRestricted, ""), letter(t, casework.StepWithdrawn, "")
