@@ -104,7 +104,9 @@ func (l *Line) recharge(ctx context.Context) (did bool, later int64, err error) 
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		l.Log.Warn("not charged anew", "err", err)
+		l.meet("assigning findings anew", "", err.Error())
+	} else {
+		l.overcome("assigning findings anew", "")
 	}
 	return did, later, nil
 }

@@ -58,8 +58,11 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 		return h, fmt.Errorf("probing shard %s: %w", shard.ID, err)
 	}
 	cov.Cloud, cov.RealAt = l.Cloud, l.Clock.Real()
-	if cov.Note != "" {
-		l.Log.Warn("not everything was probed", "vantage", v.Name, "what", cov.Note)
+	switch cause := "probing from " + v.Name; {
+	case cov.Note != "":
+		l.meet(cause, "", cov.Note)
+	case shard.Purpose == probe.Reach:
+		l.overcome(cause, "")
 	}
 	l.mention("probe", "shard.probed", "%s: %d endpoints, %d answered, %d open", shard.Purpose, len(shard.Targets), cov.Answered, cov.Open)
 	h.coverage = cov

@@ -112,6 +112,10 @@ type Line struct {
 	unswept         map[string]bool           // vantage points of which that is not known: they sweep at once
 	posturedAt      int64                     // real time of the whole reading that findings of the configuration were last compared with
 	showing         map[finding.Key]shortfall // what the configuration shows
+	problems        problems                  // causes for which work is not done
+	lacking         map[string][]string       // by kind of sync, the kinds of objects that the last one did not have whole
+	synced          atomic.Int64              // real time of the last sync that was written down, µs; 0: none since this process began
+	working         atomic.Pointer[Working]   // the step that is under way, or was last
 	doubtful        map[finding.Key]bool      // and of what it cannot tell whether it shows it
 	shown           bool                      // and that is by x and by what listens now
 }
@@ -145,6 +149,8 @@ func New(c Config) *Line {
 		last:     map[string]*reach.Set{},
 		sent:     map[string]casework.Mail{},
 		unswept:  map[string]bool{},
+		lacking:  map[string][]string{},
+		problems: problems{known: map[string]*problem{}},
 	}
 	for i := range c.Checks {
 		l.checks[c.Checks[i].ID] = &c.Checks[i]
@@ -210,7 +216,15 @@ func (l *Line) Step(ctx context.Context) (bool, error) {
 	}
 	var errs []error
 	for i, s := range inTurn(l.turn) {
+		before := l.metSoFar()
+		l.working.Store(&Working{Step: s.name, Since: l.Clock.Real()})
 		did, err := s.do(l, ctx)
+		switch {
+		case err == nil:
+			l.overcome("step "+s.name, "")
+		case ctx.Err() == nil && l.metSoFar() == before: // else what was put off is counted on its own
+			l.meet("step "+s.name, "", err.Error())
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", s.name, err))
 		}
@@ -224,6 +238,25 @@ func (l *Line) Step(ctx context.Context) (bool, error) {
 	l.turn = ""
 	return false, errors.Join(errs...)
 }
+
+// Working is a step that is under way, since a real time, µs.
+type Working struct {
+	Step  string
+	Since int64
+}
+
+// Working is the step that is under way, or was last; false before the first. Safe for concurrent use.
+func (l *Line) Working() (Working, bool) {
+	w := l.working.Load()
+	if w == nil {
+		return Working{}, false
+	}
+	return *w, true
+}
+
+// SyncedAt is the real time of the last sync of the cloud, full or incremental, that was written down since this process began, µs; 0: none.
+// Safe for concurrent use.
+func (l *Line) SyncedAt() int64 { return l.synced.Load() }
 
 // ChargeAnew has the next step ask the responsibility model again about all that is open. It may be called from any goroutine, as by a
 // person's decision.
@@ -296,10 +329,15 @@ func (l *Line) putOff(key string, err error) {
 	wait := min(int64(1)<<min(f.tries-1, 6), 60) * minute
 	f.until = l.Clock.Now() + wait
 	l.failed[key] = f
-	l.Log.Warn("put off", "work", key, "tries", f.tries, "err", err)
+	l.meet(causeOf(key), key, err.Error())
 }
 
-func (l *Line) done(key string) { delete(l.failed, key) }
+func (l *Line) done(key string) {
+	if _, put := l.failed[key]; put {
+		delete(l.failed, key)
+		l.overcome(causeOf(key), key)
+	}
+}
 
 // waiting tells whether a piece of work was put off and its time has not come.
 func (l *Line) waiting(key string) bool { return l.failed[key].until > l.Clock.Now() }

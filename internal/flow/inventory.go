@@ -59,13 +59,13 @@ func (l *Line) refresh(ctx context.Context) error {
 	if was && s.Began == cut.Began {
 		d.change.Inventory.Took -= start - cut.At // it went on behind that page, and nobody read in between
 	}
-	for _, g := range s.Gaps {
-		d.say(Happening{Event: "inventory.partial", Detail: g.Kind + ": " + g.Reason})
-	}
+	written := d.gaps("inventory sync", s.Gaps)
 	if err := d.commit(ctx); err != nil {
 		return err
 	}
+	written()
 	l.done(workInventory)
+	l.synced.Store(l.Clock.Real())
 	if err := l.loadInventory(ctx, l.Clock.Real()); err != nil {
 		return err
 	}
@@ -158,6 +158,7 @@ func (l *Line) buryGone(ctx context.Context) error {
 	var errs []error
 	for _, c := range cases {
 		if c.Cloud != l.Cloud || c.Server == "" || c.Deleted > 0 || l.x.Servers[c.Server] != nil {
+			l.overcome("servers that are not listed, and are there", string(c.Server))
 			continue
 		}
 		if err := l.bury(ctx, c); err != nil {
@@ -171,7 +172,7 @@ func (l *Line) bury(ctx context.Context, c casework.Case) error {
 	if l.Actor != nil { // no listing alone ends a case
 		switch _, _, err := l.Actor.Machine(ctx, c.Server); {
 		case err == nil:
-			l.Log.Warn("a server is not listed, and is there", "server", c.Server)
+			l.meet("servers that are not listed, and are there", string(c.Server), "server "+string(c.Server))
 			return nil
 		case !errors.Is(err, cloud.ErrNotFound):
 			return fmt.Errorf("%w: %w", errUnread, err)

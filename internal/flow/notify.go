@@ -426,6 +426,19 @@ func (l *Line) SendPaused(ctx context.Context, why string) error {
 	return l.Sender.Send(ctx, notice.Paused(newID(), l.Contacts, why, l.Policy.Location(), l.Clock.Now()))
 }
 
+// SendProblems tells the operators at once of causes for which work is not done. It waits for nothing that the pipeline does. Safe for concurrent
+// use.
+func (l *Line) SendProblems(ctx context.Context, ps []Problem) error {
+	if l.Contacts.Operators == "" {
+		return nil
+	}
+	told := make([]notice.Problem, len(ps))
+	for i, p := range ps {
+		told[i] = notice.Problem{Cause: p.Cause, What: p.What, Since: p.Since, Count: p.Count}
+	}
+	return l.Sender.Send(ctx, notice.Problems(newID(), l.Contacts, l.Cloud, told, l.base.Location(), l.Clock.Real()))
+}
+
 // deliverSystem hands a mail that belongs to no case to the next hop. It goes to the operators, and is tried until the next hop takes it.
 func (l *Line) deliverSystem(ctx context.Context, m casework.Mail) error {
 	d := l.draft("notify")

@@ -83,7 +83,9 @@ func (l *Line) lateness(v *Vantage, due int64) string {
 func (l *Line) sweep(ctx context.Context, v *Vantage, due int64) error {
 	late := l.lateness(v, due)
 	if late != "" {
-		l.Log.Warn("a sweep is late", "vantage", v.Name, "what", late)
+		l.meet("late sweep from "+v.Name, "", late)
+	} else {
+		l.overcome("late sweep from "+v.Name, "")
 	}
 	if err := l.reread(ctx); err != nil {
 		return err
@@ -124,7 +126,7 @@ func (l *Line) sweep(ctx context.Context, v *Vantage, due int64) error {
 		h.coverage.Cycle, h.coverage.Note = cycle, joinNotes(late, h.coverage.Note)
 		if blind := blindFamilies(set); blind != "" && part.purpose == probe.Reach {
 			h.coverage.Note = joinNotes(h.coverage.Note, blind) // complete it is: all that could be asked was
-			l.Log.Warn("not everything is probed", "vantage", v.Name, "what", blind)
+			l.meet("no source at "+v.Name, "", blind)
 		}
 		if part.purpose == probe.Reach {
 			h.asked, h.reached, h.blocks = asks, set, blocks // all that is open was asked

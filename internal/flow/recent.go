@@ -58,13 +58,13 @@ func (l *Line) recent(ctx context.Context) error {
 	s.Cloud = l.Cloud
 	d := l.draft("inventory")
 	d.change.Inventory = &casework.Inventory{Snapshot: s, RealAt: l.Clock.Real()}
-	for _, g := range s.Gaps {
-		d.say(Happening{Event: "inventory.partial", Detail: g.Kind + ": " + g.Reason})
-	}
+	written := d.gaps("delta sync", s.Gaps)
 	if err := d.commit(ctx); err != nil {
 		return err
 	}
+	written()
 	l.done(key)
+	l.synced.Store(l.Clock.Real())
 	groups, more := altered(l.x, l.fips, s)
 	switch {
 	case more:

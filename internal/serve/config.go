@@ -46,9 +46,10 @@ type Config struct {
 	Quarantine Quarantine        `yaml:"quarantine"`
 	Protected  []asset.ServerID  `yaml:"protected"` // servers that are never acted on
 	Sample     Sample            `yaml:"sample"`
-	Socket     string            `yaml:"socket"`    // where people decide; default demarc.sock beside this file
-	Approvers  []string          `yaml:"approvers"` // accounts of this machine, by name or uid, that may decide there; default: root and the server's own
-	Health     string            `yaml:"health"`    // address on loopback that tells whether the server works; empty: none
+	Socket     string            `yaml:"socket"`      // where people decide; default demarc.sock beside this file
+	Approvers  []string          `yaml:"approvers"`   // accounts of this machine, by name or uid, that may decide there; default: root and the server's own
+	Health     string            `yaml:"health"`      // address on loopback that tells whether the server works; empty: none
+	AlertAfter policy.Duration   `yaml:"alert_after"` // after how long work that is not done is mailed to the operators; default 15m
 	Clock      Clock             `yaml:"clock"`
 
 	dir        string   // of the file: relative paths count from there

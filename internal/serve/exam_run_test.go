@@ -48,7 +48,7 @@ func (e *exam) serve() (*running, error) {
 		e.mu.Lock()
 		e.news = append(e.news, h)
 		e.mu.Unlock()
-	}, Wrap: func(c *flow.Config) {
+	}, CallMayTake: e.plot.callMayTake, Wrap: func(c *flow.Config) {
 		if e.plot.wrap != nil {
 			e.plot.wrap(e, c)
 		}
@@ -282,17 +282,7 @@ func TestHealth(t *testing.T) {
 	e := serving(t, "health: "+at)
 	r, err := e.serve()
 	e.must(err)
-	get := func(path, host string) (int, string) {
-		q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+at+path, nil)
-		e.must(err)
-		q.Host = host
-		res, err := http.DefaultClient.Do(q)
-		e.must(err)
-		defer res.Body.Close() //nolint:errcheck // a test's end
-		b, err := io.ReadAll(res.Body)
-		e.must(err)
-		return res.StatusCode, string(b)
-	}
+	get := func(path, host string) (int, string) { return e.get(at, path, host) }
 	for _, x := range []struct {
 		path, host string
 		want       int
@@ -308,4 +298,18 @@ func TestHealth(t *testing.T) {
 	if _, err := net.Dial("tcp", at); err == nil {
 		t.Error("a stopped server answers")
 	}
+}
+
+// get asks a server's page of health.
+func (e *exam) get(at, path, host string) (int, string) {
+	e.t.Helper()
+	q, err := http.NewRequestWithContext(e.t.Context(), http.MethodGet, "http://"+at+path, nil)
+	e.must(err)
+	q.Host = host
+	res, err := http.DefaultClient.Do(q)
+	e.must(err)
+	defer res.Body.Close() //nolint:errcheck // a test's end
+	b, err := io.ReadAll(res.Body)
+	e.must(err)
+	return res.StatusCode, string(b)
 }

@@ -91,18 +91,19 @@ func machine(name, project, creator, group, addr string, services ...lab.Service
 
 // plot is what an exam changes before Demarc is opened.
 type plot struct {
-	scenario   lab.Scenario
-	policy     []string          // pairs of old and new text of the policy file
-	config     []string          // and of the configuration
-	password   string            // in the secret file
-	secrets    map[string]string // further files
-	log        *slog.Logger
-	http       func(http.RoundTripper) http.RoundTripper
-	wrap       func(*exam, *flow.Config)
-	through    func(place string) string // the way to the database
-	heard      func(*exam, flow.Happening)
-	firstStart bool // the database is left in the mode it begins in; without it, enforce is chosen
-	proxied    bool // Demarc reaches the cloud through exam.proxy
+	scenario    lab.Scenario
+	policy      []string          // pairs of old and new text of the policy file
+	config      []string          // and of the configuration
+	password    string            // in the secret file
+	secrets     map[string]string // further files
+	log         *slog.Logger
+	http        func(http.RoundTripper) http.RoundTripper
+	wrap        func(*exam, *flow.Config)
+	through     func(place string) string // the way to the database
+	heard       func(*exam, flow.Happening)
+	firstStart  bool          // the database is left in the mode it begins in; without it, enforce is chosen
+	callMayTake time.Duration // how long a request to the cloud may take before the server is not well
+	proxied     bool          // Demarc reaches the cloud through exam.proxy
 }
 
 // exam is a world with a Demarc in it, wired from files as an operator would write them.

@@ -1,8 +1,8 @@
 package serve
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -19,7 +19,6 @@ import (
 	"demarc/internal/policy"
 	"demarc/internal/store"
 	"demarc/internal/untrusted"
-	"demarc/internal/web"
 )
 
 // machineTime is where a server takes time from.
@@ -41,16 +40,19 @@ func bootID() (string, error) {
 // Server is a Demarc that works until it is told to stop.
 type Server struct {
 	*Demarc
-	trusted *flow.Trusted
-	lease   *store.Lease // only one server works on a database
-	outside *killSwitch  // the kill switch outside the ledger
-	wake    chan struct{}
-	socket  net.Listener
-	health  net.Listener
-	odd     atomic.Bool // the audit log is not the one whose heads were kept, and nobody has looked yet
-	mu      sync.Mutex
-	stepped time.Time // when the line last came back from a step
-	trouble string    // what kept the last step from being done
+	trusted     *flow.Trusted
+	lease       *store.Lease // only one server works on a database
+	outside     *killSwitch  // the kill switch outside the ledger
+	wake        chan struct{}
+	socket      net.Listener
+	health      net.Listener
+	odd         atomic.Bool // the audit log is not the one whose heads were kept, and nobody has looked yet
+	mu          sync.Mutex
+	stepped     time.Time // when the pipeline last came back from a step
+	failed      bool      // the last step was not done
+	calls       *calls    // requests to the cloud that are under way
+	callMayTake time.Duration
+	began       time.Time
 
 	notified bool // the operators got the mail that no ledger could keep
 }
@@ -61,6 +63,13 @@ func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Serv
 	clock := &lateClock{}
 	o.Clock = clock
 	outside, wrap := newSwitch(c.SwitchPath()), o.Wrap
+	watched, around := &calls{}, o.HTTP
+	o.HTTP = func(next http.RoundTripper) http.RoundTripper {
+		if around != nil {
+			next = around(next)
+		}
+		return watched.watch(next)
+	}
 	o.Wrap = func(f *flow.Config) {
 		f.Switch = outside
 		if wrap != nil {
@@ -72,7 +81,7 @@ func Serve(ctx context.Context, c *Config, p *policy.Policy, o Options) (_ *Serv
 		return nil, err
 	}
 	d.DB.UseSwitch(outside)
-	s := &Server{Demarc: d, outside: outside, wake: make(chan struct{}, 1), stepped: time.Now()}
+	s := &Server{Demarc: d, outside: outside, wake: make(chan struct{}, 1), stepped: time.Now(), began: time.Now(), calls: watched, callMayTake: cmp.Or(o.CallMayTake, callMayTake)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -231,6 +240,7 @@ func (s *Server) Run(ctx context.Context) error {
 	others.Go(func() { k.serve(side, s.socket) })
 	others.Go(func() { s.recordPauses(side, s.recorder(), unrecorded) })
 	others.Go(func() { s.trusted.Tick(side) })
+	others.Go(func() { s.watch(side) })
 	if s.health != nil {
 		h := &http.Server{Handler: http.HandlerFunc(s.tellHealth), ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10}
 		h.SetKeepAlivesEnabled(false) // nobody holds a descriptor here for longer than an answer takes
@@ -305,10 +315,12 @@ func (s *Server) work(ctx context.Context) error {
 			if fault.Is(err, fault.Conflict) || errors.Is(err, store.ErrReplaced) {
 				return err
 			}
+			s.Line.Meet("database", err.Error())
 			s.note(err)
 			s.rest(ctx, afterError)
 			continue
 		}
+		s.Line.Overcome("database")
 		if time.Since(kept) >= keepEvery {
 			if err := s.keepTime(ctx); err != nil && ctx.Err() == nil {
 				s.log.Error("the clock could not be kept", "err", err)
@@ -409,44 +421,3 @@ func (s *Server) pause(ctx context.Context, worked bool, err error) time.Duratio
 }
 
 func (s *Server) keepTime(ctx context.Context) error { return s.Line.KeepTime(ctx, s.trusted.Anchor()) }
-
-func (s *Server) note(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stepped, s.trouble = time.Now(), ""
-	if err != nil {
-		s.trouble = err.Error()
-		s.log.Warn("a piece of work was not done", "err", err)
-	}
-}
-
-// wellFor is how long one step may take before the server counts as stuck: a sweep of a large netblock takes long.
-const wellFor = 2 * time.Hour
-
-// tellHealth answers GET /health: whether the line moves. It tells nothing of any tenant.
-func (s *Server) tellHealth(w http.ResponseWriter, r *http.Request) {
-	if !web.Loopback(r.Host) { // a name that leads here may be another site's
-		http.Error(w, "this answers on loopback alone", http.StatusMisdirectedRequest)
-		return
-	}
-	if r.URL.Path != "/health" || r.Method != http.MethodGet {
-		http.NotFound(w, r)
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
-	defer cancel()
-	paused, unread := s.DB.Paused(ctx)
-	s.mu.Lock()
-	body := map[string]any{"enforcement_paused": paused || unread != nil, "database_trusted": !s.odd.Load(),
-		"status": "ok", "version": Version, "clock_trusted": s.trusted.Doubt() == "", "last_step_ok": s.trouble == ""}
-	stuck := time.Since(s.stepped) > wellFor
-	s.mu.Unlock()
-	status := http.StatusOK
-	if stuck {
-		body["status"], status = "stuck", http.StatusServiceUnavailable
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body)
-}

@@ -47,6 +47,8 @@ type Options struct {
 	Log   *slog.Logger
 	Wrap  func(*flow.Config)                        // tests put faults between the line and what it touches
 	HTTP  func(http.RoundTripper) http.RoundTripper // and between it and the cloud's APIs
+
+	CallMayTake time.Duration // how long one request to the cloud may take before the server is not well; default 30 s
 }
 
 // Open connects everything a configuration names: the database, the cloud, the vantage points, the mail hop.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	"demarc/internal/casework"
@@ -30,6 +31,35 @@ What to do:
   2. See what waits:       demarc enforce pending --config demarc.yaml
   3. Resume enforcement:   demarc enforce resume --config demarc.yaml
 `, Moment(now, z), indent(untrusted.From(why).Mail()))}
+}
+
+// Problem is a cause for which work is not done.
+type Problem struct {
+	Cause, What string
+	Since       int64 // real time, µs
+	Count       int
+}
+
+// Problems is the mail that tells the operators what has not been done for long, and why. It belongs to no case. The time is real time, µs.
+func Problems(id string, k Contacts, cloud string, ps []Problem, z *time.Location, now int64) casework.Mail {
+	var list strings.Builder
+	for _, p := range ps {
+		fmt.Fprintf(&list, "%s, since %s, met %d times:\n  %s\n", untrusted.From(p.Cause).Mail(), Moment(p.Since, z), p.Count, untrusted.From(p.What).Cap(600).Mail())
+	}
+	sum := sha256.Sum256([]byte(stamp(now) + "\x00" + list.String()))
+	return casework.Mail{ID: id, Step: casework.StepSystem, To: casework.Operators, Recipient: k.Operators,
+		QueuedAt: now, Status: casework.Waiting, NextAt: now,
+		MessageID: "demarc.problems." + hex.EncodeToString(sum[:8]) + "@" + k.Domain,
+		Subject:   "[Demarc] Cloud " + untrusted.From(cloud).Mail() + ": some work is not done",
+		Body: fmt.Sprintf(`Demarc cannot do some of its work on the cloud %s.
+
+%s
+What does not depend on this goes on. Nothing is called fixed, and nothing is enforced, by what could not be read or probed.
+
+What to do:
+  1. See what is wrong:  demarc doctor --config demarc.yaml
+  2. Read the log of demarc serve. Each cause is logged once, then every hour with its count, and when it is over.
+`, untrusted.From(cloud).Mail(), indent(list.String()))}
 }
 
 // Unstarted is the mail that tells the operators that a machine was given back, but for the start, which the cloud refuses: its case may be

@@ -86,17 +86,42 @@ func (r *reading) mayAsk(p asset.ProjectID) bool {
 // service first answered in this reading, by the service's own clock: the next reading has it.
 func (r *reading) exists(kind string, client *gophercloud.ServiceClient, path, why string) {
 	resource, id, _ := strings.Cut(path, "/")
-	if !identifier(id) || r.leftOut[path] || r.overspent(kind) {
+	if !identifier(id) || r.leftOut[path] || r.silent(kind, client) || r.overspent(kind) {
 		return // what is no identifier names nothing that could be missing: a port's owner writes what he likes
 	}
 	var body map[string]json.RawMessage
 	err := r.c.get(r.ctx, client, client.ServiceURL(resource, id), &body)
+	r.heard(client, err)
 	switch {
 	case err == nil && !r.young(client, body):
 		r.gap(kind, path+" exists and was not listed; "+why)
 	case err != nil && !errors.Is(err, cloud.ErrNotFound):
 		r.gap(kind, path+" was not listed and can not be asked for: "+err.Error())
 	}
+}
+
+// mostSilent is how many single reads in a row a service may leave without a proper answer, before no more of them are tried in a sync: they
+// would each wait for a service that is down.
+const mostSilent = 3
+
+// heard counts the single reads in a row that a service gave no proper answer to. Not found is one.
+func (r *reading) heard(client *gophercloud.ServiceClient, err error) {
+	if r.unanswered == nil {
+		r.unanswered = map[*gophercloud.ServiceClient]int{}
+	}
+	if r.unanswered[client]++; err == nil || errors.Is(err, cloud.ErrNotFound) {
+		r.unanswered[client] = 0
+	}
+}
+
+// silent tells whether a service has stopped answering single reads, which is one gap, whatever would have been asked of it.
+func (r *reading) silent(kind string, client *gophercloud.ServiceClient) bool {
+	n := r.unanswered[client]
+	if n == mostSilent {
+		r.unanswered[client]++
+		r.gap(kind, "the service does not answer, so what its listings lack is not asked for one by one")
+	}
+	return n >= mostSilent
 }
 
 // young tells of a document with one thing in it whether that is younger than the reading.

@@ -17,11 +17,12 @@ import (
 
 // reading is one walk over the cloud on its way to a snapshot.
 type reading struct {
-	c     *Cloud
-	ctx   context.Context //nolint:containedctx // lives for one call of Snapshot
-	snap  *asset.Snapshot
-	spent int     // targeted reads so far
-	keep  *keeper // nil: pages are kept nowhere
+	c          *Cloud
+	ctx        context.Context //nolint:containedctx // lives for one call of Snapshot
+	snap       *asset.Snapshot
+	unanswered map[*gophercloud.ServiceClient]int // single reads in a row that got no proper answer
+	spent      int                                // targeted reads so far
+	keep       *keeper                            // nil: pages are kept nowhere
 
 	listed   []addresses                          // what Nova lists of each server of the snapshot
 	changed  int64                                // of the server that Nova changed last, by its own row
