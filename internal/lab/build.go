@@ -183,7 +183,7 @@ func (w *World) newPort(name, project, network string, fixed []fixedRow) *portRo
 	id := w.uuidFor("port", name)
 	p := &portRow{ID: id, TenantID: project, ProjectID: project, NetworkID: network, MAC: "fa:16:3e:" + id[0:2] + ":" + id[2:4] + ":" + id[4:6],
 		AdminStateUp: true, Status: "ACTIVE", FixedIPs: fixed, Pairs: []pairRow{}, SecurityGroups: []string{}, PortSecurity: true, VNICType: "normal",
-		HostID: "node-1", VIFType: "ovs", Tags: []string{}, stamp: w.born()}
+		HostID: "node-1", VIFType: "ovs", VIFDetails: map[string]any{"port_filter": true, "bound_drivers": map[string]any{"0": "ovn"}}, Tags: []string{}, stamp: w.born()}
 	w.ports = append(w.ports, p)
 	return p
 }

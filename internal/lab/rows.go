@@ -124,25 +124,26 @@ type pairRow struct {
 }
 
 type portRow struct {
-	ID             string     `json:"id"`
-	Name           string     `json:"name"`
-	TenantID       string     `json:"tenant_id"`
-	ProjectID      string     `json:"project_id"`
-	NetworkID      string     `json:"network_id"`
-	MAC            string     `json:"mac_address"`
-	AdminStateUp   bool       `json:"admin_state_up"`
-	Status         string     `json:"status"`
-	DeviceID       string     `json:"device_id"`
-	DeviceOwner    string     `json:"device_owner"`
-	FixedIPs       []fixedRow `json:"fixed_ips"`
-	Pairs          []pairRow  `json:"allowed_address_pairs"`
-	SecurityGroups []string   `json:"security_groups"`
-	PortSecurity   bool       `json:"port_security_enabled"`
-	VNICType       string     `json:"binding:vnic_type"`
-	HostID         string     `json:"binding:host_id"`
-	VIFType        string     `json:"binding:vif_type"`
-	Tags           []string   `json:"tags"`
-	Description    string     `json:"description"`
+	ID             string         `json:"id"`
+	Name           string         `json:"name"`
+	TenantID       string         `json:"tenant_id"`
+	ProjectID      string         `json:"project_id"`
+	NetworkID      string         `json:"network_id"`
+	MAC            string         `json:"mac_address"`
+	AdminStateUp   bool           `json:"admin_state_up"`
+	Status         string         `json:"status"`
+	DeviceID       string         `json:"device_id"`
+	DeviceOwner    string         `json:"device_owner"`
+	FixedIPs       []fixedRow     `json:"fixed_ips"`
+	Pairs          []pairRow      `json:"allowed_address_pairs"`
+	SecurityGroups []string       `json:"security_groups"`
+	PortSecurity   bool           `json:"port_security_enabled"`
+	VNICType       string         `json:"binding:vnic_type"`
+	HostID         string         `json:"binding:host_id"`
+	VIFType        string         `json:"binding:vif_type"`
+	VIFDetails     map[string]any `json:"binding:vif_details"`
+	Tags           []string       `json:"tags"`
+	Description    string         `json:"description"`
 	stamp
 }
 

@@ -179,9 +179,9 @@ func bruteAdmits(s *asset.Snapshot, p asset.Port, src netip.Addr, ours bool, spo
 			case asset.Egress:
 				back = back || bruteRule(s, r, src, true, e.Proto, int(sport), reply)
 			}
-			back = back || !g.Stateless
+			back = back || !g.Stateless || p.IgnoresStateless()
 		}
-		back = back || !g.Stateless
+		back = back || !g.Stateless || p.IgnoresStateless()
 	}
 	return in && back
 }
@@ -198,6 +198,7 @@ func drawn(rng *rand.Rand) *asset.Snapshot {
 		Routers:     []asset.Router{{ID: "r1", AdminUp: pick(8) > 0, External: "pub"}},
 		AddressSets: []asset.AddressSet{{ID: "ag", Prefixes: []netip.Prefix{netip.MustParsePrefix(prefixes[pick(len(prefixes))]), netip.MustParsePrefix(prefixes6[pick(len(prefixes6))])}}},
 	}
+	drivers := []string{asset.DriverOVN, asset.DriverHybrid, asset.DriverOVS, ""}
 	stateless := pick(3) == 0
 	for i := range 3 {
 		g := asset.Group{ID: asset.GroupID(fmt.Sprint("g", i)), Stateless: stateless}
@@ -209,7 +210,7 @@ func drawn(rng *rand.Rand) *asset.Snapshot {
 	for i := range 3 {
 		id := fmt.Sprint(i)
 		s.Servers = append(s.Servers, asset.Server{ID: asset.ServerID("s" + id), Project: "p", Status: []string{"ACTIVE", "ACTIVE", "ACTIVE", "SHUTOFF"}[pick(4)]})
-		p := asset.Port{ID: asset.PortID("port" + id), Project: "p", Server: asset.ServerID("s" + id), DeviceOwner: "compute:nova", Network: "priv", PortSecurity: pick(6) > 0, AdminUp: pick(8) > 0,
+		p := asset.Port{ID: asset.PortID("port" + id), Project: "p", Server: asset.ServerID("s" + id), DeviceOwner: "compute:nova", Network: "priv", PortSecurity: pick(6) > 0, AdminUp: pick(8) > 0, Driver: drivers[pick(len(drivers))],
 			FixedIPs: []asset.FixedIP{{Subnet: "sub4", Addr: netip.MustParseAddr("10.0.0.5" + id)}, {Subnet: "sub6", Addr: netip.MustParseAddr("2001:db8:a::5" + id)}}}
 		if pick(4) == 0 {
 			p.Network, p.FixedIPs = "pub", []asset.FixedIP{{Subnet: "pub4", Addr: netip.MustParseAddr("203.0.113.5" + id)}}

@@ -240,7 +240,7 @@ func (r *rays) sources(t *site, h hole, proto transport) (from, us ipset.Set) {
 	case h.rule != "":
 		g := r.s.x.Groups[h.group]
 		i := slices.IndexFunc(g.Rules, func(x asset.Rule) bool { return x.ID == h.rule })
-		if g.Stateless { // who is let in is who is answered, and that depends on the port and the protocol
+		if g.Stateless && !t.port.IgnoresStateless() { // who is let in is who is answered, and that depends on the port and the protocol
 			return r.answered(t.port, &g.Rules[i], h, proto)
 		}
 		known, ok := r.who[&g.Rules[i]]

@@ -20,6 +20,7 @@ const (
 	doubtTrunk                      // the parent decides whether a subport lives
 	doubtSpread                     // an address pair that is wider than one address
 	doubtNamed                      // a firewall rule that asks more than is modelled
+	doubtDriver                     // a stateless group under a driver that ignores the word, or may
 )
 
 var doubtWords = []struct {
@@ -40,6 +41,7 @@ var doubtWords = []struct {
 	{doubtUnread, "the inventory lacks an object on the path"},
 	{doubtTrunk, "a subport lives only while its trunk does"},
 	{doubtSpread, "an address pair covers more than one address"},
+	{doubtDriver, "a stateless group: the driver of the port treats it as a stateful one, or is not known"},
 	{doubtNamed, "a firewall rule names a firewall group: what it lets in is read without that, and what it denies is not read"},
 }
 

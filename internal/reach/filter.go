@@ -302,6 +302,18 @@ func (c *compiler) stateless(p *asset.Port, r *asset.Rule) (scanner, zone spans,
 	return scanner, zone, doubts
 }
 
+// opensLess tells whether a stateless group opens less of a port than it would as a stateful one: then it matters what the driver makes of it.
+func (c *compiler) opensLess(p *asset.Port, g *asset.Group, stateful *filter, family int) bool {
+	var us, others spans
+	for i := range g.Rules {
+		if r := &g.Rules[i]; r.Direction == asset.Ingress && r.EtherType == family {
+			scanner, zone, _ := c.stateless(p, r)
+			us, others = append(us, scanner...), append(others, zone...)
+		}
+	}
+	return !slices.Equal(us.normal(), stateful.scanner) || !slices.Equal(others.normal(), stateful.zone)
+}
+
 // egress goes through the egress rules of a port.
 func (c *compiler) egress(p *asset.Port, family int) iter.Seq[*asset.Rule] {
 	return func(yield func(*asset.Rule) bool) {

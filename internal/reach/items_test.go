@@ -175,6 +175,12 @@ func TestStatelessGroups(t *testing.T) {
 			}
 		}
 	}
+	driver := func(name string, then func(*asset.Snapshot)) func(*asset.Snapshot) {
+		return func(s *asset.Snapshot) {
+			then(s)
+			s.Ports[0].Driver = name
+		}
+	}
 	holdItems(t, map[string]item{
 		"no egress, no answer":                    {stateless(), ssh, shut, 0, ""},
 		"egress to anywhere":                      {stateless(rule("e", "", -1, -1, "")), ssh, open, 0, "answered by an egress rule"},
@@ -183,6 +189,11 @@ func TestStatelessGroups(t *testing.T) {
 		"egress to our probe alone":               {stateless(rule("e", "tcp", -1, -1, "198.51.100.10/32")), ssh, ours, 0, "rule r"},
 		"egress to a port that no probe has":      {stateless(rule("e", "tcp", 1024, 1024, "")), ssh, theirs, 0, "rule r"},
 		"a stateful group without egress answers": {plain, ssh, open, 0, "rule r"},
+		"no egress, openvswitch":                  {driver(asset.DriverOVS, stateless()), ssh, open, doubtDriver, "rule r"},
+		"no egress, a driver nobody knows":        {driver("", stateless()), ssh, open, doubtDriver, "rule r"},
+		"no egress, hybrid":                       {driver(asset.DriverHybrid, stateless()), ssh, shut, 0, ""},
+		"egress to anywhere, openvswitch":         {driver(asset.DriverOVS, stateless(rule("e", "", -1, -1, ""))), ssh, open, 0, "rule r"},
+		"egress beside the port, openvswitch":     {driver(asset.DriverOVS, stateless(rule("e", "tcp", 1024, 1024, ""))), ssh, open, doubtDriver, "rule r"},
 		"stateful and stateless on one port": {func(s *asset.Snapshot) {
 			s.Groups = append(s.Groups, asset.Group{ID: "g2", Stateless: true})
 			s.Ports[0].Groups = append(s.Ports[0].Groups, "g2")

@@ -212,7 +212,7 @@ func (s *Set) ruleHoles(p *asset.Port, g *asset.Group, r *asset.Rule) []hole {
 	from := s.comp.remote(r)
 	h := hole{others: from.outside, group: g.ID, rule: r.ID, remote: from.name, why: fmt.Sprintf("group %s, rule %s: %s from %s", g.Name, r.ID, Describe(r), from.name)}
 	us, others := spans(nil), spans(nil)
-	if !g.Stateless {
+	if !g.Stateless || p.IgnoresStateless() {
 		open, n, _ := ports(r)
 		if from.all.Meets(s.eyes.scanners) {
 			us = slices.Clone(open[:n])

@@ -163,6 +163,12 @@ func (s *Set) admit(at *site) *admitted {
 		case !g.Stateless:
 			f := s.comp.filter(g, family)
 			scanner, zone, doubts = append(scanner, f.scanner), append(zone, f.zone), doubts|f.doubts
+		case p.IgnoresStateless(): // which opens as much at least
+			f := s.comp.filter(g, family)
+			scanner, zone, doubts = append(scanner, f.scanner), append(zone, f.zone), doubts|f.doubts
+			if s.comp.opensLess(p, g, f, family) {
+				doubts |= doubtDriver
+			}
 		default:
 			for i := range g.Rules {
 				if r := &g.Rules[i]; r.Direction == asset.Ingress && r.EtherType == family {

@@ -23,7 +23,7 @@ func bed() *asset.Snapshot {
 		Cloud:    "test",
 		Networks: []asset.Network{{ID: "pub", Name: untrusted.From("public"), External: true}, {ID: "priv"}},
 		Servers:  []asset.Server{{ID: "s1", Project: "p1", Status: "ACTIVE"}},
-		Ports: []asset.Port{{ID: "port1", Project: "p1", Network: "priv", Server: "s1", DeviceOwner: "compute:nova", PortSecurity: true, AdminUp: true,
+		Ports: []asset.Port{{ID: "port1", Project: "p1", Network: "priv", Server: "s1", DeviceOwner: "compute:nova", PortSecurity: true, AdminUp: true, Driver: asset.DriverOVN,
 			Groups: []asset.GroupID{"g1"}, FixedIPs: []asset.FixedIP{{Subnet: "sub4", Addr: netip.MustParseAddr("10.0.0.5")}}}},
 		FloatingIPs: []asset.FloatingIP{{ID: "fip1", Project: "p1", Network: "pub", Addr: netip.MustParseAddr("203.0.113.5"), Port: "port1", Fixed: netip.MustParseAddr("10.0.0.5")}},
 		Groups:      []asset.Group{{ID: "g1", Project: "p1"}},

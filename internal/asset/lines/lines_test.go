@@ -72,6 +72,7 @@ func full() *asset.Snapshot {
 			Status:       "ACTIVE",
 			Pairs:        []asset.AddressPair{{Prefix: cidr("10.0.0.7/32"), MAC: "fa:16:3e:00:00:02"}},
 			VNICType:     "normal",
+			Driver:       "ovn",
 			Tags:         []string{"x"},
 			Revision:     7,
 		}, {ID: "po2", Project: "p1", Network: "n1", Unbound: true}},

@@ -198,8 +198,9 @@ type wirePort struct {
 		Addr string `json:"ip_address"`
 		MAC  string `json:"mac_address"`
 	} `json:"allowed_address_pairs"`
-	VNICType string `json:"binding:vnic_type"`
-	VIFType  string `json:"binding:vif_type"` // shown to administrators alone
+	VNICType string          `json:"binding:vnic_type"`
+	VIFType  string          `json:"binding:vif_type"` // shown to administrators alone, as are
+	Details  json.RawMessage `json:"binding:vif_details"`
 	Tags     []string
 	Revision int    `json:"revision_number"`
 	Created  string `json:"created_at"`
@@ -209,7 +210,7 @@ func (w wirePort) asset() (asset.Port, error) {
 	var k strict
 	p := asset.Port{ID: asset.PortID(w.ID), Project: asset.ProjectID(w.ProjectID), Network: asset.NetworkID(k.some("network_id", w.NetworkID)), Device: w.DeviceID, DeviceOwner: w.DeviceOwner,
 		MAC: w.MAC, PortSecurity: w.PortSecurity == nil || *w.PortSecurity, AdminUp: k.flag("admin_state_up", w.AdminUp),
-		Status: w.Status, VNICType: w.VNICType, Unbound: w.VIFType == "unbound", Tags: w.Tags, Revision: w.Revision}
+		Status: w.Status, VNICType: w.VNICType, Unbound: w.VIFType == "unbound", Driver: driver(w.Details), Tags: w.Tags, Revision: w.Revision}
 	if strings.HasPrefix(w.DeviceOwner, "compute:") {
 		p.Server = asset.ServerID(w.DeviceID)
 	}
@@ -227,6 +228,30 @@ func (w wirePort) asset() (asset.Port, error) {
 		p.Pairs = append(p.Pairs, asset.AddressPair{Prefix: k.prefix("allowed_address_pairs", pair.Addr), MAC: pair.MAC})
 	}
 	return understood(&k, p)
+}
+
+// driver tells what enforces the groups of a port, by the details of its binding; "" where they do not say, or are of no shape that is known.
+// Source: neutron_lib portbindings, VIF_DETAILS_BOUND_DRIVERS and OVS_HYBRID_PLUG.
+func driver(details json.RawMessage) string {
+	var d struct {
+		Bound  map[string]string `json:"bound_drivers"`
+		Hybrid *bool             `json:"ovs_hybrid_plug"`
+	}
+	if len(details) == 0 || json.Unmarshal(details, &d) != nil || len(d.Bound) != 1 {
+		return "" // hierarchical binding has several
+	}
+	name := d.Bound["0"]
+	switch {
+	case len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return ""
+	case name != asset.DriverOVS:
+		return name
+	case d.Hybrid == nil:
+		return ""
+	case *d.Hybrid:
+		return asset.DriverHybrid
+	}
+	return asset.DriverOVS
 }
 
 // wireForward has single ports, or, from Neutron's extension for ranges on, ranges such as "80:90" with the single ports null.
