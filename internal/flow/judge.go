@@ -240,9 +240,15 @@ func (d *draft) revisit(ctx context.Context, v *Vantage, h harvest, seen map[str
 	for _, s := range h.sights {
 		at[s.Endpoint] = s
 	}
+	whole := false // all that the rules open was asked, by an inventory that lacks nothing
+	if h.reached != nil {
+		if whole, _, err = d.l.healthy(ctx); err != nil {
+			return err
+		}
+	}
 	for _, f := range fs {
 		s, probed := at[f.Endpoint]
-		if !probed && h.reached != nil && f.Vantage == v.Name {
+		if !probed && whole && f.Vantage == v.Name {
 			if err := d.checkUnplanned(ctx, f); err != nil {
 				return err
 			}

@@ -206,6 +206,7 @@ func (l *Line) write(ctx context.Context, ds casework.Dossier, m casework.Mail) 
 			letter.Items = append(letter.Items, l.item(f, set))
 		}
 	}
+	letter.Items = notice.Merge(letter.Items)
 	subject, body = notice.Write(letter)
 	return subject, body, nil
 }

@@ -72,7 +72,7 @@ func (l *Line) askOpened(ctx context.Context, v *Vantage, asks []casework.Ask) e
 	if turn.wide > 0 {
 		seen.coverage.Note = joinNotes(seen.coverage.Note, fmt.Sprintf("%d runs of more than %d ports were asked at the known ports and a sample; each sweep asks another", turn.wide, plan.WideRange))
 	}
-	seen.asked = turn.asks
+	seen.asked, l.shown = turn.asks, false
 	return l.judge(ctx, v, seen)
 }
 

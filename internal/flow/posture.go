@@ -271,7 +271,7 @@ func (l *Line) shortfalls(ctx context.Context) (map[finding.Key]shortfall, error
 	}
 	l.drift(out)
 	l.netblocks(out)
-	if err := l.profiles(ctx, out); err != nil {
+	if err := l.profiles(ctx, out, doubtful); err != nil {
 		return nil, err
 	}
 	if err := l.shared(ctx, out); err != nil {

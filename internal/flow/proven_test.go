@@ -30,7 +30,7 @@ func TestWhatIsNotProvenIsBeyondNoProfile(t *testing.T) {
 		l.Ledger = sweptLedger{}
 		l.Vantages[0].View.Prefixes = []netip.Prefix{netip.MustParsePrefix("::/0")}
 		out := map[finding.Key]shortfall{}
-		if err := l.profiles(t.Context(), out); err != nil {
+		if err := l.profiles(t.Context(), out, map[finding.Key]bool{}); err != nil {
 			t.Fatal(err)
 		}
 		n := 0

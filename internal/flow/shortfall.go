@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
+	"net/netip"
 	"slices"
 	"strings"
 
+	"demarc/internal/access"
 	"demarc/internal/asset"
 	"demarc/internal/finding"
 	"demarc/internal/plan"
@@ -72,11 +75,19 @@ func (l *Line) netblocks(out map[finding.Key]shortfall) {
 }
 
 // profiles claims, rule by rule, what is open to a machine beyond its profile. What is in doubt is left out.
-func (l *Line) profiles(ctx context.Context, out map[finding.Key]shortfall) error {
+func (l *Line) profiles(ctx context.Context, out map[finding.Key]shortfall, doubtful map[finding.Key]bool) error {
 	if !slices.Contains(l.Policy.Posture, CheckProfile) {
 		return nil
 	}
 	listening, looked, err := l.listening(ctx)
+	if err != nil {
+		return err
+	}
+	weak, err := l.opensWeakness(ctx)
+	if err != nil {
+		return err
+	}
+	unasked, err := l.unasked(ctx)
 	if err != nil {
 		return err
 	}
@@ -95,6 +106,10 @@ func (l *Line) profiles(ctx context.Context, out map[finding.Key]shortfall) erro
 		for _, d := range ds {
 			if len(d.Doubts) == 0 {
 				c := l.deviation(s, choice, d, smallest[d.Port])
+				if weak[opensAt{d.Port, d.Rule}] || slices.ContainsFunc(l.addrs[d.Port], unasked) {
+					doubtful[c.key] = true // the rule is the remedy of a finding of the service, and told with that; or it will be known soon
+					continue
+				}
 				if _, worse := out[c.key]; !worse { // what is open now comes before what will be when the machine is on
 					out[c.key] = c
 				}
@@ -102,6 +117,53 @@ func (l *Line) profiles(ctx context.Context, out map[finding.Key]shortfall) erro
 		}
 	}
 	return nil
+}
+
+// opensAt is what opens a port of a machine: a rule, or, without one, that port security is off.
+type opensAt struct {
+	port asset.PortID
+	rule asset.RuleID
+}
+
+// opensWeakness lists what opens an endpoint at which a weakness is known: it is closed or fixed with that, and is no finding of its own
+// meanwhile.
+func (l *Line) opensWeakness(ctx context.Context) (map[opensAt]bool, error) {
+	fs, err := l.Ledger.Findings(ctx, access.Operator(), finding.Filter{States: finding.LiveStates})
+	if err != nil {
+		return nil, err
+	}
+	out := map[opensAt]bool{}
+	for _, f := range fs {
+		v := l.vantage(f.Vantage)
+		if f.Key.Cloud != l.Cloud || f.Key.Port == "" || v == nil || slices.Contains(postureChecks, f.Key.Check) || f.Key.Check == CheckBlocked {
+			continue
+		}
+		for _, o := range l.reach(v).Why(f.Endpoint, f.Key.Port) {
+			out[opensAt{o.Port, o.Rule}] = true
+		}
+	}
+	return out, nil
+}
+
+// unasked tells of an address whether what is open there has yet to be probed: it was just opened, or a vantage point has not swept at all.
+func (l *Line) unasked(ctx context.Context) (func(netip.Addr) bool, error) {
+	waits, unswept := map[netip.Addr]bool{}, false
+	for i := range l.Vantages {
+		name := l.Vantages[i].Name
+		_, swept, err := l.Ledger.LastCoverage(ctx, probe.KindSweep, l.Cloud, name, probe.Reach)
+		if err != nil {
+			return nil, err
+		}
+		unswept = unswept || !swept
+		asks, err := l.Ledger.Queue(ctx, name, math.MaxInt32)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range asks {
+			waits[a.Addr] = true
+		}
+	}
+	return func(a netip.Addr) bool { return unswept || waits[a] }, nil
 }
 
 // openings gathers what is open to somebody of a zone at a machine, by vantage point: two of one zone may stand for different parts of it.

@@ -5,7 +5,10 @@ import (
 	"net/netip"
 	"testing"
 
+	"demarc/internal/access"
 	"demarc/internal/asset"
+	"demarc/internal/casework"
+	"demarc/internal/finding"
 	"demarc/internal/policy"
 	"demarc/internal/probe"
 	"demarc/internal/untrusted"
@@ -40,6 +43,12 @@ type sweptLedger struct {
 }
 
 func (sweptLedger) OpenExposures(context.Context, string) ([]probe.Exposure, error) { return nil, nil }
+
+func (sweptLedger) Findings(context.Context, access.Scope, finding.Filter) ([]finding.Finding, error) {
+	return nil, nil
+}
+
+func (sweptLedger) Queue(context.Context, string, int) ([]casework.Ask, error) { return nil, nil }
 
 func (s sweptLedger) LastCoverage(context.Context, string, string, string, probe.Purpose) (probe.Coverage, bool, error) {
 	return probe.Coverage{Ended: 1}, true, nil

@@ -318,7 +318,7 @@ func TestAModelKeepsItsWords(t *testing.T) {
 	e.writeSecrets()
 	e.start()
 	e.until("both hold it", 2, func() bool { return e.of(duty.Shared).State == casework.Notified })
-	if c := e.of(duty.Customer); c.State != casework.Closed || !strings.Contains(c.Passed, "version 3 of the responsibility model default") {
+	if c := e.of(duty.Customer); c.State != casework.Closed || !strings.Contains(c.Passed, "version 4 of the responsibility model default") {
 		t.Errorf("the customer's case is %s: %q", c.State, c.Passed)
 	}
 	e.noErrors()

@@ -81,3 +81,29 @@ func TestAGroupOfAnotherProjectIsItsOwnersToChange(t *testing.T) {
 	e.until("fixed", 4, func() bool { return e.shortfall("shared-group-open").State == finding.Fixed })
 	e.noErrors()
 }
+
+// The rule that opens a weakness is the remedy of that weakness, and has no case of its own while that is open. Once the service is fixed and the
+// rule is still beyond the profile, it has.
+func TestARuleThatOpensAWeaknessHasNoCaseOfItsOwn(t *testing.T) {
+	t.Parallel()
+	p := held("exposure-profile")
+	p.scenario.Servers[0].Services = []lab.Service{{Name: "redis", Kind: lab.Redis, Port: 6379}}
+	p.scenario.Servers[0].Metadata = map[string]string{"demarc:profile": "web"}
+	e := open(t, p)
+	e.until("notified", 3, e.inState("cache-1", casework.Notified))
+	e.after(3 * day)
+	var rules []string
+	for _, f := range e.settingsOf("exposure-profile") {
+		rules = append(rules, f.Key.Locus)
+	}
+	if slices.ContainsFunc(rules, func(r string) bool { return strings.Contains(r, "6379") }) {
+		t.Errorf("while the Redis is open, the rule that opens it is a finding too: %q", rules)
+	}
+	e.setPassword("cache-1")
+	e.claim("cache-1")
+	e.until("the rule is a finding", 4, func() bool {
+		return slices.ContainsFunc(e.settingsOf("exposure-profile"), func(f finding.Finding) bool { return strings.Contains(f.Key.Locus, "6379") })
+	})
+	e.untouched()
+	e.noErrors()
+}

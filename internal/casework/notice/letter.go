@@ -14,12 +14,14 @@ import (
 	"demarc/internal/duty"
 	"demarc/internal/finding"
 	"demarc/internal/policy"
+	"demarc/internal/probe"
 	"demarc/internal/untrusted"
 )
 
 // Item is one finding as a letter shows it.
 type Item struct {
 	Finding finding.Finding
+	Zones   []probe.Zone // from which it is seen, where they are several
 	Remedy  []string // commands that close it, ready to paste
 	Advice  string   // our own guidance, plain text
 	Guides  []string // addresses of the pages that say more; none where they are published nowhere
@@ -422,7 +424,7 @@ func describe(n int, it Item, l Letter) string {
 	fmt.Fprintf(&b, "%d. %s\n", n, one(f.Title))
 	where := f.Where()
 	if f.Key.Zone != "" {
-		where += ", seen from the " + string(f.Key.Zone)
+		where += ", seen from the " + zones(it)
 	}
 	fmt.Fprintf(&b, "   where:    %s\n", one(where))
 	fmt.Fprintf(&b, "   since:    %s\n", Moment(f.FirstSeen, l.Zone))
@@ -455,6 +457,49 @@ func describe(n int, it Item, l Letter) string {
 	}
 	b.WriteString("\n")
 	return b.String()
+}
+
+// zones names those from which a weakness is seen.
+func zones(it Item) string {
+	if len(it.Zones) == 0 {
+		return string(it.Finding.Key.Zone)
+	}
+	out := make([]string, len(it.Zones))
+	for i, z := range it.Zones {
+		out[i] = string(z)
+	}
+	return strings.Join(out, " and the ")
+}
+
+// Merge joins the items of a letter that are one weakness, seen from several zones: the same check at the same place of the same port, in the same
+// state. The first stays, with the zones of all and the commands of all.
+func Merge(items []Item) []Item {
+	var out []Item
+	for _, it := range items {
+		i := slices.IndexFunc(out, func(o Item) bool { return sameWeakness(o.Finding, it.Finding) })
+		if i < 0 {
+			out = append(out, it)
+			continue
+		}
+		o := &out[i]
+		if len(o.Zones) == 0 {
+			o.Zones = []probe.Zone{o.Finding.Key.Zone}
+		}
+		o.Zones = append(o.Zones, it.Finding.Key.Zone)
+		o.Finding.FirstSeen = min(o.Finding.FirstSeen, it.Finding.FirstSeen)
+		for _, r := range it.Remedy {
+			if !slices.Contains(o.Remedy, r) {
+				o.Remedy = append(o.Remedy, r)
+			}
+		}
+	}
+	return out
+}
+
+func sameWeakness(a, b finding.Finding) bool {
+	k := b.Key
+	k.Zone = a.Key.Zone
+	return a.Key == k && a.Key.Zone != b.Key.Zone && a.State.Live() == b.State.Live() && a.NoVerdict == b.NoVerdict
 }
 
 func whatThen(l Letter) string {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -278,6 +279,19 @@ func TestMailsAboutSettingsSayWhatIsSo(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A weakness that is seen from two zones is told once, with both; another place or another state is told on its own.
+func TestOneWeaknessIsToldOnce(t *testing.T) {
+	l := letter(t, casework.StepNotice, "")
+	again, elsewhere := l.Items[0], l.Items[0]
+	again.Finding.Key.Zone, again.Remedy = probe.Institution, append(slices.Clone(again.Remedy), "openstack security group rule delete 7f1c")
+	elsewhere.Finding.Key.Locus = "tcp/6380"
+	l.Items = notice.Merge([]notice.Item{l.Items[0], elsewhere, again})
+	_, body := notice.Write(l)
+	if len(l.Items) != 2 || !strings.Contains(body, "seen from the internet and the institution") || strings.Count(body, "rule delete 6f1c") != 2 || strings.Count(body, "rule delete 7f1c") != 1 {
+		t.Errorf("%d items:\n%s", len(l.Items), body)
 	}
 }
 
