@@ -33,7 +33,10 @@ type Config struct {
 }
 
 // SMTP hands mail to one next hop. It may be used from several goroutines.
-type SMTP struct{ c Config }
+type SMTP struct {
+	c    Config
+	open func(ctx context.Context, network, address string) (net.Conn, error)
+}
 
 // NewSMTP checks the configuration; it connects when there is something to send.
 func NewSMTP(c Config) (*SMTP, error) {
@@ -51,7 +54,7 @@ func NewSMTP(c Config) (*SMTP, error) {
 	if c.Timeout == 0 {
 		c.Timeout = 30 * time.Second
 	}
-	return &SMTP{c}, nil
+	return &SMTP{c, new(net.Dialer).DialContext}, nil
 }
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*$`)
@@ -131,7 +134,7 @@ const mostSaid = 1 << 20
 func (s *SMTP) dial(ctx context.Context) (session *smtp.Client, done func(), err error) {
 	var conn net.Conn
 	c, err := s.client(mail.WithDialContextFunc(func(ctx context.Context, network, address string) (net.Conn, error) {
-		opened, err := new(net.Dialer).DialContext(ctx, network, address)
+		opened, err := s.open(ctx, network, address)
 		if err == nil {
 			conn = &bounded{Conn: opened, left: mostSaid}
 		}
