@@ -25,7 +25,9 @@ func FuzzAddress(f *testing.F) {
 		if err != nil || parsed.Address != a || strings.Count(a, "@") != 1 || local == "" || !ascii(domain) || domain == "" || len(a) > maxAddress {
 			t.Fatalf("%q from %q: %v", a, s, err)
 		}
-		if strings.ContainsFunc(a, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("<>,;\"[]()\\", r) }) {
+		if strings.ContainsFunc(a, func(r rune) bool {
+			return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("<>,;\"[]()\\", r)
+		}) {
 			t.Fatalf("%q", a)
 		}
 		if Plain(a) != ascii(local) {
