@@ -46,7 +46,8 @@ func NewSMTP(c Config) (*SMTP, error) {
 	}
 	c.From = from
 	if c.EHLO != "" && !Greets(c.EHLO) {
-		return nil, fault.New(fault.Config, "mail ehlo %q is no name of a host", c.EHLO).Hinted("write mail.example.org, or an address as [192.0.2.10]")
+		return nil, fault.New(fault.Config, "mail ehlo %q is no name of a host", c.EHLO).
+			Hinted("write mail.example.org, or an address as [192.0.2.10]")
 	}
 	if _, err := tlsPolicy(c.TLS); err != nil {
 		return nil, err
@@ -119,7 +120,8 @@ func (s *SMTP) hand(session *smtp.Client, msg *mail.Msg, recipient string) error
 		return s.refused(atData, recipient, err)
 	}
 	if _, err := msg.WriteTo(w); err != nil {
-		return fmt.Errorf("mail to %s: sending the message to %s: %w", recipient, s.Hop(), err) // the connection is closed, so the half of it is never kept
+		// The connection is closed, so the half of it is never kept.
+		return fmt.Errorf("mail to %s: sending the message to %s: %w", recipient, s.Hop(), err)
 	}
 	if err := w.Close(); err != nil {
 		return s.refused(atEnd, recipient, err)

@@ -97,7 +97,8 @@ func (w *writer) inventory() error {
 			return err
 		}
 	}
-	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Purpose: how, Began: s.Began, Ended: s.Ended, Took: in.Took, RealAt: in.RealAt, Complete: complete, Sent: len(objs), Answered: len(objs), Note: cmp.Or(gaps(s.Gaps), stale, unreadable(s.Unreadable))})
+	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Purpose: how, Began: s.Began, Ended: s.Ended, Took: in.Took, RealAt: in.RealAt,
+		Complete: complete, Sent: len(objs), Answered: len(objs), Note: cmp.Or(gaps(s.Gaps), stale, unreadable(s.Unreadable))})
 }
 
 // mergeObject writes an object, and tells whether it was read at an earlier revision than the one that is known.

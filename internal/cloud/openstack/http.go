@@ -157,7 +157,8 @@ func (c *Cloud) explain(ctx context.Context, err error) error {
 	case http.StatusNotFound:
 		return fmt.Errorf("%w: %s", cloud.ErrNotFound, what)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		f := fault.New(fault.Unavailable, "cloud %s refuses the account: %s", c.conf.Cloud, what).Hinted("check the account's roles and the credential's access rules")
+		f := fault.New(fault.Unavailable, "cloud %s refuses the account: %s", c.conf.Cloud, what).
+			Hinted("check the account's roles and the credential's access rules")
 		if answer.Actual == http.StatusForbidden {
 			f.Cause = errRefused
 		}

@@ -108,7 +108,8 @@ func (r *reading) checkPeople(x *asset.Index) {
 		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(left)) {
-		r.gap(kind, fmt.Sprintf("%d that others refer to were not listed, and there was no time to ask for them: the next reading goes on", left[kind]))
+		r.gap(kind, fmt.Sprintf(
+			"%d that others refer to were not listed, and there was no time to ask for them: the next reading goes on", left[kind]))
 	}
 }
 
