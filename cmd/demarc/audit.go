@@ -113,6 +113,11 @@ func knownHeads(usual, path string) ([]audit.Head, error) {
 	if err != nil {
 		return nil, fault.New(fault.CannotLook, "cannot read the heads: %w", err)
 	}
+	return headsIn(path, data)
+}
+
+// headsIn reads the heads of a file. The path is only for messages.
+func headsIn(path string, data []byte) ([]audit.Head, error) {
 	var out []audit.Head
 	line := 0
 	for l := range bytes.Lines(bytes.TrimPrefix(data, []byte("\ufeff"))) {

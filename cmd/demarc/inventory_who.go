@@ -262,7 +262,8 @@ func (a whoAnswer) verdict(r *reading) error {
 	case a.Doubt == asset.Several && len(a.Connected) > 1:
 		return fault.New(fault.CannotLook, "%s is ambiguous: no port holds it, and %s join it to their clouds", a.Address, projects(a.Connected))
 	case a.Doubt == asset.Several && a.OrAt != 0:
-		return fault.New(fault.CannotLook, "%s is ambiguous: %d held it%s", a.Address, len(a.Holders)+len(a.Connected), about).Hinted("the clock was set back: write the time with its offset, as 2026-05-04T02:14:00+01:00")
+		return fault.New(fault.CannotLook, "%s is ambiguous: %d held it%s", a.Address, len(a.Holders)+len(a.Connected), about).
+			Hinted("the clock was set back: write the time with its offset, as 2026-05-04T02:14:00+01:00")
 	case a.Doubt == asset.Several && a.Tolerance != "":
 		return fault.New(fault.CannotLook, "%s is ambiguous: %d held it%s", a.Address, len(a.Holders), about).Hinted("ask for a more exact time, or leave it at that: none of them can be charged with it")
 	case a.Doubt == asset.Several:

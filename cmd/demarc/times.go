@@ -66,7 +66,8 @@ func (r *reading) parseTime(s string) (moment, error) {
 	}
 	if len(ts) > 1 {
 		utc := func(m moment) string { return time.UnixMicro(int64(m)).UTC().Format(time.RFC3339) }
-		return 0, fault.New(fault.Usage, "%s was twice, as the clock was set back", s).Hinted("write the one that is meant: %s or %s", utc(ts[0]), utc(ts[1]))
+		return 0, fault.New(fault.Usage, "%s was twice, as the clock was set back", s).
+			Hinted("write the one that is meant: %s or %s", utc(ts[0]), utc(ts[1]))
 	}
 	return ts[0], nil
 }

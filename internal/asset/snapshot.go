@@ -15,10 +15,16 @@ type Gap struct {
 // Unreadable is a user or a project that exists in what others refer to, and that the account may not read. Absence is not proven by it
 // and no listing is cut: only what depends on this one object is not known.
 type Unreadable struct {
-	Kind   string `json:"kind"` // contacts (of a user) or grants (of a project)
+	Kind   string `json:"kind"` // UnreadContacts or UnreadGrants
 	ID     string `json:"id"`
 	Reason string `json:"reason"` // who refers to it and what the cloud answered, for the operator
 }
+
+// What is not known where something may not be read.
+const (
+	UnreadContacts = "contacts" // of a user
+	UnreadGrants   = "grants"   // of a project
+)
 
 // Snapshot is what one walk over a cloud's APIs saw. It is complete only when every listing was read to
 // its end without a fault; an incomplete one can add, and never removes.

@@ -155,7 +155,8 @@ func (s *sheet) row(r *csv.Reader, n int, cells []string) error {
 		case s.header[i] == "record":
 			kind = c
 		case s.header[i] == "" && strings.TrimSpace(c) != "":
-			return fault.New(fault.Config, "the cell stands in a column without a heading").In(s.pos(r, i)).Hinted("name the column, or empty the cell")
+			return fault.New(fault.Config, "the cell stands in a column without a heading").In(s.pos(r, i)).
+				Hinted("name the column, or empty the cell")
 		}
 		empty = empty && c == ""
 	}

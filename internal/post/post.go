@@ -33,7 +33,10 @@ type Config struct {
 }
 
 // SMTP hands mail to one next hop. It may be used from several goroutines.
-type SMTP struct{ c Config }
+type SMTP struct {
+	c    Config
+	open func(ctx context.Context, network, address string) (net.Conn, error)
+}
 
 // NewSMTP checks the configuration; it connects when there is something to send.
 func NewSMTP(c Config) (*SMTP, error) {
@@ -43,7 +46,8 @@ func NewSMTP(c Config) (*SMTP, error) {
 	}
 	c.From = from
 	if c.EHLO != "" && !Greets(c.EHLO) {
-		return nil, fault.New(fault.Config, "mail ehlo %q is no name of a host", c.EHLO).Hinted("write mail.example.org, or an address as [192.0.2.10]")
+		return nil, fault.New(fault.Config, "mail ehlo %q is no name of a host", c.EHLO).
+			Hinted("write mail.example.org, or an address as [192.0.2.10]")
 	}
 	if _, err := tlsPolicy(c.TLS); err != nil {
 		return nil, err
@@ -51,7 +55,7 @@ func NewSMTP(c Config) (*SMTP, error) {
 	if c.Timeout == 0 {
 		c.Timeout = 30 * time.Second
 	}
-	return &SMTP{c}, nil
+	return &SMTP{c, new(net.Dialer).DialContext}, nil
 }
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*$`)
@@ -116,7 +120,8 @@ func (s *SMTP) hand(session *smtp.Client, msg *mail.Msg, recipient string) error
 		return s.refused(atData, recipient, err)
 	}
 	if _, err := msg.WriteTo(w); err != nil {
-		return fmt.Errorf("mail to %s: sending the message to %s: %w", recipient, s.Hop(), err) // the connection is closed, so the half of it is never kept
+		// The connection is closed, so the half of it is never kept.
+		return fmt.Errorf("mail to %s: sending the message to %s: %w", recipient, s.Hop(), err)
 	}
 	if err := w.Close(); err != nil {
 		return s.refused(atEnd, recipient, err)
@@ -131,7 +136,7 @@ const mostSaid = 1 << 20
 func (s *SMTP) dial(ctx context.Context) (session *smtp.Client, done func(), err error) {
 	var conn net.Conn
 	c, err := s.client(mail.WithDialContextFunc(func(ctx context.Context, network, address string) (net.Conn, error) {
-		opened, err := new(net.Dialer).DialContext(ctx, network, address)
+		opened, err := s.open(ctx, network, address)
 		if err == nil {
 			conn = &bounded{Conn: opened, left: mostSaid}
 		}

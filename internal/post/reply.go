@@ -112,7 +112,8 @@ func (s *SMTP) refused(at command, to string, err error) error {
 	case recipient:
 		return fault.New(fault.Refused, "the next hop %s refuses the recipient %s: %d %s", s.Hop(), to, reply.Code, said)
 	case ourselves:
-		return fmt.Errorf("mail to %s: the next hop %s answers %s with %d %s, which is about this server and not about the recipient", to, s.Hop(), at, reply.Code, said)
+		return fmt.Errorf("mail to %s: the next hop %s answers %s with %d %s, which is about this server and not about the recipient",
+			to, s.Hop(), at, reply.Code, said)
 	case later:
 	}
 	return fmt.Errorf("mail to %s: the next hop %s answers %s with %d %s", to, s.Hop(), at, reply.Code, said)

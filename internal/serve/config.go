@@ -277,7 +277,10 @@ func (c *Config) addresses(at func(string, *fault.Fault) error) error {
 		path  string
 		value *string
 		may   bool
-	}{{"$.mail.from", &c.Mail.From, false}, {"$.mail.provider", &c.Mail.Provider, false}, {"$.mail.operators", &c.Mail.Operators, false}, {"$.mail.reply_to", &c.Mail.ReplyTo, true}} {
+	}{
+		{"$.mail.from", &c.Mail.From, false}, {"$.mail.provider", &c.Mail.Provider, false},
+		{"$.mail.operators", &c.Mail.Operators, false}, {"$.mail.reply_to", &c.Mail.ReplyTo, true},
+	} {
 		if a.may && *a.value == "" {
 			continue
 		}
@@ -286,12 +289,14 @@ func (c *Config) addresses(at func(string, *fault.Fault) error) error {
 		case !ok:
 			return at(a.path, fault.New(fault.Config, "%q is not a plain mail address", *a.value).Hinted("write name@example.org"))
 		case !notice.Plain(address):
-			return at(a.path, fault.New(fault.Config, "not every mail server takes the address %q", *a.value).Hinted("write one whose part before @ is ASCII"))
+			return at(a.path, fault.New(fault.Config, "not every mail server takes the address %q", *a.value).
+				Hinted("write one whose part before @ is ASCII"))
 		}
 		*a.value = address
 	}
 	if c.Mail.EHLO != "" && !post.Greets(c.Mail.EHLO) {
-		return at("$.mail.ehlo", fault.New(fault.Config, "%q is no name of a host", c.Mail.EHLO).Hinted("write mail.example.org, or an address as [192.0.2.10]"))
+		return at("$.mail.ehlo", fault.New(fault.Config, "%q is no name of a host", c.Mail.EHLO).
+			Hinted("write mail.example.org, or an address as [192.0.2.10]"))
 	}
 	return nil
 }
@@ -322,11 +327,13 @@ func (c *Config) enums(file string, data []byte) error {
 		return refuse("$.mail.tls", fault.New(fault.Config, "unknown mail.tls %q", c.Mail.TLS).Hinted("one of %s", strings.Join(mailTLS, ", ")))
 	}
 	if k := c.Cloud; k.Interface != "" && !slices.Contains(sides, k.Interface) {
-		return refuse("$.cloud.interface", fault.New(fault.Config, "unknown cloud.interface %q", k.Interface).Hinted("one of %s", strings.Join(sides, ", ")))
+		return refuse("$.cloud.interface", fault.New(fault.Config, "unknown cloud.interface %q", k.Interface).
+			Hinted("one of %s", strings.Join(sides, ", ")))
 	}
 	for name := range c.Cloud.Endpoints {
 		if known := openstack.Services(); !slices.Contains(known, name) {
-			return refuse("$.cloud.endpoints", fault.New(fault.Config, "unknown service %q under cloud.endpoints", name).Hinted("one of %s", strings.Join(known, ", ")))
+			return refuse("$.cloud.endpoints", fault.New(fault.Config, "unknown service %q under cloud.endpoints", name).
+				Hinted("one of %s", strings.Join(known, ", ")))
 		}
 	}
 	if e := c.Enforce; e.Given() && !c.Mode.AtLeast(policy.Enforce) {

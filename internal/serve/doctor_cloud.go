@@ -182,7 +182,8 @@ func (c *clouds) whole(ctx context.Context, k *chart, driver *openstack.Cloud) {
 		k.fine(CloudCoverage, "a whole reading is complete: %d projects, %d servers, %d ports, %d floating IPs, %d groups", len(s.Projects), len(s.Servers), len(s.Ports), len(s.FloatingIPs), len(s.Groups))
 	}
 	if s != nil && len(s.Unreadable) > 0 {
-		k.warn(CloudUnreadable, "let the account read users and projects of every domain", "the account may not read all whom others refer to, so their owners are notified in their place: %s", unreadable(s.Unreadable))
+		k.warn(CloudUnreadable, "let the account read users and projects of every domain",
+			"the account may not read all whom others refer to, so their owners are notified in their place: %s", unreadable(s.Unreadable))
 	}
 }
 

@@ -71,6 +71,7 @@ func (d Doctor) files(_ context.Context, k *chart) {
 // approvers reports the accounts that may decide and are not there.
 func (d Doctor) approvers(k *chart) {
 	for _, a := range d.Config.strangers {
-		k.fail(ApproverUnknown, "correct approvers, or make the account: demarc serve does not start with it", "there is no account %q on this machine, which approvers name", a)
+		k.fail(ApproverUnknown, "correct approvers, or make the account: demarc serve does not start with it",
+			"there is no account %q on this machine, which approvers name", a)
 	}
 }

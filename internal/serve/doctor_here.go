@@ -133,7 +133,8 @@ func inside(b netip.Prefix) netip.Addr {
 
 func (d Doctor) mail(ctx context.Context, k *chart) {
 	c := d.Config.Mail
-	s, err := post.NewSMTP(post.Config{Host: c.Host, Port: c.Port, TLS: c.TLS, From: c.From, ReplyTo: c.ReplyTo, EHLO: c.EHLO, User: c.User, Password: c.password, Timeout: d.Bound})
+	s, err := post.NewSMTP(post.Config{Host: c.Host, Port: c.Port, TLS: c.TLS, From: c.From, ReplyTo: c.ReplyTo,
+		EHLO: c.EHLO, User: c.User, Password: c.password, Timeout: d.Bound})
 	if err != nil {
 		k.fault(MailUnreachable, "", err)
 		return

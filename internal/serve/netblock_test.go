@@ -2,7 +2,10 @@ package serve
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"demarc/internal/policy"
@@ -30,5 +33,28 @@ func TestWhatAVantageSees(t *testing.T) {
 		if allow, _ := conf.blocks(near); len(allow) != len(c.blocks) {
 			t.Errorf("%s: what is declared may be probed, and near may probe %v", name, allow)
 		}
+	}
+}
+
+// An entry is appended with the line ends that a file has, and a byte order mark goes, which no reader needs.
+func TestNetblocksFileOfWindowsIsAppendedTo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	config, blocks := filepath.Join(dir, "demarc.yaml"), filepath.Join(dir, "netblocks.yaml")
+	for path, text := range map[string]string{
+		config: strings.Replace(plainConfig, "vantages:", "netblocks_file: netblocks.yaml\nvantages:", 1),
+		blocks: "\ufeff# ours\r\n- {cidr: 127.10.0.0/24, holder: provider}\r\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := AddNetblock(config, policy.Netblock{CIDR: netip.MustParsePrefix("127.11.0.0/24"), Holder: "provider"}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(blocks)
+	want := "# ours\r\n- {cidr: 127.10.0.0/24, holder: provider}\r\n- {cidr: 127.11.0.0/24, holder: provider}\r\n"
+	if err != nil || string(got) != want {
+		t.Errorf("%v\n%q\n%q", err, got, want)
 	}
 }

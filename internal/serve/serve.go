@@ -57,7 +57,8 @@ func Open(ctx context.Context, c *Config, p *policy.Policy, o Options) (*Demarc,
 	if err != nil {
 		return nil, err
 	}
-	sender, err := post.NewSMTP(post.Config{Host: c.Mail.Host, Port: c.Mail.Port, TLS: c.Mail.TLS, From: c.Mail.From, ReplyTo: c.Mail.ReplyTo, EHLO: c.Mail.EHLO, User: c.Mail.User, Password: c.Mail.password})
+	sender, err := post.NewSMTP(post.Config{Host: c.Mail.Host, Port: c.Mail.Port, TLS: c.Mail.TLS, From: c.Mail.From,
+		ReplyTo: c.Mail.ReplyTo, EHLO: c.Mail.EHLO, User: c.Mail.User, Password: c.Mail.password})
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +135,8 @@ func (c *Config) reader() (openstack.Config, error) {
 		c.over(&conf)
 		return conf, err
 	}
-	conf := openstack.Config{Cloud: k.Name, AuthURL: k.AuthURL, Username: k.Username, Password: k.password, UserDomain: k.UserDomain, Project: k.Project,
+	conf := openstack.Config{Cloud: k.Name, AuthURL: k.AuthURL, Username: k.Username, Password: k.password,
+		UserDomain: k.UserDomain, Project: k.Project,
 		ProjectDomain: k.ProjectDomain, AppCredID: k.CredentialID, AppCredSecret: k.appSecret}
 	c.over(&conf)
 	return conf, nil
@@ -163,7 +165,8 @@ func (c *Config) actor() (openstack.Config, error) {
 		return conf, err
 	}
 	base, err := c.reader()
-	return openstack.Config{Cloud: base.Cloud, AuthURL: base.AuthURL, Region: base.Region, Interface: base.Interface, Endpoints: base.Endpoints, CAFile: base.CAFile, AppCredID: e.CredentialID, AppCredSecret: e.appSecret}, err
+	return openstack.Config{Cloud: base.Cloud, AuthURL: base.AuthURL, Region: base.Region, Interface: base.Interface,
+		Endpoints: base.Endpoints, CAFile: base.CAFile, AppCredID: e.CredentialID, AppCredSecret: e.appSecret}, err
 }
 
 // vantages builds an engine for each vantage point. It may probe what the operator declared, and nothing else; loopback

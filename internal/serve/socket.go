@@ -219,7 +219,7 @@ func (k *counter) hear(ctx context.Context, x *caller, uid int) {
 }
 
 // read takes one question off a connection.
-func read(c *net.UnixConn) (q Ask, err error) {
+func read(c io.Reader) (q Ask, err error) {
 	line, err := bufio.NewReader(io.LimitReader(c, longestAsk)).ReadBytes('\n')
 	if err == nil {
 		err = json.Unmarshal(line, &q)

@@ -321,12 +321,17 @@ func (f HeadFile) Heads() ([]audit.Head, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading audit heads: %w", err)
 	}
+	return headsIn(b), nil
+}
+
+// headsIn reads the heads of a file. An editor may have put a byte order mark before the first.
+func headsIn(b []byte) []audit.Head {
 	var out []audit.Head
-	for line := range bytes.Lines(b) {
+	for line := range bytes.Lines(bytes.TrimPrefix(b, []byte("\ufeff"))) {
 		var h audit.Head
 		if json.Unmarshal(line, &h) == nil {
 			out = append(out, h)
 		}
 	}
-	return out, nil
+	return out
 }

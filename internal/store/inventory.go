@@ -67,8 +67,9 @@ func (w *writer) inventory() error {
 	}
 	complete := s.Complete() && stale == ""
 	if complete {
+		unread := unreadObjects(s)
 		for k, row := range known {
-			if _, here := objs[k]; !here {
+			if _, here := objs[k]; !here && !unread[k] {
 				if err := w.missObject(k, row); err != nil {
 					return err
 				}
@@ -96,7 +97,8 @@ func (w *writer) inventory() error {
 			return err
 		}
 	}
-	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Purpose: how, Began: s.Began, Ended: s.Ended, Took: in.Took, RealAt: in.RealAt, Complete: complete, Sent: len(objs), Answered: len(objs), Note: cmp.Or(gaps(s.Gaps), stale, unreadable(s.Unreadable))})
+	return w.addCoverage(kind, probe.Coverage{Cloud: s.Cloud, Purpose: how, Began: s.Began, Ended: s.Ended, Took: in.Took, RealAt: in.RealAt,
+		Complete: complete, Sent: len(objs), Answered: len(objs), Note: cmp.Or(gaps(s.Gaps), stale, unreadable(s.Unreadable))})
 }
 
 // mergeObject writes an object, and tells whether it was read at an earlier revision than the one that is known.
@@ -193,13 +195,32 @@ func gaps(gs []asset.Gap) string {
 	return strings.Join(parts, "; ")
 }
 
+// mostNamed is how many objects a note names that the account may not read.
+const mostNamed = 20
+
 // unreadable names what the account may not read, where that is all there is to say of a reading.
 func unreadable(us []asset.Unreadable) string {
-	parts := make([]string, len(us))
-	for i, u := range us {
-		parts[i] = u.Kind + ": " + u.Reason
+	var parts []string
+	for _, u := range us[:min(mostNamed, len(us))] {
+		parts = append(parts, u.Kind+": "+u.Reason)
+	}
+	if more := len(us) - len(parts); more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more users or projects that the account may not read", more))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// unreadObjects are those that exist by what others refer to, and that the account may not read: what is known of them stays.
+func unreadObjects(s *asset.Snapshot) map[objectKey]bool {
+	out := map[objectKey]bool{}
+	for _, u := range s.Unreadable {
+		kind := "user"
+		if u.Kind == asset.UnreadGrants {
+			kind = "project"
+		}
+		out[objectKey{kind, u.ID}] = true
+	}
+	return out
 }
 
 // knownObjects are those of a cloud; where only some kinds were read, those of the kinds that a snapshot has.

@@ -24,7 +24,8 @@ const recentCommits = 64
 func beginPostgres(ctx context.Context, tx *sql.Tx) error {
 	var commit string
 	var locked any // it is void
-	err := tx.QueryRowContext(ctx, `SELECT current_setting('synchronous_commit'), pg_advisory_xact_lock($1, $2)`, lockClass, lockWriting).Scan(&commit, &locked)
+	row := tx.QueryRowContext(ctx, `SELECT current_setting('synchronous_commit'), pg_advisory_xact_lock($1, $2)`, lockClass, lockWriting)
+	err := row.Scan(&commit, &locked)
 	if err == nil && !waits(commit) {
 		return notKept("the server", "synchronous_commit", commit, "on")
 	}

@@ -113,7 +113,8 @@ func (w wanted) keepsSessions(ctx context.Context, conn *pgx.Conn, c *pgx.ConnCo
 	defer cancel()
 	other, err := pgx.ConnectConfig(ctx, c)
 	if err != nil {
-		return fault.New(fault.Unavailable, "a pooler stands in front of %s, and does not admit a second connection: %s", place, strings.Join(strings.Fields(connectFault(place, err).Error()), " ")).
+		why := strings.Join(strings.Fields(connectFault(place, err).Error()), " ")
+		return fault.New(fault.Unavailable, "a pooler stands in front of %s, and does not admit a second connection: %s", place, why).
 			Hinted("let the pool be of 10 connections or more for this user and database")
 	}
 	defer func() { _ = other.Close(context.WithoutCancel(ctx)) }()
@@ -123,7 +124,8 @@ func (w wanted) keepsSessions(ctx context.Context, conn *pgx.Conn, c *pgx.ConnCo
 			return err
 		}
 		if !apart {
-			return fault.New(fault.Refused, "a pooler stands in front of %s, and gives a session's transactions to different sessions of the server", place).
+			return fault.New(fault.Refused, "a pooler stands in front of %s, and gives a session's transactions to different sessions of the server",
+				place).
 				Hinted("a lease and a lock need sessions: pool by session (pool_mode = session), or connect directly")
 		}
 	}

@@ -83,15 +83,17 @@ func openSQLiteReader(ctx context.Context, path string) (*DB, error) {
 func keptSQLite(ctx context.Context, q querier, path string) error {
 	var journal string
 	var synchronous, keys int
-	err := q.QueryRowContext(ctx, `SELECT (SELECT journal_mode FROM pragma_journal_mode), (SELECT synchronous FROM pragma_synchronous), (SELECT foreign_keys FROM pragma_foreign_keys)`).
-		Scan(&journal, &synchronous, &keys)
+	err := q.QueryRowContext(ctx, `SELECT (SELECT journal_mode FROM pragma_journal_mode), (SELECT synchronous FROM pragma_synchronous),
+		(SELECT foreign_keys FROM pragma_foreign_keys)`).Scan(&journal, &synchronous, &keys)
 	switch {
 	case err != nil:
 		return err
 	case journal != "wal":
-		return fault.New(fault.Refused, "%s keeps no write-ahead log: its journal_mode is %s", path, journal).Hinted("keep the database on a file system of this machine")
+		return fault.New(fault.Refused, "%s keeps no write-ahead log: its journal_mode is %s", path, journal).
+			Hinted("keep the database on a file system of this machine")
 	case synchronous < 2 || keys != 1:
-		return fault.New(fault.Refused, "%s does not keep the settings of a session: synchronous is %d and foreign_keys is %d", path, synchronous, keys).Hinted("report this as a fault of demarc")
+		return fault.New(fault.Refused, "%s does not keep the settings of a session: synchronous is %d and foreign_keys is %d", path, synchronous, keys).
+			Hinted("report this as a fault of demarc")
 	}
 	return nil
 }

@@ -85,6 +85,8 @@ func (s *site) guard(next http.Handler) http.Handler {
 		switch {
 		case !Loopback(r.Host):
 			s.fail(w, r, http.StatusMisdirectedRequest, "These pages are served to this machine alone. Ask for 127.0.0.1 or localhost.")
+		case strings.ContainsFunc(r.URL.RawQuery, func(r rune) bool { return r <= ' ' || r > '~' }): // a redirect would write it out
+			s.fail(w, r, http.StatusBadRequest, "The address is not one that a browser writes.")
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			w.Header().Set("Allow", "GET, HEAD")
 			s.fail(w, r, http.StatusMethodNotAllowed, "These pages can be read, and nothing else.")

@@ -38,7 +38,7 @@ const (
 var began = time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
 // ledger is a database with one case, filled as the line does.
-func ledger(t *testing.T) *store.DB {
+func ledger(t testing.TB) *store.DB {
 	t.Helper()
 	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "demarc.db"))
 	if err != nil {
@@ -71,7 +71,7 @@ func ledger(t *testing.T) *store.DB {
 	return db
 }
 
-func entry(t *testing.T, step, event, to, detail string) audit.Entry {
+func entry(t testing.TB, step, event, to, detail string) audit.Entry {
 	t.Helper()
 	b, err := json.Marshal(flow.Happening{At: began + hour, Step: step, Event: event, Case: caseID, Server: untrusted.From(hostile), MailTo: to, Detail: detail})
 	if err != nil {
@@ -80,14 +80,14 @@ func entry(t *testing.T, step, event, to, detail string) audit.Entry {
 	return audit.Entry{Actor: "demarc", Kind: event, Case: caseID, Detail: b}
 }
 
-func commit(t *testing.T, db *store.DB, c casework.Change) {
+func commit(t testing.TB, db *store.DB, c casework.Change) {
 	t.Helper()
 	if err := db.Commit(context.Background(), c); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func site1(t *testing.T, db *store.DB, change func(*Config)) http.Handler {
+func site1(t testing.TB, db *store.DB, change func(*Config)) http.Handler {
 	t.Helper()
 	p, err := policy.Default()
 	if err != nil {

@@ -86,7 +86,8 @@ func (c *Cloud) endpoint(catalog *tokens.ServiceCatalog, s service) (string, err
 	case s.may && len(elsewhere) == 0:
 		return "", nil
 	}
-	f := fault.New(fault.Config, "cloud %s: the catalog has no %s endpoint of the service %s%s", c.conf.Cloud, c.conf.Interface, s.name, c.inRegion())
+	f := fault.New(fault.Config, "cloud %s: the catalog has no %s endpoint of the service %s%s",
+		c.conf.Cloud, c.conf.Interface, s.name, c.inRegion())
 	switch {
 	case len(elsewhere) > 0 && c.conf.Region != "":
 		return "", f.Hinted("the catalog has it in the region %s: correct the region", strings.Join(elsewhere, ", "))
@@ -146,11 +147,13 @@ func (c *Cloud) ambiguous(s service, found map[string][]string) error {
 		}
 		told = append(told, untrusted.From(at+" (region "+strings.Join(found[at], ", ")+")").Cap(200).Terminal())
 	}
-	f := fault.New(fault.Config, "cloud %s: the catalog has %d %s endpoints of the service %s%s: %s", c.conf.Cloud, len(found), c.conf.Interface, s.name, c.inRegion(),
+	f := fault.New(fault.Config, "cloud %s: the catalog has %d %s endpoints of the service %s%s: %s",
+		c.conf.Cloud, len(found), c.conf.Interface, s.name, c.inRegion(),
 		strings.Join(told[:min(len(told), 8)], "; "))
 	for _, n := range regions {
 		if n > 1 {
-			return f.Hinted("name the one that is meant: endpoints: {%s: URL} under cloud, or %s_endpoint_override in clouds.yaml", s.name, strings.ReplaceAll(s.name, "-", "_"))
+			return f.Hinted("name the one that is meant: endpoints: {%s: URL} under cloud, or %s_endpoint_override in clouds.yaml",
+				s.name, strings.ReplaceAll(s.name, "-", "_"))
 		}
 	}
 	return f.Hinted("name the region that is meant: region under cloud, or region_name in clouds.yaml")

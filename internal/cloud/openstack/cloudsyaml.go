@@ -90,8 +90,10 @@ func (e *entry) refuse(key, format, hint string, args ...any) {
 }
 
 // authKeys are those under auth that are read.
-var authKeys = []string{"auth_url", "username", "user_name", "user_id", "password", "project_name", "tenant_name", "project_id", "tenant_id",
-	"user_domain_name", "user_domain_id", "project_domain_name", "project_domain_id", "domain_name", "domain_id", "default_domain_name", "default_domain_id",
+var authKeys = []string{"auth_url", "username", "user_name", "user_id", "password",
+	"project_name", "tenant_name", "project_id", "tenant_id",
+	"user_domain_name", "user_domain_id", "project_domain_name", "project_domain_id",
+	"domain_name", "domain_id", "default_domain_name", "default_domain_id",
 	"system_scope", "application_credential_id", "application_credential_name", "application_credential_secret"}
 
 // refuseUnknown refuses what would change whom we are, whom we speak to or how far we trust it, and is not read.
@@ -111,6 +113,9 @@ func (e *entry) refuseUnknown() {
 	}
 }
 
+// elsewhere are keys that belong under auth, or that only other tools read beside it.
+var elsewhere = []string{"token", "auth_methods", "default_domain", "auth_url", "username", "password", "project_name", "project_id"}
+
 func (e *entry) refuseKey(k string, v any) {
 	service := func(suffix string) bool {
 		name, found := strings.CutSuffix(k, suffix)
@@ -123,7 +128,7 @@ func (e *entry) refuseKey(k string, v any) {
 		e.refuse(k, "%s would switch off the check of certificates, which is not supported", "name the certificate authority with cacert")
 	case k == "cert" || k == "key":
 		e.refuse(k, "%s is not supported: no client certificate is sent", "use an application credential over TLS")
-	case k == "token" || k == "auth_methods" || k == "default_domain" || k == "auth_url" || k == "username" || k == "password" || k == "project_name" || k == "project_id":
+	case slices.Contains(elsewhere, k):
 		e.refuse(k, "%s is not read here", "write it under auth; of default_domain, write default_domain_id or default_domain_name")
 	case k == "identity_api_version":
 		if s := fmt.Sprint(v); s != "3" && !strings.HasPrefix(s, "3.") {
@@ -156,10 +161,12 @@ func (e *entry) text(m map[string]any, keys ...string) string {
 func (e *entry) config() Config {
 	a := e.auth
 	c := Config{
-		Cloud: e.name, AuthURL: e.text(a, "auth_url"), Username: e.text(a, "username", "user_name"), UserID: e.text(a, "user_id"), Password: e.text(a, "password"),
+		Cloud: e.name, AuthURL: e.text(a, "auth_url"),
+		Username: e.text(a, "username", "user_name"), UserID: e.text(a, "user_id"), Password: e.text(a, "password"),
 		Project: e.text(a, "project_name", "tenant_name"), ProjectID: e.text(a, "project_id", "tenant_id"), System: e.text(a, "system_scope") != "",
-		AppCredID: e.text(a, "application_credential_id"), AppCredName: e.text(a, "application_credential_name"), AppCredSecret: e.text(a, "application_credential_secret"),
-		Region: e.region(), Interface: strings.TrimSuffix(e.text(e.cloud, "interface", "endpoint_type"), "URL"), CAFile: e.caFile(),
+		AppCredID: e.text(a, "application_credential_id"), AppCredName: e.text(a, "application_credential_name"),
+		AppCredSecret: e.text(a, "application_credential_secret"),
+		Region:        e.region(), Interface: strings.TrimSuffix(e.text(e.cloud, "interface", "endpoint_type"), "URL"), CAFile: e.caFile(),
 	}
 	c.UserDomain, c.UserDomainID = e.domain("user_domain", "domain", "default_domain")
 	c.ProjectDomain, c.ProjectDomainID = e.domain("project_domain", "domain", "default_domain")

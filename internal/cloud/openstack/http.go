@@ -111,6 +111,9 @@ func dateOf(h http.Header) int64 {
 	return 0
 }
 
+// longestWait is the longest wait (s) that is taken at its word; a number beyond it could not even be kept.
+const longestWait = 24 * 60 * 60
+
 // retryAfter tells whether a reading is worth repeating, and when.
 func retryAfter(err error, try int) (time.Duration, bool) {
 	wait := 200 * time.Millisecond << min(try, 8)
@@ -122,13 +125,13 @@ func retryAfter(err error, try int) (time.Duration, bool) {
 		return 0, false
 	}
 	if s, err := strconv.Atoi(answer.ResponseHeader.Get("Retry-After")); err == nil && s >= 0 {
-		wait = time.Duration(s) * time.Second
+		wait = time.Duration(min(s, longestWait)) * time.Second
 	} else if at, err := http.ParseTime(answer.ResponseHeader.Get("Retry-After")); err == nil {
 		by := time.Now()
 		if said := dateOf(answer.ResponseHeader); said > 0 {
 			by = time.UnixMicro(said) // it is a time by the service's clock
 		}
-		wait = max(0, at.Sub(by))
+		wait = min(max(0, at.Sub(by)), longestWait*time.Second)
 	}
 	return wait, true
 }
@@ -154,7 +157,8 @@ func (c *Cloud) explain(ctx context.Context, err error) error {
 	case http.StatusNotFound:
 		return fmt.Errorf("%w: %s", cloud.ErrNotFound, what)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		f := fault.New(fault.Unavailable, "cloud %s refuses the account: %s", c.conf.Cloud, what).Hinted("check the account's roles and the credential's access rules")
+		f := fault.New(fault.Unavailable, "cloud %s refuses the account: %s", c.conf.Cloud, what).
+			Hinted("check the account's roles and the credential's access rules")
 		if answer.Actual == http.StatusForbidden {
 			f.Cause = errRefused
 		}

@@ -163,6 +163,30 @@ func TestUserWhoMayNotBeReadIsNamed(t *testing.T) {
 	}
 }
 
+// What is known of a user stays known while the account may not read it, however many whole readings lack it. Once it is gone, it goes.
+func TestKnownUserWhoMayNotBeReadStaysKnown(t *testing.T) {
+	hide := false
+	var id string
+	b := setup(t, func(c *openstack.Config) {
+		c.Around = edit("GET", "/v3/users", func(_ *http.Request, doc map[string]any) {
+			if rows := doc["users"].([]any); hide && len(rows) == 9 {
+				doc["users"] = slices.DeleteFunc(rows, func(u any) bool { return u.(map[string]any)["id"] == id })
+			}
+		})
+	})
+	l := newLedger(t)
+	s := b.snap(t)
+	id = string(s.Grants[0].User)
+	l.merge(s)
+	hide = true
+	b.Plan(lab.Fault{Kind: lab.Answer, Status: 403, Path: "/identity/v3/users/" + id, Times: -1})
+	for range 4 {
+		if complete, note := l.merge(b.snap(t)); !complete || !strings.Contains(note, id) || len(l.known().Users) != 9 {
+			t.Fatalf("complete %v, %q, %d users are known", complete, note, len(l.known().Users))
+		}
+	}
+}
+
 // Where domains have drivers of their own, Keystone lists the users of one domain. The others are found by their domain.
 func TestUsersOfOtherDomainsAreRead(t *testing.T) {
 	const other = "d0000000000000000000000000000001"

@@ -108,7 +108,8 @@ func (r *reading) checkPeople(x *asset.Index) {
 		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(left)) {
-		r.gap(kind, fmt.Sprintf("%d that others refer to were not listed, and there was no time to ask for them: the next reading goes on", left[kind]))
+		r.gap(kind, fmt.Sprintf(
+			"%d that others refer to were not listed, and there was no time to ask for them: the next reading goes on", left[kind]))
 	}
 }
 
@@ -224,18 +225,13 @@ func (r *reading) addUser(x *asset.Index, w wireUser) {
 	}
 }
 
-// mostUnreadable is how many ids are named that the account may not read.
-const mostUnreadable = 20
-
 // unreadable names what the account may not read. It is no gap of the listing.
 func (r *reading) unreadable(f reference, why string) {
-	kind := map[string]string{"users": "contacts", "projects": "grants"}[f.kind]
-	switch n := len(r.snap.Unreadable); {
-	case n < mostUnreadable:
-		r.snap.Unreadable = append(r.snap.Unreadable, asset.Unreadable{Kind: kind, ID: f.id, Reason: f.path() + ": " + why + "; " + f.why})
-	case n == mostUnreadable:
-		r.snap.Unreadable = append(r.snap.Unreadable, asset.Unreadable{Kind: kind, Reason: "the account may not read more users or projects that others refer to"})
+	kind := asset.UnreadContacts
+	if f.kind == "projects" {
+		kind = asset.UnreadGrants
 	}
+	r.snap.Unreadable = append(r.snap.Unreadable, asset.Unreadable{Kind: kind, ID: f.id, Reason: f.path() + ": " + why + "; " + f.why})
 }
 
 // errRefused says that the cloud knows the account and does not let it do this.

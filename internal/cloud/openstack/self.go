@@ -104,7 +104,8 @@ type Sight struct {
 func (c *Cloud) Sights(ctx context.Context) []Sight {
 	identity, compute, network, image := Sight{Service: "identity"}, Sight{Service: "compute"}, Sight{Service: "network"}, Sight{Service: "image"}
 	var projects []wireProject
-	projects, identity.Err = walk(ctx, c, listing{client: c.identity, path: "projects", key: "projects", links: true}, func(w wireProject) string { return w.ID })
+	all := listing{client: c.identity, path: "projects", key: "projects", links: true}
+	projects, identity.Err = walk(ctx, c, all, func(w wireProject) string { return w.ID })
 	count(&identity, c.project, projects, func(w wireProject) string { return w.ID })
 
 	var servers []wireServer

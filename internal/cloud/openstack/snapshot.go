@@ -41,7 +41,8 @@ type addresses struct{ fixed, floating []netip.Addr }
 
 func (c *Cloud) begin(ctx context.Context, began int64) *reading {
 	return &reading{c: c, ctx: ctx, snap: &asset.Snapshot{Cloud: c.conf.Cloud, Began: began},
-		began: map[*gophercloud.ServiceClient]int64{}, oddities: map[string]int{}, leftOut: map[string]bool{}, unread: map[string]bool{}, reserved: map[string]bool{}, domains: map[string]bool{}}
+		began: map[*gophercloud.ServiceClient]int64{}, oddities: map[string]int{}, leftOut: map[string]bool{}, unread: map[string]bool{},
+		reserved: map[string]bool{}, domains: map[string]bool{}}
 }
 
 func (r *reading) gap(kind, reason string) {
@@ -133,8 +134,10 @@ func (r *reading) identity() {
 			}
 			return struct{}{}, nil
 		})
-	s.Projects = list(r, listing{kind: "projects", client: k, path: "projects", key: "projects", links: true}, func(w wireProject) string { return w.ID }, sure(wireProject.asset))
-	s.Users = list(r, listing{kind: "users", client: k, path: "users", key: "users", links: true}, func(w wireUser) string { return w.ID }, func(w wireUser) (asset.User, error) {
+	projects := listing{kind: "projects", client: k, path: "projects", key: "projects", links: true}
+	s.Projects = list(r, projects, func(w wireProject) string { return w.ID }, sure(wireProject.asset))
+	users := listing{kind: "users", client: k, path: "users", key: "users", links: true}
+	s.Users = list(r, users, func(w wireUser) string { return w.ID }, func(w wireUser) (asset.User, error) {
 		r.domains[w.DomainID] = true
 		return w.asset(), nil
 	})
