@@ -121,7 +121,7 @@ func checkTranscript(t *testing.T, c *Check, f probe.Facts, v Verdict) {
 	checkVerdict(t, c, f, v)
 }
 
-// A server that says one and the same to every question has none of the weaknesses that are proved by asking, whatever it says.
+// A server that says one and the same to every question proves none of the weaknesses that are found by asking, whatever it says.
 func FuzzOneAnswer(f *testing.F) {
 	checks, answers := seeds(f)
 	for i, a := range answers {
@@ -143,8 +143,8 @@ func FuzzOneAnswer(f *testing.F) {
 		for i := range checks {
 			v := judge(facts, &checks[i], fuzzedAt)
 			checkVerdict(t, &checks[i], facts, v)
-			if v.Answer == Vulnerable && len(checks[i].Exchange) > 0 {
-				t.Errorf("%s: one answer to everything is vulnerable: %q", v.Check, answer[:min(len(answer), 200)])
+			if v.Answer == Vulnerable && len(checks[i].Exchange) > 0 && v.Grade != Suspected {
+				t.Errorf("%s: one answer to everything is a proof: %q", v.Check, answer[:min(len(answer), 200)])
 			}
 		}
 	})

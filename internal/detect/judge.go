@@ -122,7 +122,7 @@ func judge(f probe.Facts, c *Check, at int64) Verdict {
 		v.Answer, v.Because = Inconclusive, "what was seen decides nothing"
 		for _, b := range c.Verdict {
 			if c.holds(b, f.Service.Banner.Raw(), nil, f.Service, at) {
-				v.Answer, v.Because = b.Answer, because(b, c)
+				v.take(b, c)
 				break
 			}
 		}
@@ -134,6 +134,14 @@ func judge(f probe.Facts, c *Check, at int64) Verdict {
 		c.addFacts(f.Service, &v)
 	}
 	return v
+}
+
+// take gives the answer of a branch, and its grade, unless a flag has lowered that further.
+func (v *Verdict) take(b Branch, c *Check) {
+	v.Answer, v.Because = b.Answer, because(b, c)
+	if b.Grade != "" && v.Grade != Suspected {
+		v.Grade = b.Grade
+	}
 }
 
 // suspect are the flags of a peer whose answers prove no fix.
@@ -223,7 +231,7 @@ func (c *Check) branch(branches []Branch, turn probe.Turn, control *probe.Turn, 
 		if !c.holds(b, turn.Received.Raw(), control, s, at) {
 			continue
 		}
-		v.Answer, v.Because = b.Answer, because(b, c)
+		v.take(b, c)
 		if b.Answer == NotVulnerable && (!turn.Whole || b.Control != nil && !control.Whole) {
 			v.Answer, v.Because = Inconclusive, "the answer did not come to its end"
 		}

@@ -111,6 +111,20 @@ func TestEveryRefusalByStatusHasAControl(t *testing.T) {
 	}
 }
 
+// What lists under every path is suspected and not proved: the path that can not exist is one of them.
+func TestAListUnderEveryPathIsNotProved(t *testing.T) {
+	t.Parallel()
+	checks, _ := bundle(t)
+	for name, grade := range map[string]Grade{"listing-everywhere": Suspected, "nginx-autoindex": Proved} {
+		r := recordingNamed(t, name)
+		for _, v := range Judge(r.Observe(checks).Facts, checks, micro(r.At)) {
+			if v.Check == "directory-listing" && (v.Answer != Vulnerable || v.Grade != grade) {
+				t.Errorf("%s: %s, %s", name, v.Answer, v.Grade)
+			}
+		}
+	}
+}
+
 // A check that proves a weakness by asking ends with a question that the weakness alone does not answer.
 func TestEveryProofEndsWithAControl(t *testing.T) {
 	t.Parallel()
@@ -215,6 +229,7 @@ func TestMistakesInFurtherWords(t *testing.T) {
 		{"git-exposed", "control:\n  http_get: /demarc-c41e8d27\n", "control:\n  http_get: demarc\n", "can not be asked for"},
 		{"git-exposed", "control:\n  http_get: /demarc-c41e8d27\n", "control:\n  http_get: /x\n  expect: {status: 404}\n", "what the answer to the control means is said by branches"},
 		{"postgres-trust", "pg: admitted}\n    else", "pg: allowed}\n    else", "accepted: admitted, refused, no-tls"},
+		{"directory-listing", "grade: suspected", "grade: certain", "accepted: proved, stated, observed, inferred, suspected"},
 		{"postgres-trust", "control:\n  pg_tls: demarc-no-such-role\n", "", "a control that is not asked"},
 	} {
 		text, err := embedded.ReadFile("checks/" + c.file + ".yaml")

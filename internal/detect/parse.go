@@ -158,6 +158,9 @@ func (v *validator) branch(at string, c *Check, b Branch) {
 			v.bad(at+".control", "give the check a control", "the branch needs the answer to a control that is not asked")
 		}
 	}
+	if b.Grade != "" {
+		v.oneOf(at+".grade", string(b.Grade), grades[max(0, slices.Index(grades, string(c.Grade))):])
+	}
 	if b.Ended != nil && c.Support == nil {
 		v.bad(at+".ended", "give the check its support", "the branch needs dates, and the check has none")
 	}

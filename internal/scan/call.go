@@ -59,11 +59,13 @@ func (c *conversation) agree(request []byte) *service.Reply {
 		return &service.Reply{End: endOf(err)}
 	case answer[0] == 'S':
 		return nil
-	default:
-		c.look.received = c.Clock()
-		c.hangUp()
-		return &service.Reply{Bytes: answer, End: probe.EndDone}
+	case answer[0] == 'E': // an error instead: the server refuses before TLS
+		rest, _ := c.read(service.Ask{Most: service.HandshakeMax}, time.Now().Add(min(c.StepTime, c.left)))
+		answer = append(answer, rest...)
 	}
+	c.look.received = c.Clock()
+	c.hangUp()
+	return &service.Reply{Bytes: answer, End: probe.EndDone}
 }
 
 // handshake goes into TLS. Where that fails, what the peer sent is handed on: that it speaks TLS, and mostly its certificate, can be read

@@ -181,7 +181,7 @@ func TestPostgreSQLThroughTLS(t *testing.T) {
 		name   string
 		tls    []byte // what is said through TLS; nil: there is none
 		answer detect.Answer
-	}{{"no TLS", nil, detect.NotVulnerable}, {"refused there too", refusal, detect.NotVulnerable}, {"admitted there", ok, detect.Vulnerable}, {"nothing there", []byte{}, detect.Inconclusive}} {
+	}{{"no TLS", nil, detect.NotVulnerable}, {"an error instead", refusal, detect.NotVulnerable}, {"refused there too", refusal, detect.NotVulnerable}, {"admitted there", ok, detect.Vulnerable}, {"nothing there", []byte{}, detect.Inconclusive}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			e := serve(t, "127.0.29."+string(rune('1'+i))+":0", func(conn net.Conn) {
@@ -193,8 +193,12 @@ func TestPostgreSQLThroughTLS(t *testing.T) {
 					_, _ = conn.Write(refusal)
 					return
 				}
-				if c.tls == nil {
+				switch {
+				case c.tls == nil:
 					_, _ = conn.Write([]byte("N"))
+					return
+				case c.name == "an error instead":
+					_, _ = conn.Write(c.tls)
 					return
 				}
 				_, _ = conn.Write([]byte("S"))
