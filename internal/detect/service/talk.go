@@ -100,7 +100,7 @@ type talk struct {
 	service  *probe.Service
 	tls      *probe.TLS       // of the first handshake that succeeded
 	tlsTried bool             // a handshake was offered
-	tlsHint  bool             // a plain answer may come from a port that speaks TLS
+	tlsHint  tlsHint          // what plain answers say of it
 	spent    bool             // the endpoint's budget is gone
 	greeted  bool             // the peer spoke first
 	pages    map[string]Reply // whole HTTP answers by question, so that none is asked twice
@@ -150,8 +150,11 @@ func (t *talk) recognise() {
 			m.try(t)
 		}
 	}
-	if t.tlsHint && !t.tlsTried && !t.spent {
+	if t.tlsHint != noHint && !t.tlsTried && !t.spent {
 		t.upgrade()
+	}
+	if t.tlsHint == saysTLS && t.tls == nil && !t.has(probe.FlagTLSFailed) {
+		t.shut(&probe.TLS{})
 	}
 }
 
@@ -167,7 +170,7 @@ func (t *talk) upgrade() {
 }
 
 func (t *talk) over() bool {
-	return t.spent || t.service.Name != probe.Unknown || t.has(probe.FlagEcho) || t.has(probe.FlagFlood) || t.has(probe.FlagTLSFailed)
+	return t.spent || t.service.Name != probe.Unknown || t.has(probe.FlagEcho) || t.has(probe.FlagFlood) || t.has(probe.FlagTLSFailed) || t.tls != nil
 }
 
 // greet listens, and if nothing is said, asks for a page on the same connection.
@@ -190,7 +193,7 @@ func (t *talk) handshake() {
 		return
 	}
 	t.tls, t.service.TLS = r.TLS, r.TLS
-	if !t.over() {
+	if t.service.Name == probe.Unknown && !t.has(probe.FlagEcho) && !t.has(probe.FlagFlood) {
 		t.hear(Ask{Fresh: true, TLS: true, Send: []byte(ping)})
 	}
 	t.service.TLS = t.tls
@@ -218,6 +221,11 @@ func (t *talk) unfinished(received []byte) {
 		*seen = *f.Leaf
 	}
 	seen.Version = f.Version
+	t.shut(seen)
+}
+
+// shut notes that the port speaks TLS which could not be entered. What it said in plain is forgotten.
+func (t *talk) shut(seen *probe.TLS) {
 	t.service = &probe.Service{Name: probe.Unknown, Flags: t.service.Flags, TLS: seen}
 	t.flag(probe.FlagTLSFailed)
 }
@@ -280,7 +288,9 @@ func (t *talk) hear(a Ask) Reply {
 		t.flag(probe.FlagEcho)
 		return r
 	}
-	t.tlsHint = t.tlsHint || !a.TLS && wantsTLS(r.Bytes, t.port())
+	if !a.TLS {
+		t.tlsHint = max(t.tlsHint, hintOfTLS(r.Bytes, t.port()))
+	}
 	s, contradiction := Classify(r.Bytes)
 	if contradiction {
 		t.flag(probe.FlagContradiction)

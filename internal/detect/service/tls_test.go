@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,6 +118,72 @@ func TestParseFlight(t *testing.T) {
 	}
 }
 
+// What a port that speaks TLS says in plain means nothing, whether its handshake says anything or not, and whether TLS is tried first or last.
+func TestAPlainAnswerOfATLSPort(t *testing.T) {
+	t.Parallel()
+	const words = "HTTP/1.1 400 Bad Request\r\nContent-Length: 30\r\n\r\nThis port wants HTTPS, please.\r\n"
+	const moved = "HTTP/1.1 301 Moved\r\nLocation: https://www.example.net:%d/\r\nContent-Length: 0\r\n\r\n"
+	alert := []byte{21, 3, 3, 0, 2, 2, 112}
+	for _, c := range []struct {
+		name      string
+		port      uint16
+		plain     string
+		handshake []byte
+		service   string
+		failed    bool
+	}{
+		{"refused by name, tried first", 8443, words, alert, probe.Unknown, true},
+		{"refused by name, tried last", 47001, words, alert, probe.Unknown, true},
+		{"hangs up, tried first", 8443, words, nil, probe.Unknown, true},
+		{"hangs up, tried last", 47001, words, nil, probe.Unknown, true},
+		{"redirects to itself", 8443, strings.Replace(moved, "%d", "8443", 1), nil, probe.Unknown, true},
+		{"redirects to itself, the port left out", 443, strings.Replace(moved, ":%d", "", 1), nil, probe.Unknown, true},
+		{"redirects to itself by address", 8443, "HTTP/1.1 308 Moved\r\nLocation: https://[2001:db8::1]:8443/\r\n\r\n", nil, probe.Unknown, true},
+		{"redirects elsewhere", 80, strings.Replace(moved, ":%d", "", 1), nil, HTTP, false},
+		{"redirects to another port", 80, strings.Replace(moved, "%d", "443", 1), nil, HTTP, false},
+		{"does not understand", 80, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", nil, HTTP, false},
+		{"does not understand, and speaks TLS", 80, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", alert, probe.Unknown, true},
+		{"answers in plain", 47001, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", alert, HTTP, false},
+	} {
+		asked := 0
+		script := probe.Script{Check: "c", Services: Names(), Steps: []probe.Step{{HTTPGet: "/a"}}}
+		f := Converse(probe.Endpoint{Proto: probe.TCP, Port: c.port}, Self{}, []probe.Script{script}, func(a Ask) Reply {
+			switch {
+			case a.TLS:
+				asked++
+				return Reply{End: probe.EndClosed, Handshake: c.handshake}
+			case isClientHello(a.Send):
+				return Reply{Bytes: c.handshake, End: probe.EndClosed}
+			case len(a.Send) == 0:
+				return Reply{End: probe.EndTimeout}
+			}
+			return Reply{Bytes: []byte(c.plain), End: probe.EndDone}
+		})
+		if f.Service.Name != c.service || slices.Contains(f.Service.Flags, probe.FlagTLSFailed) != c.failed || (f.Service.TLS != nil) != c.failed || asked > 1 {
+			t.Errorf("%s: %+v, %d handshakes", c.name, f.Service, asked)
+		}
+		if c.failed && len(f.Exchanges) != 0 {
+			t.Errorf("%s: asked in plain: %+v", c.name, f.Exchanges)
+		}
+	}
+}
+
+// Inside TLS nothing is recognised: the port is not asked in plain after that.
+func TestWhatSpeaksTLSIsNotAskedInPlain(t *testing.T) {
+	t.Parallel()
+	var plain [][]byte
+	f := Converse(probe.Endpoint{Proto: probe.TCP, Port: 8443}, Self{}, nil, func(a Ask) Reply {
+		if a.TLS {
+			return Reply{End: probe.EndTimeout, TLS: &probe.TLS{Version: "1.3"}}
+		}
+		plain = append(plain, a.Send)
+		return Reply{Bytes: []byte("HTTP/1.1 400 Bad Request\r\n\r\n"), End: probe.EndClosed}
+	})
+	if f.Service.Name != probe.Unknown || f.Service.TLS == nil || len(plain) != 0 {
+		t.Errorf("%+v, asked in plain %q", f.Service, plain)
+	}
+}
+
 // Our own hello is one that Go's server understands.
 func TestClientHelloIsUnderstood(t *testing.T) {
 	t.Parallel()
@@ -184,7 +251,7 @@ func FuzzFlight(f *testing.F) {
 		if now.Speaks && !later.Speaks || now.Leaf != nil && later.Leaf == nil {
 			t.Errorf("%+v became %+v", now, later)
 		}
-		_ = wantsTLS(b, "443")
+		_ = hintOfTLS(b, "443")
 	})
 }
 
