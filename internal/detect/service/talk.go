@@ -154,7 +154,7 @@ func (t *talk) recognise() {
 		t.upgrade()
 	}
 	if t.tlsHint == saysTLS && t.tls == nil && !t.has(probe.FlagTLSFailed) {
-		t.shut(&probe.TLS{})
+		t.onlyTLS(&probe.TLS{})
 	}
 }
 
@@ -221,11 +221,11 @@ func (t *talk) unfinished(received []byte) {
 		*seen = *f.Leaf
 	}
 	seen.Version = f.Version
-	t.shut(seen)
+	t.onlyTLS(seen)
 }
 
-// shut notes that the port speaks TLS which could not be entered. What it said in plain is forgotten.
-func (t *talk) shut(seen *probe.TLS) {
+// onlyTLS notes that the port speaks TLS which could not be entered. What it said in plain is forgotten.
+func (t *talk) onlyTLS(seen *probe.TLS) {
 	t.service = &probe.Service{Name: probe.Unknown, Flags: t.service.Flags, TLS: seen}
 	t.flag(probe.FlagTLSFailed)
 }
