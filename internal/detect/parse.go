@@ -134,7 +134,9 @@ func (v *validator) step(at string, c *Check, s *Step) {
 		v.bad(at+".http_get", "a path from / on, without spaces", "%q can not be asked for", s.HTTPGet)
 	}
 	v.ascii(at, s.Send, s.HTTPGet, s.PGStartup, s.PGTLS)
-	v.pattern(at+".keep", s.Keep)
+	for _, expr := range s.Keep {
+		v.pattern(at+".keep", expr)
+	}
 	if s.Expect != nil {
 		v.match(at+".expect", *s.Expect)
 	}

@@ -21,13 +21,13 @@ func (s Script) AppliesTo(service string) bool { return s.Services.Has(service) 
 // Step is one question and the answer that leads on to the next step. Exactly one verb is given. Text is
 // ASCII, control characters included, so that what is written is what is sent.
 type Step struct {
-	Send      string `json:"send,omitempty" yaml:"send"`             // these bytes
-	HTTPGet   string `json:"http_get,omitempty" yaml:"http_get"`     // GET of this path
-	PGStartup string `json:"pg_startup,omitempty" yaml:"pg_startup"` // PostgreSQL StartupMessage for this role, which must not exist
-	PGTLS     string `json:"pg_tls,omitempty" yaml:"pg_tls"`         // the same through TLS, after an SSLRequest; "N" is the answer where there is no TLS
-	Fresh     bool   `json:"fresh,omitempty" yaml:"fresh"`           // on a new connection
-	Expect    *Match `json:"expect,omitempty" yaml:"expect"`         // without it, any answer leads on
-	Keep      string `json:"keep,omitempty" yaml:"keep"`             // RE2: only the part that matches is recorded
+	Send      string  `json:"send,omitempty" yaml:"send"`             // these bytes
+	HTTPGet   string  `json:"http_get,omitempty" yaml:"http_get"`     // GET of this path
+	PGStartup string  `json:"pg_startup,omitempty" yaml:"pg_startup"` // PostgreSQL StartupMessage for this role, which must not exist
+	PGTLS     string  `json:"pg_tls,omitempty" yaml:"pg_tls"`         // the same through TLS, after an SSLRequest; "N" is the answer where there is no TLS
+	Fresh     bool    `json:"fresh,omitempty" yaml:"fresh"`           // on a new connection
+	Expect    *Match  `json:"expect,omitempty" yaml:"expect"`         // without it, any answer leads on
+	Keep      Strings `json:"keep,omitempty" yaml:"keep"`             // RE2: only the part that the first of them to match finds is recorded
 }
 
 // Verbs lists the verbs that the step gives.

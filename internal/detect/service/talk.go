@@ -13,6 +13,8 @@ import (
 const (
 	turnMax = 4 << 10  // bytes of one answer that are recorded
 	pageMax = 32 << 10 // bytes of one HTTP answer that are read: a page may be long, what is looked for comes early
+
+	answerMax = 64 << 10 // bytes of one answer in which something to keep is looked for
 )
 
 // Self is how we introduce ourselves.
