@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"net/netip"
@@ -72,8 +73,11 @@ func (c *conversation) agree(request []byte) *service.Reply {
 // from it.
 func (c *conversation) handshake(ctx context.Context) *service.Reply {
 	var taken []byte
+	var keys bytes.Buffer // of this session alone, in which nothing but the certificate is read, and only if it fails
 	c.raw.taken = &taken
-	t := tls.Client(c.raw, lookTLS())
+	conf := lookTLS()
+	conf.KeyLogWriter = &keys
+	t := tls.Client(c.raw, conf)
 	err := t.HandshakeContext(ctx)
 	c.raw.taken = nil
 	if err != nil {
@@ -81,7 +85,7 @@ func (c *conversation) handshake(ctx context.Context) *service.Reply {
 		if len(taken) > 0 {
 			c.look.received = c.Clock()
 		}
-		return &service.Reply{End: endOf(err), Handshake: taken}
+		return &service.Reply{End: endOf(err), Handshake: taken, Secret: service.HandshakeSecret(keys.Bytes())}
 	}
 	c.conn, c.tls = t, certificate(t.ConnectionState())
 	return nil

@@ -121,6 +121,8 @@ func TestTLSThatGoCanNotFinish(t *testing.T) {
 	server := func(der []byte, key *ecdsa.PrivateKey, most uint16) *tls.Config {
 		return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MaxVersion: most}
 	}
+	newest := server(negative, key, 0)
+	newest.MinVersion = tls.VersionTLS13
 	refuse := &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, io.EOF }}
 	for i, c := range []struct {
 		name   string
@@ -130,6 +132,7 @@ func TestTLSThatGoCanNotFinish(t *testing.T) {
 	}{
 		{"negative serial number", func(a string) probe.Endpoint { return tlsServer(t, a, server(negative, key, 0)) }, detect.Vulnerable, true},
 		{"negative serial number, TLS 1.2", func(a string) probe.Endpoint { return tlsServer(t, a, server(negative, key, tls.VersionTLS12)) }, detect.Vulnerable, true},
+		{"negative serial number, TLS 1.3 only", func(a string) probe.Endpoint { return tlsServer(t, a, newest) }, detect.Vulnerable, true},
 		{"a key on an unknown curve", func(a string) probe.Endpoint { return tlsServer(t, a, server(foreign, foreignKey, 0)) }, detect.Vulnerable, true},
 		{"plain Diffie-Hellman only", func(a string) probe.Endpoint {
 			return picky(t, a, func(h []byte) bool { return bytes.Contains(suites(h), []byte{0, 0x9f}) }, good)

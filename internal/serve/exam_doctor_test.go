@@ -375,7 +375,7 @@ func TestTheDoctorTellsOfMachinesOutOfReachAndOfFindingsThatDiffer(t *testing.T)
 	e.edit("finding", "", func(v map[string]any) { v["class"] = "X" })
 	_, bad = e.doctor()
 	if said := bad[serve.FindingsDiffer].What; !strings.Contains(said, "1 findings are stored graver") ||
-		!strings.Contains(said, "class X, proved; revision 1 of the check says E, proved") {
+		!strings.Contains(said, "class X, proved; revision 2 of the check says E, proved") {
 		t.Errorf("what differs: %q", said)
 	}
 }

@@ -49,6 +49,7 @@ type Reply struct {
 	End       string     // one of probe's ends; EndDone while the connection stands
 	TLS       *probe.TLS // what the handshake showed, where it was completed
 	Handshake []byte     // what was received in a handshake that was not completed, at most HandshakeMax bytes
+	Secret    []byte     // of that handshake, where it came so far: see HandshakeSecret
 }
 
 // HandshakeMax bounds what is kept of a handshake that was not completed.
@@ -191,7 +192,7 @@ func (t *talk) handshake() {
 	t.tlsTried = true
 	r := t.hear(Ask{Fresh: true, TLS: true, HTTP: true, Most: pageMax, Send: t.request("/", true)})
 	if r.TLS == nil {
-		t.unfinished(r.Handshake)
+		t.unfinished(OpenFlight(r.Handshake, r.Secret))
 		return
 	}
 	t.tls, t.service.TLS = r.TLS, r.TLS
@@ -203,8 +204,7 @@ func (t *talk) handshake() {
 
 // unfinished learns what it can from a handshake that was not completed: that TLS speaks here and, where Go's library could not go on, the
 // certificate, which a second hello asks for. What the port serves stays unknown.
-func (t *talk) unfinished(received []byte) {
-	f := ParseFlight(received)
+func (t *talk) unfinished(f Flight) {
 	if !f.Speaks {
 		return
 	}

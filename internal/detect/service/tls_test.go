@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/hex"
 	"io"
 	"net"
 	"slices"
@@ -184,6 +185,38 @@ func TestWhatSpeaksTLSIsNotAskedInPlain(t *testing.T) {
 	}
 }
 
+// What TLS 1.3 sends behind the ServerHello is read with the secret that Go's library logs, for both suites with AES.
+func TestOpenFlight(t *testing.T) {
+	t.Parallel()
+	der := brainpoolDER(t)
+	bigEndian := func(n int) []byte { return []byte{byte(n >> 16), byte(n >> 8), byte(n)} }
+	body := slices.Concat([]byte{0}, bigEndian(len(der)+5), bigEndian(len(der)), der, []byte{0, 0})
+	messages := slices.Concat([]byte{8, 0, 0, 2, 0, 0}, []byte{11}, bigEndian(len(body)), body)
+	for suite, s := range tls13Suites {
+		secret := bytes.Repeat([]byte{7}, s.hash().Size())
+		aead, iv := recordKeys(suite, secret)
+		hello := slices.Concat([]byte{3, 3}, make([]byte, 32), []byte{0, byte(suite >> 8), byte(suite), 0, 0, 6, 0, 43, 0, 2, 3, 4})
+		flight := slices.Concat([]byte{22, 3, 3, 0, byte(len(hello) + 4), 2}, bigEndian(len(hello)), hello, []byte{20, 3, 3, 0, 1, 1})
+		for seq, piece := range slices.Collect(slices.Chunk(messages, 100)) {
+			inner := append(append(bytes.Clone(piece), 22), 0, 0, 0) // the type, and padding
+			head := []byte{23, 3, 3, 0, byte(len(inner) + aead.Overhead())}
+			flight = append(append(flight, head...), aead.Seal(nil, nonce(iv, uint64(seq)), inner, head)...)
+		}
+		f := OpenFlight(flight, HandshakeSecret([]byte("CLIENT_RANDOM x y\nSERVER_HANDSHAKE_TRAFFIC_SECRET 00 "+hex.EncodeToString(secret)+"\n")))
+		if f.Leaf == nil || f.Leaf.Subject.Raw() != "CN=brainpool.example.net" || f.Version != "1.3" {
+			t.Errorf("suite %x: %+v", suite, f)
+		}
+		for name, other := range map[string]Flight{
+			"without the secret": OpenFlight(flight, nil), "with another": OpenFlight(flight, make([]byte, s.hash().Size())), "of another length": OpenFlight(flight, []byte{1}),
+			"cut": OpenFlight(flight[:len(flight)-1], secret),
+		} {
+			if other.Leaf != nil || !other.Speaks || other.Version != "1.3" {
+				t.Errorf("suite %x, %s: %+v", suite, name, other)
+			}
+		}
+	}
+}
+
 // Our own hello is one that Go's server understands.
 func TestClientHelloIsUnderstood(t *testing.T) {
 	t.Parallel()
@@ -244,6 +277,11 @@ func FuzzFlight(f *testing.F) {
 	f.Add(ClientHello(), []byte("HTTP/1.1 200 OK\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, b, more []byte) {
 		now := ParseFlight(b)
+		if open := OpenFlight(b, more[:min(len(more), 32)]); open.Speaks != now.Speaks || open.Version != now.Version {
+			t.Errorf("%+v, and with a secret %+v", now, open)
+		}
+		_ = certificate13(b)
+		_ = HandshakeSecret(b)
 		if !now.Speaks && (now.Done || now.Leaf != nil || now.Version != "") {
 			t.Errorf("no TLS, and %+v", now)
 		}
