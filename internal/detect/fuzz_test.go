@@ -84,7 +84,8 @@ func FuzzTranscript(f *testing.F) {
 				facts.Service = s
 			}
 			for i := range checks {
-				x := probe.Exchange{Check: checks[i].ID, Revision: checks[i].Revision, Turns: []probe.Turn{turn(first, bits&1 != 0), turn(second, bits&2 != 0)}, End: probe.EndDone}
+				x := probe.Exchange{Check: checks[i].ID, Revision: checks[i].Revision, End: probe.EndDone}
+				x.Turns = []probe.Turn{turn(first, bits&1 != 0), turn(second, bits&2 != 0)}
 				if bits&4 != 0 {
 					c := turn(control, bits&8 != 0)
 					x.Control = &c

@@ -212,7 +212,8 @@ func TestACertificateIsJudgedByBothDates(t *testing.T) {
 		{"no end", at("2026-01-01T00:00:00Z"), 0, "2026-11-29T00:00:00Z", Inconclusive},
 		{"no dates", 0, 0, "2026-11-29T00:00:00Z", Inconclusive},
 	} {
-		f := probe.Facts{Outcome: probe.Open, Service: &probe.Service{Name: service.HTTP, TLS: &probe.TLS{NotBefore: x.before, NotAfter: x.after}}}
+		shown := &probe.TLS{NotBefore: x.before, NotAfter: x.after}
+		f := probe.Facts{Outcome: probe.Open, Service: &probe.Service{Name: service.HTTP, TLS: shown}}
 		if v := judge(f, c, micro(x.now)); v.Answer != x.want {
 			t.Errorf("%s: %s (%s), want %s", x.name, v.Answer, v.Because, x.want)
 		}
@@ -227,7 +228,8 @@ func TestMistakesInFurtherWords(t *testing.T) {
 		{"eol-os-debian", "  fact: release\n", "", "the support names no fact, or no dates"},
 		{"eol-os-debian", "support:\n", "refs: {}\nnever:\n", ""},
 		{"git-exposed", "control:\n  http_get: /demarc-c41e8d27\n", "control:\n  http_get: demarc\n", "can not be asked for"},
-		{"git-exposed", "control:\n  http_get: /demarc-c41e8d27\n", "control:\n  http_get: /x\n  expect: {status: 404}\n", "what the answer to the control means is said by branches"},
+		{"git-exposed", "control:\n  http_get: /demarc-c41e8d27\n", "control:\n  http_get: /x\n  expect: {status: 404}\n",
+			"what the answer to the control means is said by branches"},
 		{"postgres-trust", "pg: admitted}\n    else", "pg: allowed}\n    else", "accepted: admitted, refused, no-tls"},
 		{"directory-listing", "grade: suspected", "grade: certain", "accepted: proved, stated, observed, inferred, suspected"},
 		{"postgres-trust", "control:\n  pg_tls: demarc-no-such-role\n", "", "a control that is not asked"},

@@ -52,9 +52,9 @@ func (m *Message) Reusable() bool {
 	return m.Whole && m.framed && !m.old && !m.more && !strings.EqualFold(m.Get("connection"), "close")
 }
 
-// Read tells whether the answer is whole, given how the connection ended and how many bytes were received. A body without a length ends with
-// the connection (RFC 9112 section 6.3), and a page of HTML with its own end as well. An answer that reached pageMax is as whole as any page
-// is read.
+// Read tells whether the answer is whole, given how the connection ended and how many bytes were received. A body without a length ends
+// with the connection (RFC 9112 section 6.3), and a page of HTML with its own end as well. An answer that reached pageMax is as whole as
+// any page is read.
 func (m *Message) Read(end string, received int) bool {
 	if !m.begun || m.opaque {
 		return false
@@ -298,7 +298,8 @@ func httpsOn(location, port string) bool {
 // unsteady headers are left out of what is recorded: they change from answer to answer, or name a session, or describe a coding of the body
 // that is undone in the record.
 var unsteady = map[string]bool{
-	"date": true, "expires": true, "age": true, "set-cookie": true, "etag": true, "last-modified": true, "x-request-id": true, "x-runtime": true,
+	"date": true, "expires": true, "age": true, "set-cookie": true, "etag": true, "last-modified": true,
+	"x-request-id": true, "x-runtime": true,
 	"content-length": true, "content-encoding": true, "transfer-encoding": true,
 }
 

@@ -173,7 +173,8 @@ func (t *talk) upgrade() {
 }
 
 func (t *talk) over() bool {
-	return t.spent || t.service.Name != probe.Unknown || t.has(probe.FlagEcho) || t.has(probe.FlagFlood) || t.has(probe.FlagTLSFailed) || t.tls != nil
+	return t.spent || t.tls != nil || t.service.Name != probe.Unknown ||
+		t.has(probe.FlagEcho) || t.has(probe.FlagFlood) || t.has(probe.FlagTLSFailed)
 }
 
 // greet listens, and if nothing is said, asks for a page on the same connection.

@@ -144,7 +144,10 @@ func ReadCertificate(der []byte) *probe.TLS {
 	if size < 0 {
 		return nil
 	}
-	t := &probe.TLS{NotBefore: certTime(validity[:size]), NotAfter: certTime(validity[size:]), Subject: distinguished(parts[4]), Issuer: distinguished(parts[2])}
+	t := &probe.TLS{
+		NotBefore: certTime(validity[:size]), NotAfter: certTime(validity[size:]),
+		Subject: distinguished(parts[4]), Issuer: distinguished(parts[2]),
+	}
 	if t.NotBefore == 0 && t.NotAfter == 0 {
 		return nil
 	}
@@ -189,8 +192,8 @@ func header(b []byte) (tag byte, head, size int) {
 	return b[0], 2 + n, size
 }
 
-// certTime reads a UTCTime or GeneralizedTime in µs; 0 where it is none. RFC 5280 wants seconds and Z; other servers than careful ones send
-// times without seconds, or with an offset.
+// certTime reads a UTCTime or GeneralizedTime in µs; 0 where it is none. RFC 5280 wants seconds and Z; servers also send times without
+// seconds, or with an offset.
 func certTime(b []byte) int64 {
 	if content, _, ok := element(b, 0x18); ok {
 		t, ok := timeIn(string(content), "20060102150405Z0700", "200601021504Z0700")

@@ -44,8 +44,8 @@ func HandshakeSecret(keyLog []byte) []byte {
 	return nil
 }
 
-// OpenFlight reads a handshake as ParseFlight does, and with the server's secret also what TLS 1.3 sends behind the ServerHello: there stands
-// the certificate that Go's library refused to read.
+// OpenFlight reads a handshake as ParseFlight does, and with the server's secret also what TLS 1.3 sends behind the ServerHello: there
+// stands the certificate that Go's library refused to read.
 func OpenFlight(b, secret []byte) Flight {
 	f := ParseFlight(b)
 	if f.Leaf != nil || f.Version != "1.3" || len(secret) == 0 {

@@ -34,7 +34,8 @@ func TestReadCertificate(t *testing.T) {
 	t.Parallel()
 	der := brainpoolDER(t)
 	got := ReadCertificate(der)
-	if got == nil || got.NotBefore != time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro() || got.NotAfter != time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro() ||
+	first, last := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	if got == nil || got.NotBefore != first.UnixMicro() || got.NotAfter != last.UnixMicro() ||
 		got.Subject.Raw() != "CN=brainpool.example.net" || got.Issuer.Raw() != "CN=brainpool.example.net" || len(got.KeyHash) != 64 {
 		t.Fatalf("%+v", got)
 	}
@@ -119,7 +120,8 @@ func TestParseFlight(t *testing.T) {
 	}
 }
 
-// What a port that speaks TLS says in plain means nothing, whether its handshake says anything or not, and whether TLS is tried first or last.
+// What a port that speaks TLS says in plain means nothing, whether its handshake says anything or not, and whether TLS is tried first or
+// last.
 func TestAPlainAnswerOfATLSPort(t *testing.T) {
 	t.Parallel()
 	const words = "HTTP/1.1 400 Bad Request\r\nContent-Length: 30\r\n\r\nThis port wants HTTPS, please.\r\n"
@@ -160,7 +162,8 @@ func TestAPlainAnswerOfATLSPort(t *testing.T) {
 			}
 			return Reply{Bytes: []byte(c.plain), End: probe.EndDone}
 		})
-		if f.Service.Name != c.service || slices.Contains(f.Service.Flags, probe.FlagTLSFailed) != c.failed || (f.Service.TLS != nil) != c.failed || asked > 1 {
+		failed := slices.Contains(f.Service.Flags, probe.FlagTLSFailed)
+		if f.Service.Name != c.service || failed != c.failed || (f.Service.TLS != nil) != c.failed || asked > 1 {
 			t.Errorf("%s: %+v, %d handshakes", c.name, f.Service, asked)
 		}
 		if c.failed && len(f.Exchanges) != 0 {
@@ -207,8 +210,10 @@ func TestOpenFlight(t *testing.T) {
 			t.Errorf("suite %x: %+v", suite, f)
 		}
 		for name, other := range map[string]Flight{
-			"without the secret": OpenFlight(flight, nil), "with another": OpenFlight(flight, make([]byte, s.hash().Size())), "of another length": OpenFlight(flight, []byte{1}),
-			"cut": OpenFlight(flight[:len(flight)-1], secret),
+			"without the secret": OpenFlight(flight, nil),
+			"with another":       OpenFlight(flight, make([]byte, s.hash().Size())),
+			"of another length":  OpenFlight(flight, []byte{1}),
+			"cut":                OpenFlight(flight[:len(flight)-1], secret),
 		} {
 			if other.Leaf != nil || !other.Speaks || other.Version != "1.3" {
 				t.Errorf("suite %x, %s: %+v", suite, name, other)
@@ -238,7 +243,8 @@ func TestClientHelloIsUnderstood(t *testing.T) {
 	if err != nil || i == nil {
 		t.Fatalf("%v %q", err, answer)
 	}
-	if !slices.Contains(i.CipherSuites, 0x009f) || !slices.Contains(i.SupportedCurves, 26) || !slices.Contains(i.SupportedVersions, tls.VersionTLS12) || i.ServerName != "" {
+	if !slices.Contains(i.CipherSuites, 0x009f) || !slices.Contains(i.SupportedCurves, 26) ||
+		!slices.Contains(i.SupportedVersions, tls.VersionTLS12) || i.ServerName != "" {
 		t.Errorf("%+v", i)
 	}
 	if !ParseFlight(answer).Speaks {
