@@ -3,6 +3,7 @@ package detect
 import (
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
 
 	"demarc/internal/detect/service"
@@ -190,15 +191,16 @@ func otherService(s *probe.Service, c *Check) (Answer, string) {
 		return Inconclusive, "the service was not recognised"
 	case c.Applies.Service.Has(s.Name) || len(c.Applies.Service) == 0:
 		return Inconclusive, "the service does not speak through TLS"
-	case s.Name == service.HTTP && !slices.Contains(understood, s.Facts["status"].Raw()):
+	case s.Name == service.HTTP && notUnderstood.MatchString(s.Facts["status"].Raw()):
 		return Inconclusive, "a web server answers here, and did not understand the request or could not serve it"
 	default:
 		return NotVulnerable, "another service answers here: " + s.Name
 	}
 }
 
-// understood are the statuses of an HTTP server that knew what it was asked: with any other, something else may stand behind it.
-var understood = []string{"200", "204", "301", "302", "303", "307", "308", "401", "403", "404", "410"}
+// notUnderstood are the statuses with which something else may stand behind an HTTP server: the request was not understood, came too often
+// or at the wrong server, or could not be served.
+var notUnderstood = regexp.MustCompile(`^(1..|400|408|421|425|426|429|431|5..)?$`)
 
 // followExchange walks the transcript with the steps in hand.
 func (c *Check) followExchange(f probe.Facts, at int64, v *Verdict) {
