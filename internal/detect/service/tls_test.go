@@ -100,6 +100,8 @@ func TestParseFlight(t *testing.T) {
 		leaf    bool
 	}{
 		{"alert", []byte{21, 3, 1, 0, 2, 2, 112}, true, true, "", false},
+		{"a warning", []byte{21, 3, 1, 0, 2, 1, 112}, true, false, "", false},
+		{"a warning before the certificate", slices.Concat([]byte{21, 3, 1, 0, 2, 1, 112}, record(22, whole)), true, true, "1.2", true},
 		{"alert of an unknown level", []byte{21, 3, 1, 0, 2, 7, 112}, false, false, "", false},
 		{"cut alert", []byte{21, 3, 1, 0, 2}, false, false, "", false},
 		{"one record", record(22, whole), true, true, "1.2", true},
