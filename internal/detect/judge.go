@@ -220,27 +220,30 @@ func (c *Check) followExchange(f probe.Facts, at int64, v *Verdict) {
 		if step.Expect == nil || service.Holds(*step.Expect, turn.Received.Raw(), f.Service, at) {
 			continue
 		}
-		c.branch(step.Else, turn, x.Control, f.Service, at, v)
+		c.branch(step.Else, x.Turns[:n+1], x.Control, f.Service, at, v)
 		return
 	}
 	v.Answer, v.Because = Vulnerable, c.Title
 }
 
-// branch judges an answer that does not lead on. A negative needs the whole answer and, where it rests on a control, that of the control.
-func (c *Check) branch(branches []Branch, turn probe.Turn, control *probe.Turn, s *probe.Service, at int64, v *Verdict) {
+// branch judges the last of some answers, which does not lead on. A negative needs all of them whole and, where it rests on a control, that
+// of the control.
+func (c *Check) branch(branches []Branch, turns []probe.Turn, control *probe.Turn, s *probe.Service, at int64, v *Verdict) {
 	v.Answer, v.Because = Inconclusive, "the answer was neither the one nor the other"
+	answer := turns[len(turns)-1].Received.Raw()
+	whole := !slices.ContainsFunc(turns, func(t probe.Turn) bool { return !t.Whole })
 	for _, b := range branches {
-		if !c.holds(b, turn.Received.Raw(), control, s, at) {
+		if !c.holds(b, answer, control, s, at) {
 			continue
 		}
 		v.take(b, c)
-		if b.Answer == NotVulnerable && (!turn.Whole || b.Control != nil && !control.Whole) {
+		if b.Answer == NotVulnerable && (!whole || b.Control != nil && !control.Whole) {
 			v.Answer, v.Because = Inconclusive, "the answer did not come to its end"
 		}
 		return
 	}
 	for _, b := range branches {
-		if b.Control != nil && service.Holds(b.Match, turn.Received.Raw(), s, at) {
+		if b.Control != nil && service.Holds(b.Match, answer, s, at) {
 			v.Because = "the control, which asks for what can not exist, was not answered as it should be"
 		}
 	}

@@ -262,3 +262,51 @@ func TestDatesOfSupportAreInOrder(t *testing.T) {
 		before = d
 	}
 }
+
+// Each condition that keeps a verdict from claiming too much is held by a recording: without the condition, one of them is judged wrongly.
+func TestEveryConditionIsHeldByARecording(t *testing.T) {
+	t.Parallel()
+	checks, recordings := bundle(t)
+	wrong := func(c Check) bool {
+		for i := range recordings {
+			for _, trial := range Replay(&recordings[i], []Check{c}) {
+				if !trial.Passed() {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	for _, c := range checks {
+		if wrong(c) {
+			t.Fatalf("%s is judged wrongly as it is", c.ID)
+		}
+		for n := range c.Exchange {
+			altered := func(change func(*Step)) Check {
+				other := c
+				other.Exchange = slices.Clone(c.Exchange)
+				other.Exchange[n].Else = slices.Clone(c.Exchange[n].Else)
+				change(&other.Exchange[n])
+				return other
+			}
+			if n > 0 && !wrong(altered(func(s *Step) { s.Expect = nil })) {
+				t.Errorf("%s: any answer to step %d would do", c.ID, n+1)
+			}
+			for b, branch := range c.Exchange[n].Else {
+				if branch.Control != nil && !wrong(altered(func(s *Step) { s.Else[b].Control = nil })) {
+					t.Errorf("%s: step %d, branch %d needs no control", c.ID, n+1, b+1)
+				}
+				if branch.Grade == "" && !wrong(altered(func(s *Step) { s.Else = slices.Delete(s.Else, b, b+1) })) {
+					t.Errorf("%s: step %d, branch %d decides nothing", c.ID, n+1, b+1)
+				}
+			}
+		}
+		for b := range c.Verdict {
+			other := c
+			other.Verdict = slices.Delete(slices.Clone(c.Verdict), b, b+1)
+			if c.Verdict[b].Answer != Inconclusive && c.Locus != "host" && !wrong(other) { // without a branch it is inconclusive as well
+				t.Errorf("%s: branch %d decides nothing", c.ID, b+1)
+			}
+		}
+	}
+}
