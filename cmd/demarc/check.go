@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -141,7 +143,16 @@ func writeCheck(out io.Writer, c detect.Check) error {
 	row("CWE", fmt.Sprint(c.Refs.CWE))
 	row("Shadowserver", c.Refs.Shadowserver)
 	for i, s := range c.Exchange {
-		row(fmt.Sprintf("asks (%d)", i+1), strings.TrimSpace(fmt.Sprintf("%s %s", s.Verbs()[0], detect.Escape([]byte(s.Send+s.HTTPGet+s.PGStartup)))))
+		row(fmt.Sprintf("asks (%d)", i+1), question(s))
+	}
+	if c.Control != nil {
+		row("control", question(*c.Control))
+	}
+	if c.Support != nil {
+		ends := c.Support.Ends
+		for _, name := range slices.SortedFunc(maps.Keys(ends), func(a, b string) int { return strings.Compare(ends[a], ends[b]) }) {
+			row("support ends", ends[name]+", "+name)
+		}
 	}
 	row("stores", strings.Join(c.Evidence, ", "))
 	row("remedy", readable(c.Remedy))
@@ -150,6 +161,11 @@ func writeCheck(out io.Writer, c detect.Check) error {
 	}
 	_, err := fmt.Fprintf(out, "\n%s", readable(c.Advice))
 	return err
+}
+
+// question is what a step asks, on one line.
+func question(s detect.Step) string {
+	return strings.TrimSpace(s.Verbs()[0] + " " + detect.Escape([]byte(s.Send+s.HTTPGet+s.PGStartup+s.PGTLS)))
 }
 
 // readable is a text for a mail as it reads where no machine is meant.

@@ -213,6 +213,13 @@ func TestCheckCommands(t *testing.T) {
 	if err != nil || !strings.Contains(out, "redis-unauth") || strings.Count(out, "\n") < 9 {
 		t.Errorf("%v\n%s", err, out)
 	}
+	for id, want := range map[string]string{
+		"postgres-trust": "pg_tls demarc-no-such-role", "git-exposed": "http_get /demarc-c41e8d27", "eol-os-debian": "2028-06-30, debian 12",
+	} {
+		if out, err = callCommand(t, checkCommand(), "show", id); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %v\n%s", id, err, out)
+		}
+	}
 	out, err = callCommand(t, checkCommand(), "show", "redis-unauth")
 	if err != nil || !strings.Contains(out, "application, secure") || !strings.Contains(out, "requirepass") {
 		t.Errorf("%v\n%s", err, out)

@@ -108,6 +108,7 @@ type Branch struct {
 	probe.Match `yaml:",inline"`
 	Control     *probe.Match `json:"control,omitempty" yaml:"control"` // must hold for the answer to the check's control
 	Ended       *bool        `json:"ended,omitempty" yaml:"ended"`     // the support of what was recognised has ended, or has not
+	Grade       Grade        `json:"grade,omitempty" yaml:"grade"`     // a less sure one than the check's
 	Answer      Answer       `json:"answer" yaml:"answer"`
 	Because     string       `json:"because,omitempty" yaml:"because"`
 }

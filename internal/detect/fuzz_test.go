@@ -84,7 +84,8 @@ func FuzzTranscript(f *testing.F) {
 				facts.Service = s
 			}
 			for i := range checks {
-				x := probe.Exchange{Check: checks[i].ID, Revision: checks[i].Revision, Turns: []probe.Turn{turn(first, bits&1 != 0), turn(second, bits&2 != 0)}, End: probe.EndDone}
+				x := probe.Exchange{Check: checks[i].ID, Revision: checks[i].Revision, End: probe.EndDone}
+				x.Turns = []probe.Turn{turn(first, bits&1 != 0), turn(second, bits&2 != 0)}
 				if bits&4 != 0 {
 					c := turn(control, bits&8 != 0)
 					x.Control = &c
@@ -121,7 +122,7 @@ func checkTranscript(t *testing.T, c *Check, f probe.Facts, v Verdict) {
 	checkVerdict(t, c, f, v)
 }
 
-// A server that says one and the same to every question has none of the weaknesses that are proved by asking, whatever it says.
+// A server that says one and the same to every question proves none of the weaknesses that are found by asking, whatever it says.
 func FuzzOneAnswer(f *testing.F) {
 	checks, answers := seeds(f)
 	for i, a := range answers {
@@ -143,8 +144,8 @@ func FuzzOneAnswer(f *testing.F) {
 		for i := range checks {
 			v := judge(facts, &checks[i], fuzzedAt)
 			checkVerdict(t, &checks[i], facts, v)
-			if v.Answer == Vulnerable && len(checks[i].Exchange) > 0 {
-				t.Errorf("%s: one answer to everything is vulnerable: %q", v.Check, answer[:min(len(answer), 200)])
+			if v.Answer == Vulnerable && len(checks[i].Exchange) > 0 && v.Grade != Suspected {
+				t.Errorf("%s: one answer to everything is a proof: %q", v.Check, answer[:min(len(answer), 200)])
 			}
 		}
 	})

@@ -3,6 +3,7 @@ package detect
 import (
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
 
 	"demarc/internal/detect/service"
@@ -122,7 +123,7 @@ func judge(f probe.Facts, c *Check, at int64) Verdict {
 		v.Answer, v.Because = Inconclusive, "what was seen decides nothing"
 		for _, b := range c.Verdict {
 			if c.holds(b, f.Service.Banner.Raw(), nil, f.Service, at) {
-				v.Answer, v.Because = b.Answer, because(b, c)
+				v.take(b, c)
 				break
 			}
 		}
@@ -134,6 +135,14 @@ func judge(f probe.Facts, c *Check, at int64) Verdict {
 		c.addFacts(f.Service, &v)
 	}
 	return v
+}
+
+// take gives the answer of a branch, and its grade, unless a flag has lowered that further.
+func (v *Verdict) take(b Branch, c *Check) {
+	v.Answer, v.Because = b.Answer, because(b, c)
+	if b.Grade != "" && v.Grade != Suspected {
+		v.Grade = b.Grade
+	}
 }
 
 // suspect are the flags of a peer whose answers prove no fix.
@@ -182,15 +191,16 @@ func otherService(s *probe.Service, c *Check) (Answer, string) {
 		return Inconclusive, "the service was not recognised"
 	case c.Applies.Service.Has(s.Name) || len(c.Applies.Service) == 0:
 		return Inconclusive, "the service does not speak through TLS"
-	case s.Name == service.HTTP && !slices.Contains(understood, s.Facts["status"].Raw()):
+	case s.Name == service.HTTP && notUnderstood.MatchString(s.Facts["status"].Raw()):
 		return Inconclusive, "a web server answers here, and did not understand the request or could not serve it"
 	default:
 		return NotVulnerable, "another service answers here: " + s.Name
 	}
 }
 
-// understood are the statuses of an HTTP server that knew what it was asked: with any other, something else may stand behind it.
-var understood = []string{"200", "204", "301", "302", "303", "307", "308", "401", "403", "404", "410"}
+// notUnderstood are the statuses with which something else may stand behind an HTTP server: the request was not understood, came too often
+// or at the wrong server, or could not be served.
+var notUnderstood = regexp.MustCompile(`^(1..|400|408|421|425|426|429|431|5..)?$`)
 
 // followExchange walks the transcript with the steps in hand.
 func (c *Check) followExchange(f probe.Facts, at int64, v *Verdict) {
@@ -210,27 +220,30 @@ func (c *Check) followExchange(f probe.Facts, at int64, v *Verdict) {
 		if step.Expect == nil || service.Holds(*step.Expect, turn.Received.Raw(), f.Service, at) {
 			continue
 		}
-		c.branch(step.Else, turn, x.Control, f.Service, at, v)
+		c.branch(step.Else, x.Turns[:n+1], x.Control, f.Service, at, v)
 		return
 	}
 	v.Answer, v.Because = Vulnerable, c.Title
 }
 
-// branch judges an answer that does not lead on. A negative needs the whole answer and, where it rests on a control, that of the control.
-func (c *Check) branch(branches []Branch, turn probe.Turn, control *probe.Turn, s *probe.Service, at int64, v *Verdict) {
+// branch judges the last of some answers, which does not lead on. A negative needs all of them whole and, where it rests on a control, that
+// of the control.
+func (c *Check) branch(branches []Branch, turns []probe.Turn, control *probe.Turn, s *probe.Service, at int64, v *Verdict) {
 	v.Answer, v.Because = Inconclusive, "the answer was neither the one nor the other"
+	answer := turns[len(turns)-1].Received.Raw()
+	whole := !slices.ContainsFunc(turns, func(t probe.Turn) bool { return !t.Whole })
 	for _, b := range branches {
-		if !c.holds(b, turn.Received.Raw(), control, s, at) {
+		if !c.holds(b, answer, control, s, at) {
 			continue
 		}
-		v.Answer, v.Because = b.Answer, because(b, c)
-		if b.Answer == NotVulnerable && (!turn.Whole || b.Control != nil && !control.Whole) {
+		v.take(b, c)
+		if b.Answer == NotVulnerable && (!whole || b.Control != nil && !control.Whole) {
 			v.Answer, v.Because = Inconclusive, "the answer did not come to its end"
 		}
 		return
 	}
 	for _, b := range branches {
-		if b.Control != nil && service.Holds(b.Match, turn.Received.Raw(), s, at) {
+		if b.Control != nil && service.Holds(b.Match, answer, s, at) {
 			v.Because = "the control, which asks for what can not exist, was not answered as it should be"
 		}
 	}

@@ -111,6 +111,20 @@ func TestEveryRefusalByStatusHasAControl(t *testing.T) {
 	}
 }
 
+// What lists under every path is suspected and not proved: the path that can not exist is one of them.
+func TestAListUnderEveryPathIsNotProved(t *testing.T) {
+	t.Parallel()
+	checks, _ := bundle(t)
+	for name, grade := range map[string]Grade{"listing-everywhere": Suspected, "nginx-autoindex": Proved} {
+		r := recordingNamed(t, name)
+		for _, v := range Judge(r.Observe(checks).Facts, checks, micro(r.At)) {
+			if v.Check == "directory-listing" && (v.Answer != Vulnerable || v.Grade != grade) {
+				t.Errorf("%s: %s, %s", name, v.Answer, v.Grade)
+			}
+		}
+	}
+}
+
 // A check that proves a weakness by asking ends with a question that the weakness alone does not answer.
 func TestEveryProofEndsWithAControl(t *testing.T) {
 	t.Parallel()
@@ -198,7 +212,8 @@ func TestACertificateIsJudgedByBothDates(t *testing.T) {
 		{"no end", at("2026-01-01T00:00:00Z"), 0, "2026-11-29T00:00:00Z", Inconclusive},
 		{"no dates", 0, 0, "2026-11-29T00:00:00Z", Inconclusive},
 	} {
-		f := probe.Facts{Outcome: probe.Open, Service: &probe.Service{Name: service.HTTP, TLS: &probe.TLS{NotBefore: x.before, NotAfter: x.after}}}
+		shown := &probe.TLS{NotBefore: x.before, NotAfter: x.after}
+		f := probe.Facts{Outcome: probe.Open, Service: &probe.Service{Name: service.HTTP, TLS: shown}}
 		if v := judge(f, c, micro(x.now)); v.Answer != x.want {
 			t.Errorf("%s: %s (%s), want %s", x.name, v.Answer, v.Because, x.want)
 		}
@@ -213,8 +228,10 @@ func TestMistakesInFurtherWords(t *testing.T) {
 		{"eol-os-debian", "  fact: release\n", "", "the support names no fact, or no dates"},
 		{"eol-os-debian", "support:\n", "refs: {}\nnever:\n", ""},
 		{"git-exposed", "control:\n  http_get: /demarc-c41e8d27\n", "control:\n  http_get: demarc\n", "can not be asked for"},
-		{"git-exposed", "control:\n  http_get: /demarc-c41e8d27\n", "control:\n  http_get: /x\n  expect: {status: 404}\n", "what the answer to the control means is said by branches"},
+		{"git-exposed", "control:\n  http_get: /demarc-c41e8d27\n", "control:\n  http_get: /x\n  expect: {status: 404}\n",
+			"what the answer to the control means is said by branches"},
 		{"postgres-trust", "pg: admitted}\n    else", "pg: allowed}\n    else", "accepted: admitted, refused, no-tls"},
+		{"directory-listing", "grade: suspected", "grade: certain", "accepted: proved, stated, observed, inferred, suspected"},
 		{"postgres-trust", "control:\n  pg_tls: demarc-no-such-role\n", "", "a control that is not asked"},
 	} {
 		text, err := embedded.ReadFile("checks/" + c.file + ".yaml")
@@ -243,5 +260,53 @@ func TestDatesOfSupportAreInOrder(t *testing.T) {
 			t.Errorf("debian %d ends %v, and the one before on %v: %v", n, d, before, err)
 		}
 		before = d
+	}
+}
+
+// Each condition that keeps a verdict from claiming too much is held by a recording: without the condition, one of them is judged wrongly.
+func TestEveryConditionIsHeldByARecording(t *testing.T) {
+	t.Parallel()
+	checks, recordings := bundle(t)
+	wrong := func(c Check) bool {
+		for i := range recordings {
+			for _, trial := range Replay(&recordings[i], []Check{c}) {
+				if !trial.Passed() {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	for _, c := range checks {
+		if wrong(c) {
+			t.Fatalf("%s is judged wrongly as it is", c.ID)
+		}
+		for n := range c.Exchange {
+			altered := func(change func(*Step)) Check {
+				other := c
+				other.Exchange = slices.Clone(c.Exchange)
+				other.Exchange[n].Else = slices.Clone(c.Exchange[n].Else)
+				change(&other.Exchange[n])
+				return other
+			}
+			if n > 0 && !wrong(altered(func(s *Step) { s.Expect = nil })) {
+				t.Errorf("%s: any answer to step %d would do", c.ID, n+1)
+			}
+			for b, branch := range c.Exchange[n].Else {
+				if branch.Control != nil && !wrong(altered(func(s *Step) { s.Else[b].Control = nil })) {
+					t.Errorf("%s: step %d, branch %d needs no control", c.ID, n+1, b+1)
+				}
+				if branch.Grade == "" && !wrong(altered(func(s *Step) { s.Else = slices.Delete(s.Else, b, b+1) })) {
+					t.Errorf("%s: step %d, branch %d decides nothing", c.ID, n+1, b+1)
+				}
+			}
+		}
+		for b := range c.Verdict {
+			other := c
+			other.Verdict = slices.Delete(slices.Clone(c.Verdict), b, b+1)
+			if c.Verdict[b].Answer != Inconclusive && c.Locus != "host" && !wrong(other) { // without a branch it is inconclusive as well
+				t.Errorf("%s: branch %d decides nothing", c.ID, b+1)
+			}
+		}
 	}
 }

@@ -134,7 +134,9 @@ func (v *validator) step(at string, c *Check, s *Step) {
 		v.bad(at+".http_get", "a path from / on, without spaces", "%q can not be asked for", s.HTTPGet)
 	}
 	v.ascii(at, s.Send, s.HTTPGet, s.PGStartup, s.PGTLS)
-	v.pattern(at+".keep", s.Keep)
+	for _, expr := range s.Keep {
+		v.pattern(at+".keep", expr)
+	}
 	if s.Expect != nil {
 		v.match(at+".expect", *s.Expect)
 	}
@@ -157,6 +159,9 @@ func (v *validator) branch(at string, c *Check, b Branch) {
 		if c.Control == nil {
 			v.bad(at+".control", "give the check a control", "the branch needs the answer to a control that is not asked")
 		}
+	}
+	if b.Grade != "" {
+		v.oneOf(at+".grade", string(b.Grade), grades[max(0, slices.Index(grades, string(c.Grade))):])
 	}
 	if b.Ended != nil && c.Support == nil {
 		v.bad(at+".ended", "give the check its support", "the branch needs dates, and the check has none")

@@ -12,10 +12,11 @@ import (
 type Support struct {
 	Fact    string            `json:"fact" yaml:"fact"`                 // the fact whose value is looked up
 	Ends    map[string]string `json:"ends" yaml:"ends"`                 // value: last day of support
-	Unclear map[string]string `json:"unclear,omitempty" yaml:"unclear"` // value: first day from which, until the last, support depends on the contract
+	Unclear map[string]string `json:"unclear,omitempty" yaml:"unclear"` // value: first day on which support depends on the contract
 }
 
-// state tells at a time in µs whether support has ended. Known is false for a value without a date, and while support depends on the contract.
+// state tells at a time in µs whether support has ended. Known is false for a value without a date, and while support depends on the
+// contract.
 func (s *Support) state(of *probe.Service, at int64) (ended, known bool) {
 	name := service.Fact(of, s.Fact)
 	last, err := day(s.Ends[name])

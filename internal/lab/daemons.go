@@ -155,7 +155,8 @@ func postgres(c net.Conn, s Service) {
 		return
 	}
 	if v := binary.BigEndian.Uint32(body) >> 16; v != 3 {
-		_, _ = c.Write(errorResponse("0A000", fmt.Sprintf("unsupported frontend protocol %d.0: server supports 3.0 to 3.0", v), "ProcessStartupPacket"))
+		text := fmt.Sprintf("unsupported frontend protocol %d.0: server supports 3.0 to 3.0", v)
+		_, _ = c.Write(errorResponse("0A000", text, "ProcessStartupPacket"))
 		return
 	}
 	switch orElse(s.Mode, "trust") {

@@ -12,7 +12,7 @@ type Script struct {
 	Revision int     `json:"revision"`
 	Services Strings `json:"services"` // names of the recognised services it applies to
 	Steps    []Step  `json:"steps"`
-	Control  *Step   `json:"control,omitempty"` // asked after an answer that does not lead on, to tell a refusal from a server that refuses everything
+	Control  *Step   `json:"control,omitempty"` // asked after an answer that does not lead on; a server that refuses everything refuses it too
 }
 
 // AppliesTo tells whether the script is meant for a service of this name.
@@ -21,13 +21,13 @@ func (s Script) AppliesTo(service string) bool { return s.Services.Has(service) 
 // Step is one question and the answer that leads on to the next step. Exactly one verb is given. Text is
 // ASCII, control characters included, so that what is written is what is sent.
 type Step struct {
-	Send      string `json:"send,omitempty" yaml:"send"`             // these bytes
-	HTTPGet   string `json:"http_get,omitempty" yaml:"http_get"`     // GET of this path
-	PGStartup string `json:"pg_startup,omitempty" yaml:"pg_startup"` // PostgreSQL StartupMessage for this role, which must not exist
-	PGTLS     string `json:"pg_tls,omitempty" yaml:"pg_tls"`         // the same through TLS, after an SSLRequest; "N" is the answer where there is no TLS
-	Fresh     bool   `json:"fresh,omitempty" yaml:"fresh"`           // on a new connection
-	Expect    *Match `json:"expect,omitempty" yaml:"expect"`         // without it, any answer leads on
-	Keep      string `json:"keep,omitempty" yaml:"keep"`             // RE2: only the part that matches is recorded
+	Send      string  `json:"send,omitempty" yaml:"send"`             // these bytes
+	HTTPGet   string  `json:"http_get,omitempty" yaml:"http_get"`     // GET of this path
+	PGStartup string  `json:"pg_startup,omitempty" yaml:"pg_startup"` // PostgreSQL StartupMessage for this role, which must not exist
+	PGTLS     string  `json:"pg_tls,omitempty" yaml:"pg_tls"`         // the same through TLS; "N" where there is none
+	Fresh     bool    `json:"fresh,omitempty" yaml:"fresh"`           // on a new connection
+	Expect    *Match  `json:"expect,omitempty" yaml:"expect"`         // without it, any answer leads on
+	Keep      Strings `json:"keep,omitempty" yaml:"keep"`             // RE2: only the part that the first of them to match finds is recorded
 }
 
 // Verbs lists the verbs that the step gives.
@@ -66,7 +66,7 @@ type Match struct {
 	FactRegex  map[string]string  `json:"fact_regex,omitempty" yaml:"fact_regex"`
 	Flag       Strings            `json:"flag,omitempty" yaml:"flag"`
 	FlagNot    Strings            `json:"flag_not,omitempty" yaml:"flag_not"`
-	TLSExpired *bool              `json:"tls_expired,omitempty" yaml:"tls_expired"` // true: the certificate's time is over; false: it has begun and is not over
+	TLSExpired *bool              `json:"tls_expired,omitempty" yaml:"tls_expired"` // false: it has begun and is not over
 	TLSFuture  *bool              `json:"tls_future,omitempty" yaml:"tls_future"`   // the certificate's time has not begun
 }
 

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"net/netip"
@@ -59,19 +60,24 @@ func (c *conversation) agree(request []byte) *service.Reply {
 		return &service.Reply{End: endOf(err)}
 	case answer[0] == 'S':
 		return nil
-	default:
-		c.look.received = c.Clock()
-		c.hangUp()
-		return &service.Reply{Bytes: answer, End: probe.EndDone}
+	case answer[0] == 'E': // an error instead: the server refuses before TLS
+		rest, _ := c.read(service.Ask{Most: service.HandshakeMax}, time.Now().Add(min(c.StepTime, c.left)))
+		answer = append(answer, rest...)
 	}
+	c.look.received = c.Clock()
+	c.hangUp()
+	return &service.Reply{Bytes: answer, End: probe.EndDone}
 }
 
 // handshake goes into TLS. Where that fails, what the peer sent is handed on: that it speaks TLS, and mostly its certificate, can be read
 // from it.
 func (c *conversation) handshake(ctx context.Context) *service.Reply {
 	var taken []byte
+	var keys bytes.Buffer // of this session alone, in which nothing but the certificate is read, and only if it fails
 	c.raw.taken = &taken
-	t := tls.Client(c.raw, lookTLS())
+	conf := lookTLS()
+	conf.KeyLogWriter = &keys
+	t := tls.Client(c.raw, conf)
 	err := t.HandshakeContext(ctx)
 	c.raw.taken = nil
 	if err != nil {
@@ -79,7 +85,7 @@ func (c *conversation) handshake(ctx context.Context) *service.Reply {
 		if len(taken) > 0 {
 			c.look.received = c.Clock()
 		}
-		return &service.Reply{End: endOf(err), Handshake: taken}
+		return &service.Reply{End: endOf(err), Handshake: taken, Secret: service.HandshakeSecret(keys.Bytes())}
 	}
 	c.conn, c.tls = t, certificate(t.ConnectionState())
 	return nil

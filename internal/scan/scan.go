@@ -149,7 +149,7 @@ type run struct {
 	cov     *probe.Coverage
 	dial    *dialer
 	sent    atomic.Int64 // conversations run side by side
-	unread  int          // endpoints that speak TLS which could not be entered
+	unread  int          // endpoints that speak TLS but completed no handshake
 }
 
 func (r *run) do(ctx context.Context) error {

@@ -48,7 +48,7 @@ func (r *run) talkAll(ctx context.Context, ls *looks) error {
 	}
 	wg.Wait()
 	if r.unread > 0 {
-		r.cov.Note = fmt.Sprintf("TLS was met %d times that could not be entered: what is behind it was not asked", r.unread)
+		r.cov.Note = fmt.Sprintf("endpoints that speak TLS but completed no handshake, so that no service was checked: %d", r.unread)
 	}
 	return ctx.Err()
 }

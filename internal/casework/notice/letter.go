@@ -22,9 +22,9 @@ import (
 type Item struct {
 	Finding finding.Finding
 	Zones   []probe.Zone // from which it is seen, where they are several
-	Remedy  []string // commands that close it, ready to paste
-	Advice  string   // our own guidance, plain text
-	Guides  []string // addresses of the pages that say more; none where they are published nowhere
+	Remedy  []string     // commands that close it, ready to paste
+	Advice  string       // our own guidance, plain text
+	Guides  []string     // addresses of the pages that say more; none where they are published nowhere
 }
 
 // Letter is everything a mail is written from.

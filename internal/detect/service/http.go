@@ -52,9 +52,9 @@ func (m *Message) Reusable() bool {
 	return m.Whole && m.framed && !m.old && !m.more && !strings.EqualFold(m.Get("connection"), "close")
 }
 
-// Read tells whether the answer is whole, given how the connection ended and how many bytes were received. A body without a length ends with
-// the connection (RFC 9112 section 6.3), and a page of HTML with its own end as well. An answer that reached pageMax is as whole as any page
-// is read.
+// Read tells whether the answer is whole, given how the connection ended and how many bytes were received. A body without a length ends
+// with the connection (RFC 9112 section 6.3), and a page of HTML with its own end as well. An answer that reached pageMax is as whole as
+// any page is read.
 func (m *Message) Read(end string, received int) bool {
 	if !m.begun || m.opaque {
 		return false
@@ -258,26 +258,48 @@ func http(b []byte) *probe.Service {
 	return s
 }
 
-// wantsTLS tells whether a plain answer may come from a port that speaks TLS: a TLS alert, a request that was not understood, whatever the
-// words, or a redirect to https on the same port.
-func wantsTLS(b []byte, port string) bool {
+// tlsHint is what a plain answer says of TLS on the same port.
+type tlsHint int
+
+const (
+	noHint   tlsHint = iota
+	mayBeTLS         // a request was not understood, whatever the words: TLS is worth a try
+	saysTLS          // a TLS alert, a redirect to https on the same port, or words that send to https: the plain answer means nothing
+)
+
+func hintOfTLS(b []byte, port string) tlsHint {
 	if f := ParseFlight(b); f.Speaks {
-		return true
+		return saysTLS
 	}
 	m, ok := ParseHTTP(b)
 	if !ok {
-		return false
+		return noHint
 	}
-	to := strings.ToLower(m.Get("location"))
-	authority, _, _ := strings.Cut(strings.TrimPrefix(to, "https://"), "/")
-	return m.Status == 400 || m.Status == 426 ||
-		m.Status >= 300 && m.Status < 400 && strings.HasPrefix(to, "https://") && strings.HasSuffix(authority, ":"+port)
+	switch {
+	case m.Status >= 300 && m.Status < 400 && httpsOn(m.Get("location"), port):
+		return saysTLS
+	case m.Status == 400 && bytes.Contains(bytes.ToLower(m.Body), []byte("https")):
+		return saysTLS
+	case m.Status == 400 || m.Status == 426:
+		return mayBeTLS
+	default:
+		return noHint
+	}
+}
+
+// httpsOn tells whether a URL is https on a port.
+func httpsOn(location, port string) bool {
+	rest, https := strings.CutPrefix(strings.ToLower(location), "https://")
+	authority, _, _ := strings.Cut(rest, "/")
+	_, named, _ := strings.Cut(authority[strings.LastIndexByte(authority, ']')+1:], ":")
+	return https && (named == port || named == "" && port == "443")
 }
 
 // unsteady headers are left out of what is recorded: they change from answer to answer, or name a session, or describe a coding of the body
 // that is undone in the record.
 var unsteady = map[string]bool{
-	"date": true, "expires": true, "age": true, "set-cookie": true, "etag": true, "last-modified": true, "x-request-id": true, "x-runtime": true,
+	"date": true, "expires": true, "age": true, "set-cookie": true, "etag": true, "last-modified": true,
+	"x-request-id": true, "x-runtime": true,
 	"content-length": true, "content-encoding": true, "transfer-encoding": true,
 }
 

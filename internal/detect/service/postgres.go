@@ -18,8 +18,8 @@ func StartupMessage(role string) []byte {
 // sslRequest asks a PostgreSQL server whether this port speaks TLS: it answers S or N. Source: PostgreSQL 15 manual §55.7.
 var sslRequest = []byte{0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f}
 
-// postgresAnswer reads the first message of an answer, which must be whole, as one of probe.PGAnswers; "" for any other. An error is read by
-// its SQLSTATE and the routine that raised it, which every version and language has in common; its words are not read.
+// postgresAnswer reads the first message of an answer, which must be whole, as one of probe.PGAnswers; "" for any other. An error is read
+// by its SQLSTATE and the routine that raised it, which every version and language has in common; its words are not read.
 func postgresAnswer(b []byte) string {
 	if string(b) == "N" {
 		return probe.PGNoTLS

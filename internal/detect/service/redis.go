@@ -8,8 +8,8 @@ import (
 	"demarc/internal/untrusted"
 )
 
-// What a Redis server says to a PING or to something that is no command of its own, as a line that no other protocol begins. Source: redis 7.0
-// src/server.c and src/networking.c, as observed. The words after the code differ between versions and forks.
+// What a Redis server says to a PING or to something that is no command of its own, as a line that no other protocol begins. Source: redis
+// 7.0 src/server.c and src/networking.c, as observed. The words after the code differ between versions and forks.
 var redisMarks = [][]byte{
 	[]byte("+PONG"),
 	[]byte("-NOAUTH "),
@@ -34,8 +34,8 @@ func redisMark(line []byte) bool {
 	return false
 }
 
-// redisError is an error of the serialisation protocol: a code in capitals and a text, on one line. ERR alone is not enough to know Redis by,
-// since POP3 says it too. Source: https://redis.io/docs/latest/develop/reference/protocol-spec/.
+// redisError is an error of the serialisation protocol: a code in capitals and a text, on one line. ERR alone is not enough to know Redis
+// by, since POP3 says it too. Source: https://redis.io/docs/latest/develop/reference/protocol-spec/.
 var redisError = regexp.MustCompile(`^-[A-Z][A-Z0-9_]{2,30} [^\r\n]{1,500}\r\n$`)
 
 // answersPing tells whether an answer to a PING in the array form can only be Redis: one line, an error. A protocol that reads lines sees

@@ -77,12 +77,17 @@ func whole(a Ask, r Reply) bool {
 // changes each time, at most turnMax bytes. Complete is false where that limit cut off what the step did not ask to leave out.
 func record(s probe.Step, b []byte) (kept untrusted.Text, complete bool) {
 	b = steady(b)
-	if s.Keep != "" {
-		found := Pattern(s.Keep).Find(b[:min(len(b), 64<<10)])
-		if found == nil {
-			found = firstLine(b)
-		}
-		b = found
+	if len(s.Keep) > 0 {
+		b = excerpt(s.Keep, b[:min(len(b), answerMax)])
 	}
 	return untrusted.Bytes(b).Cap(turnMax), len(b) <= turnMax
+}
+
+func excerpt(keep probe.Strings, b []byte) []byte {
+	for _, expr := range keep {
+		if found := Pattern(expr).Find(b); found != nil {
+			return found
+		}
+	}
+	return firstLine(b)
 }

@@ -273,7 +273,7 @@ func TestAScriptIsOnlyForItsService(t *testing.T) {
 
 func TestKeepLeavesTheRestOut(t *testing.T) {
 	t.Parallel()
-	step := probe.Step{Keep: `redis_version:[0-9.]+`}
+	step := probe.Step{Keep: probe.Strings{`redis_version:[0-9.]+`, `never`}}
 	for answer, want := range map[string]string{
 		"$9\r\nsecret:1\r\nredis_version:7.0.15\r\nuptime:3\r\n": "redis_version:7.0.15",
 		"-NOAUTH no\r\nmore\r\n":                                 "-NOAUTH no",

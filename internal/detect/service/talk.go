@@ -13,6 +13,8 @@ import (
 const (
 	turnMax = 4 << 10  // bytes of one answer that are recorded
 	pageMax = 32 << 10 // bytes of one HTTP answer that are read: a page may be long, what is looked for comes early
+
+	answerMax = 64 << 10 // bytes of one answer in which something to keep is looked for
 )
 
 // Self is how we introduce ourselves.
@@ -47,6 +49,7 @@ type Reply struct {
 	End       string     // one of probe's ends; EndDone while the connection stands
 	TLS       *probe.TLS // what the handshake showed, where it was completed
 	Handshake []byte     // what was received in a handshake that was not completed, at most HandshakeMax bytes
+	Secret    []byte     // of that handshake, where it came so far: see HandshakeSecret
 }
 
 // HandshakeMax bounds what is kept of a handshake that was not completed.
@@ -100,7 +103,7 @@ type talk struct {
 	service  *probe.Service
 	tls      *probe.TLS       // of the first handshake that succeeded
 	tlsTried bool             // a handshake was offered
-	tlsHint  bool             // a plain answer may come from a port that speaks TLS
+	tlsHint  tlsHint          // what plain answers say of it
 	spent    bool             // the endpoint's budget is gone
 	greeted  bool             // the peer spoke first
 	pages    map[string]Reply // whole HTTP answers by question, so that none is asked twice
@@ -150,8 +153,11 @@ func (t *talk) recognise() {
 			m.try(t)
 		}
 	}
-	if t.tlsHint && !t.tlsTried && !t.spent {
+	if t.tlsHint != noHint && !t.tlsTried && !t.spent {
 		t.upgrade()
+	}
+	if t.tlsHint == saysTLS && t.tls == nil && !t.has(probe.FlagTLSFailed) {
+		t.onlyTLS(&probe.TLS{})
 	}
 }
 
@@ -167,7 +173,8 @@ func (t *talk) upgrade() {
 }
 
 func (t *talk) over() bool {
-	return t.spent || t.service.Name != probe.Unknown || t.has(probe.FlagEcho) || t.has(probe.FlagFlood) || t.has(probe.FlagTLSFailed)
+	return t.spent || t.tls != nil || t.service.Name != probe.Unknown ||
+		t.has(probe.FlagEcho) || t.has(probe.FlagFlood) || t.has(probe.FlagTLSFailed)
 }
 
 // greet listens, and if nothing is said, asks for a page on the same connection.
@@ -186,11 +193,11 @@ func (t *talk) handshake() {
 	t.tlsTried = true
 	r := t.hear(Ask{Fresh: true, TLS: true, HTTP: true, Most: pageMax, Send: t.request("/", true)})
 	if r.TLS == nil {
-		t.unfinished(r.Handshake)
+		t.unfinished(OpenFlight(r.Handshake, r.Secret))
 		return
 	}
 	t.tls, t.service.TLS = r.TLS, r.TLS
-	if !t.over() {
+	if t.service.Name == probe.Unknown && !t.has(probe.FlagEcho) && !t.has(probe.FlagFlood) {
 		t.hear(Ask{Fresh: true, TLS: true, Send: []byte(ping)})
 	}
 	t.service.TLS = t.tls
@@ -198,8 +205,7 @@ func (t *talk) handshake() {
 
 // unfinished learns what it can from a handshake that was not completed: that TLS speaks here and, where Go's library could not go on, the
 // certificate, which a second hello asks for. What the port serves stays unknown.
-func (t *talk) unfinished(received []byte) {
-	f := ParseFlight(received)
+func (t *talk) unfinished(f Flight) {
 	if !f.Speaks {
 		return
 	}
@@ -218,6 +224,11 @@ func (t *talk) unfinished(received []byte) {
 		*seen = *f.Leaf
 	}
 	seen.Version = f.Version
+	t.onlyTLS(seen)
+}
+
+// onlyTLS notes that the port speaks TLS which could not be entered. What it said in plain is forgotten.
+func (t *talk) onlyTLS(seen *probe.TLS) {
 	t.service = &probe.Service{Name: probe.Unknown, Flags: t.service.Flags, TLS: seen}
 	t.flag(probe.FlagTLSFailed)
 }
@@ -280,7 +291,9 @@ func (t *talk) hear(a Ask) Reply {
 		t.flag(probe.FlagEcho)
 		return r
 	}
-	t.tlsHint = t.tlsHint || !a.TLS && wantsTLS(r.Bytes, t.port())
+	if !a.TLS {
+		t.tlsHint = max(t.tlsHint, hintOfTLS(r.Bytes, t.port()))
+	}
 	s, contradiction := Classify(r.Bytes)
 	if contradiction {
 		t.flag(probe.FlagContradiction)

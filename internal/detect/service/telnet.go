@@ -27,7 +27,8 @@ func startsTelnet(b []byte) bool {
 	return len(b) >= 3 && b[0] == iac && b[1] >= will && b[1] <= dont && (b[2] <= optionMax || b[2] == iac)
 }
 
-// negotiation gives the index of the first telnet command of an answer: at its start, or after text. A server may greet before it negotiates.
+// negotiation gives the index of the first telnet command of an answer: at its start, or after text. A server may greet before it
+// negotiates.
 func negotiation(b []byte) int {
 	b = b[:min(len(b), telnetMax)]
 	for from := 0; ; {

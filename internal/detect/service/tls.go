@@ -18,6 +18,8 @@ const (
 	recordAlert     = 21
 	recordHandshake = 22
 	recordMax       = 1<<14 + 2048
+	alertWarning    = 1
+	alertFatal      = 2
 	recordsMax      = 64
 
 	serverHello     = 2
@@ -47,15 +49,19 @@ func ParseFlight(b []byte) (f Flight) {
 		}
 		payload := b[5:min(len(b), 5+size)]
 		switch {
-		case kind == recordAlert && n == 0 && size == 2 && len(payload) == 2 && (payload[0] == 1 || payload[0] == 2):
+		case kind == recordAlert && len(messages) == 0 && size == 2 && len(payload) == 2 && payload[0] == alertFatal:
 			return Flight{Speaks: true, Done: true}
-		case kind == recordHandshake && n == 0 && (len(payload) < 1 || payload[0] != serverHello):
-			return Flight{}
+		case kind == recordAlert && len(messages) == 0 && size == 2 && len(payload) == 2 && payload[0] == alertWarning:
+			f.Speaks = true // the handshake goes on after it
+			b = b[5+size:]
+			continue
+		case kind == recordHandshake && len(messages) == 0 && (len(payload) < 1 || payload[0] != serverHello):
+			return f
 		case kind == recordHandshake:
 			f.Speaks = true
 			messages = append(messages, payload...)
 		default: // what follows is an alert, or encrypted
-			f.Done = n > 0
+			f.Done = f.Speaks
 		}
 		if len(payload) < size || kind != recordHandshake {
 			break
@@ -144,7 +150,10 @@ func ReadCertificate(der []byte) *probe.TLS {
 	if size < 0 {
 		return nil
 	}
-	t := &probe.TLS{NotBefore: certTime(validity[:size]), NotAfter: certTime(validity[size:]), Subject: distinguished(parts[4]), Issuer: distinguished(parts[2])}
+	t := &probe.TLS{
+		NotBefore: certTime(validity[:size]), NotAfter: certTime(validity[size:]),
+		Subject: distinguished(parts[4]), Issuer: distinguished(parts[2]),
+	}
 	if t.NotBefore == 0 && t.NotAfter == 0 {
 		return nil
 	}
@@ -189,8 +198,8 @@ func header(b []byte) (tag byte, head, size int) {
 	return b[0], 2 + n, size
 }
 
-// certTime reads a UTCTime or GeneralizedTime in µs; 0 where it is none. RFC 5280 wants seconds and Z; other servers than careful ones send
-// times without seconds, or with an offset.
+// certTime reads a UTCTime or GeneralizedTime in µs; 0 where it is none. RFC 5280 wants seconds and Z; servers also send times without
+// seconds, or with an offset.
 func certTime(b []byte) int64 {
 	if content, _, ok := element(b, 0x18); ok {
 		t, ok := timeIn(string(content), "20060102150405Z0700", "200601021504Z0700")

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/hex"
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,7 +34,8 @@ func TestReadCertificate(t *testing.T) {
 	t.Parallel()
 	der := brainpoolDER(t)
 	got := ReadCertificate(der)
-	if got == nil || got.NotBefore != time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro() || got.NotAfter != time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro() ||
+	first, last := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	if got == nil || got.NotBefore != first.UnixMicro() || got.NotAfter != last.UnixMicro() ||
 		got.Subject.Raw() != "CN=brainpool.example.net" || got.Issuer.Raw() != "CN=brainpool.example.net" || len(got.KeyHash) != 64 {
 		t.Fatalf("%+v", got)
 	}
@@ -97,6 +100,8 @@ func TestParseFlight(t *testing.T) {
 		leaf    bool
 	}{
 		{"alert", []byte{21, 3, 1, 0, 2, 2, 112}, true, true, "", false},
+		{"a warning", []byte{21, 3, 1, 0, 2, 1, 112}, true, false, "", false},
+		{"a warning before the certificate", slices.Concat([]byte{21, 3, 1, 0, 2, 1, 112}, record(22, whole)), true, true, "1.2", true},
 		{"alert of an unknown level", []byte{21, 3, 1, 0, 2, 7, 112}, false, false, "", false},
 		{"cut alert", []byte{21, 3, 1, 0, 2}, false, false, "", false},
 		{"one record", record(22, whole), true, true, "1.2", true},
@@ -113,6 +118,108 @@ func TestParseFlight(t *testing.T) {
 		f := ParseFlight(c.bytes)
 		if f.Speaks != c.speaks || f.Done != c.done || f.Version != c.version || (f.Leaf != nil) != c.leaf {
 			t.Errorf("%s: %+v", c.name, f)
+		}
+	}
+}
+
+// What a port that speaks TLS says in plain means nothing, whether its handshake says anything or not, and whether TLS is tried first or
+// last.
+func TestAPlainAnswerOfATLSPort(t *testing.T) {
+	t.Parallel()
+	const words = "HTTP/1.1 400 Bad Request\r\nContent-Length: 30\r\n\r\nThis port wants HTTPS, please.\r\n"
+	const moved = "HTTP/1.1 301 Moved\r\nLocation: https://www.example.net:%d/\r\nContent-Length: 0\r\n\r\n"
+	alert := []byte{21, 3, 3, 0, 2, 2, 112}
+	for _, c := range []struct {
+		name      string
+		port      uint16
+		plain     string
+		handshake []byte
+		service   string
+		failed    bool
+	}{
+		{"refused by name, tried first", 8443, words, alert, probe.Unknown, true},
+		{"refused by name, tried last", 47001, words, alert, probe.Unknown, true},
+		{"hangs up, tried first", 8443, words, nil, probe.Unknown, true},
+		{"hangs up, tried last", 47001, words, nil, probe.Unknown, true},
+		{"redirects to itself", 8443, strings.Replace(moved, "%d", "8443", 1), nil, probe.Unknown, true},
+		{"redirects to itself, the port left out", 443, strings.Replace(moved, ":%d", "", 1), nil, probe.Unknown, true},
+		{"redirects to itself by address", 8443, "HTTP/1.1 308 Moved\r\nLocation: https://[2001:db8::1]:8443/\r\n\r\n", nil, probe.Unknown, true},
+		{"redirects elsewhere", 80, strings.Replace(moved, ":%d", "", 1), nil, HTTP, false},
+		{"redirects to another port", 80, strings.Replace(moved, "%d", "443", 1), nil, HTTP, false},
+		{"does not understand", 80, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", nil, HTTP, false},
+		{"does not understand, and speaks TLS", 80, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", alert, probe.Unknown, true},
+		{"answers in plain", 47001, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", alert, HTTP, false},
+	} {
+		asked := 0
+		script := probe.Script{Check: "c", Services: Names(), Steps: []probe.Step{{HTTPGet: "/a"}}}
+		f := Converse(probe.Endpoint{Proto: probe.TCP, Port: c.port}, Self{}, []probe.Script{script}, func(a Ask) Reply {
+			switch {
+			case a.TLS:
+				asked++
+				return Reply{End: probe.EndClosed, Handshake: c.handshake}
+			case isClientHello(a.Send):
+				return Reply{Bytes: c.handshake, End: probe.EndClosed}
+			case len(a.Send) == 0:
+				return Reply{End: probe.EndTimeout}
+			}
+			return Reply{Bytes: []byte(c.plain), End: probe.EndDone}
+		})
+		failed := slices.Contains(f.Service.Flags, probe.FlagTLSFailed)
+		if f.Service.Name != c.service || failed != c.failed || (f.Service.TLS != nil) != c.failed || asked > 1 {
+			t.Errorf("%s: %+v, %d handshakes", c.name, f.Service, asked)
+		}
+		if c.failed && len(f.Exchanges) != 0 {
+			t.Errorf("%s: asked in plain: %+v", c.name, f.Exchanges)
+		}
+	}
+}
+
+// Inside TLS nothing is recognised: the port is not asked in plain after that.
+func TestWhatSpeaksTLSIsNotAskedInPlain(t *testing.T) {
+	t.Parallel()
+	var plain [][]byte
+	f := Converse(probe.Endpoint{Proto: probe.TCP, Port: 8443}, Self{}, nil, func(a Ask) Reply {
+		if a.TLS {
+			return Reply{End: probe.EndTimeout, TLS: &probe.TLS{Version: "1.3"}}
+		}
+		plain = append(plain, a.Send)
+		return Reply{Bytes: []byte("HTTP/1.1 400 Bad Request\r\n\r\n"), End: probe.EndClosed}
+	})
+	if f.Service.Name != probe.Unknown || f.Service.TLS == nil || len(plain) != 0 {
+		t.Errorf("%+v, asked in plain %q", f.Service, plain)
+	}
+}
+
+// What TLS 1.3 sends behind the ServerHello is read with the secret that Go's library logs, for both suites with AES.
+func TestOpenFlight(t *testing.T) {
+	t.Parallel()
+	der := brainpoolDER(t)
+	bigEndian := func(n int) []byte { return []byte{byte(n >> 16), byte(n >> 8), byte(n)} }
+	body := slices.Concat([]byte{0}, bigEndian(len(der)+5), bigEndian(len(der)), der, []byte{0, 0})
+	messages := slices.Concat([]byte{8, 0, 0, 2, 0, 0}, []byte{11}, bigEndian(len(body)), body)
+	for suite, s := range tls13Suites {
+		secret := bytes.Repeat([]byte{7}, s.hash().Size())
+		aead, iv := recordKeys(suite, secret)
+		hello := slices.Concat([]byte{3, 3}, make([]byte, 32), []byte{0, byte(suite >> 8), byte(suite), 0, 0, 6, 0, 43, 0, 2, 3, 4})
+		flight := slices.Concat([]byte{22, 3, 3, 0, byte(len(hello) + 4), 2}, bigEndian(len(hello)), hello, []byte{20, 3, 3, 0, 1, 1})
+		for seq, piece := range slices.Collect(slices.Chunk(messages, 100)) {
+			inner := append(append(bytes.Clone(piece), 22), 0, 0, 0) // the type, and padding
+			head := []byte{23, 3, 3, 0, byte(len(inner) + aead.Overhead())}
+			flight = append(append(flight, head...), aead.Seal(nil, nonce(iv, uint64(seq)), inner, head)...)
+		}
+		f := OpenFlight(flight, HandshakeSecret([]byte("CLIENT_RANDOM x y\nSERVER_HANDSHAKE_TRAFFIC_SECRET 00 "+hex.EncodeToString(secret)+"\n")))
+		if f.Leaf == nil || f.Leaf.Subject.Raw() != "CN=brainpool.example.net" || f.Version != "1.3" {
+			t.Errorf("suite %x: %+v", suite, f)
+		}
+		for name, other := range map[string]Flight{
+			"without the secret": OpenFlight(flight, nil),
+			"with another":       OpenFlight(flight, make([]byte, s.hash().Size())),
+			"of another length":  OpenFlight(flight, []byte{1}),
+			"cut":                OpenFlight(flight[:len(flight)-1], secret),
+		} {
+			if other.Leaf != nil || !other.Speaks || other.Version != "1.3" {
+				t.Errorf("suite %x, %s: %+v", suite, name, other)
+			}
 		}
 	}
 }
@@ -138,7 +245,8 @@ func TestClientHelloIsUnderstood(t *testing.T) {
 	if err != nil || i == nil {
 		t.Fatalf("%v %q", err, answer)
 	}
-	if !slices.Contains(i.CipherSuites, 0x009f) || !slices.Contains(i.SupportedCurves, 26) || !slices.Contains(i.SupportedVersions, tls.VersionTLS12) || i.ServerName != "" {
+	if !slices.Contains(i.CipherSuites, 0x009f) || !slices.Contains(i.SupportedCurves, 26) ||
+		!slices.Contains(i.SupportedVersions, tls.VersionTLS12) || i.ServerName != "" {
 		t.Errorf("%+v", i)
 	}
 	if !ParseFlight(answer).Speaks {
@@ -177,6 +285,11 @@ func FuzzFlight(f *testing.F) {
 	f.Add(ClientHello(), []byte("HTTP/1.1 200 OK\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, b, more []byte) {
 		now := ParseFlight(b)
+		if open := OpenFlight(b, more[:min(len(more), 32)]); open.Speaks != now.Speaks || open.Version != now.Version {
+			t.Errorf("%+v, and with a secret %+v", now, open)
+		}
+		_ = certificate13(b)
+		_ = HandshakeSecret(b)
 		if !now.Speaks && (now.Done || now.Leaf != nil || now.Version != "") {
 			t.Errorf("no TLS, and %+v", now)
 		}
@@ -184,7 +297,7 @@ func FuzzFlight(f *testing.F) {
 		if now.Speaks && !later.Speaks || now.Leaf != nil && later.Leaf == nil {
 			t.Errorf("%+v became %+v", now, later)
 		}
-		_ = wantsTLS(b, "443")
+		_ = hintOfTLS(b, "443")
 	})
 }
 
