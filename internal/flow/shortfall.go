@@ -11,6 +11,7 @@ import (
 
 	"demarc/internal/access"
 	"demarc/internal/asset"
+	"demarc/internal/casework"
 	"demarc/internal/finding"
 	"demarc/internal/plan"
 	"demarc/internal/probe"
@@ -106,7 +107,7 @@ func (l *Line) profiles(ctx context.Context, out map[finding.Key]shortfall, doub
 		for _, d := range ds {
 			if len(d.Doubts) == 0 {
 				c := l.deviation(s, choice, d, smallest[d.Port])
-				if weak[opensAt{d.Port, d.Rule}] || slices.ContainsFunc(l.addrs[d.Port], unasked) {
+				if weak[opensAt{d.Port, d.Rule}] || unasked(l.addrs[d.Port], d.Beyond) {
 					doubtful[c.key] = true // the rule is the remedy of a finding of the service, and told with that; or it will be known soon
 					continue
 				}
@@ -145,9 +146,10 @@ func (l *Line) opensWeakness(ctx context.Context) (map[opensAt]bool, error) {
 	return out, nil
 }
 
-// unasked tells of an address whether what is open there has yet to be probed: it was just opened, or a vantage point has not swept at all.
-func (l *Line) unasked(ctx context.Context) (func(netip.Addr) bool, error) {
-	waits, unswept := map[netip.Addr]bool{}, false
+// unasked tells of runs of TCP ports at some addresses whether they have yet to be probed: they were just opened, or a vantage point has not swept
+// at all. What is opened beside them says nothing of them.
+func (l *Line) unasked(ctx context.Context) (func([]netip.Addr, []profile.Beyond) bool, error) {
+	waits, unswept := map[netip.Addr][]casework.Ask{}, false
 	for i := range l.Vantages {
 		name := l.Vantages[i].Name
 		_, swept, err := l.Ledger.LastCoverage(ctx, probe.KindSweep, l.Cloud, name, probe.Reach)
@@ -160,10 +162,16 @@ func (l *Line) unasked(ctx context.Context) (func(netip.Addr) bool, error) {
 			return nil, err
 		}
 		for _, a := range asks {
-			waits[a.Addr] = true
+			waits[a.Addr] = append(waits[a.Addr], a)
 		}
 	}
-	return func(a netip.Addr) bool { return unswept || waits[a] }, nil
+	return func(addrs []netip.Addr, runs []profile.Beyond) bool {
+		return unswept || slices.ContainsFunc(addrs, func(addr netip.Addr) bool {
+			return slices.ContainsFunc(waits[addr], func(a casework.Ask) bool {
+				return slices.ContainsFunc(runs, func(r profile.Beyond) bool { return r.Proto == a.Proto && r.First <= a.Last && a.First <= r.Last })
+			})
+		})
+	}, nil
 }
 
 // openings gathers what is open to somebody of a zone at a machine, by vantage point: two of one zone may stand for different parts of it.

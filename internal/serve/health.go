@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type calls struct {
 	mu    sync.Mutex
 	began map[*http.Request]time.Time
+	ended time.Time // when the last one came to its end with an answer
 }
 
 // watch counts the requests that pass a transport, until their answers are read.
@@ -26,7 +28,7 @@ func (c *calls) watch(next http.RoundTripper) http.RoundTripper {
 			c.end(r)
 			return res, err
 		}
-		res.Body = &watchedBody{ReadCloser: res.Body, done: sync.OnceFunc(func() { c.end(r) })}
+		res.Body = &watchedBody{ReadCloser: res.Body, answered: c.answered, done: sync.OnceFunc(func() { c.end(r) })}
 		return res, nil
 	})
 }
@@ -38,10 +40,11 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 // watchedBody tells when an answer has been read, or given up.
 type watchedBody struct {
 	io.ReadCloser
-	done func()
+	answered, done func()
 }
 
 func (b *watchedBody) Close() error {
+	b.answered()
 	b.done()
 	return b.ReadCloser.Close()
 }
@@ -59,6 +62,19 @@ func (c *calls) end(r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.began, r)
+}
+
+func (c *calls) answered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = time.Now()
+}
+
+// answering tells whether the cloud has answered within a minute: a sync of a large cloud takes long, and moves.
+func (c *calls) answering(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return now.Sub(c.ended) < time.Minute
 }
 
 // longest is how long the oldest request under way has waited, and which it is: method and path, without the query.
@@ -81,8 +97,8 @@ func (s *Server) note(err error) {
 
 // When the server is not well.
 const (
-	stepMayTake  = 5 * time.Minute  // a step that sends no probes
-	probeMayTake = 2 * time.Hour    // one that does: a sweep of a large netblock takes long
+	stepMayTake  = 5 * time.Minute  // a step that sends no probes and asks the cloud nothing
+	longMayTake  = 2 * time.Hour    // one that does: a sweep of a large netblock, or a full sync of a large cloud, takes long
 	callMayTake  = 30 * time.Second // one request to the cloud, where Options say nothing else
 	syncMayBe    = 5                // times the interval between two incremental syncs that the last sync may be old, and at least leastSyncAge
 	leastSyncAge = 5 * time.Minute
@@ -124,14 +140,14 @@ func (s *Server) wellness(ctx context.Context, now time.Time) health {
 		h.OldestAge = seconds(now.Sub(time.UnixMicro(ps[0].Since)))
 		h.Status = "degraded"
 	}
-	may := stepMayTake
-	if h.Step == "sweep" || h.Step == "opened" || h.Step == "verify" || h.Step == "enforce" {
-		may = probeMayTake
+	mayTake, mayBeOld := stepMayTake, max(syncMayBe*time.Duration(s.Policy.Recent), leastSyncAge)
+	if slices.Contains([]string{"sweep", "opened", "verify", "enforce"}, h.Step) && stepAge > watchEvery || s.calls.answering(now) {
+		mayTake, mayBeOld = longMayTake, longMayTake
 	}
-	if now.Sub(synced) > max(syncMayBe*time.Duration(s.Policy.Recent), leastSyncAge) {
+	if now.Sub(synced) > mayBeOld {
 		h.Status = "late"
 	}
-	if stepAge > may || call > s.callMayTake {
+	if stepAge > mayTake || call > s.callMayTake {
 		h.Status = "stuck"
 	}
 	return h
