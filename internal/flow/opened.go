@@ -71,8 +71,7 @@ func (l *Line) askOpened(ctx context.Context, v *Vantage, asks []casework.Ask) e
 		return err
 	}
 	if turn.wide > 0 {
-		note := fmt.Sprintf("%d runs of more than %d ports were asked at the known ports and a sample; each sweep asks another",
-			turn.wide, plan.WideRange)
+		note := fmt.Sprintf("%d runs of more than %d ports were asked at the known ports and a sample; each sweep asks another", turn.wide, plan.WideRange)
 		seen.coverage.Note = strings.TrimPrefix(seen.coverage.Note+"; "+note, "; ")
 	}
 	seen.asked = turn.asks
