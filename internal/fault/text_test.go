@@ -10,7 +10,7 @@ import (
 )
 
 // A byte order mark is no part of the first key, and other encodings are refused by their names.
-func TestTextFilesOfOtherDesks(t *testing.T) {
+func TestTextFilesInOtherEncodings(t *testing.T) {
 	for name, c := range map[string]struct{ in, says string }{
 		"plain":               {"on: TRUE\n", ""},
 		"a mark":              {"\ufeffon: true\n", ""},

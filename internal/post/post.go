@@ -83,8 +83,8 @@ func tlsPolicy(s string) (mail.TLSPolicy, error) {
 }
 
 // Send hands one message over. Nil means that the next hop said 250 after DATA. A fault.Refused is about the recipient and will not go
-// away by itself; any other error is worth another try, with the same Message-ID: what the next hop says of us or of the message may be
-// mended by whoever runs it.
+// away by itself; any other error is worth another try, with the same Message-ID: what the next hop says of us or of the message can be
+// changed by its operator.
 func (s *SMTP) Send(ctx context.Context, m casework.Mail) error {
 	msg, err := s.message(m)
 	if err != nil {
@@ -97,15 +97,15 @@ func (s *SMTP) Send(ctx context.Context, m casework.Mail) error {
 		return fmt.Errorf("connecting to %s: %w", s.Hop(), s.shown(err))
 	}
 	defer done()
-	if err := s.hand(session, msg, m.Recipient); err != nil {
+	if err := s.transmit(session, msg, m.Recipient); err != nil {
 		return err
 	}
 	_ = session.Quit() // what follows the 250 after DATA changes nothing about the message
 	return nil
 }
 
-// hand carries one message through a session, up to the answer after DATA.
-func (s *SMTP) hand(session *smtp.Client, msg *mail.Msg, recipient string) error {
+// transmit carries one message through a session, up to the answer after DATA.
+func (s *SMTP) transmit(session *smtp.Client, msg *mail.Msg, recipient string) error {
 	if utf8, _ := session.Extension("SMTPUTF8"); !utf8 && !notice.Plain(recipient) {
 		return fault.New(fault.Refused, "the next hop %s does not offer SMTPUTF8, which the address %s needs", s.Hop(), recipient)
 	}

@@ -137,8 +137,8 @@ func FuzzCloudsYAML(f *testing.F) {
 	f.Add("\ufeffclouds: {c: {auth_type: token, verify: false, cacert: ~/x}}", "clouds: []")
 	f.Add("clouds: {c: {auth: {password: 1, trust_id: 2}, network_endpoint_override: 3}}", "")
 	f.Add("clouds: {c: &a {auth: *a}}", "x")
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, main, secure string) {
-		dir := t.TempDir()
 		path := filepath.Join(dir, "clouds.yaml")
 		if err := os.WriteFile(path, []byte(main), 0o600); err != nil {
 			t.Fatal(err)
