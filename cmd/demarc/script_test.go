@@ -155,7 +155,7 @@ func exposureChanges(kind string, last casework.Change) []casework.Change {
 		g := &last.Inventory.Snapshot.Groups[0]
 		g.Rules = append(g.Rules, asset.Rule{ID: "rule-wide", Group: g.ID, Direction: asset.Ingress, EtherType: 4, Protocol: "tcp", PortMin: 20000, PortMax: 30000})
 		return []casework.Change{{At: at, Queue: []casework.Ask{ssh},
-			Walks: map[string]probe.Walk{"outside": {Parts: 30, Since: map[string]int64{"192.0.2.10 tcp 20000-30000": 0}}}}}
+			Walks: map[string]probe.Walk{"outside": {Parts: 30, Since: map[string]int64{"192.0.2.10 tcp 20000-30000": 0, "192.0.2.10 tcp 6379-6379": 0, "192.0.2.10 tcp 22-22": 0}}}}}
 	case "shared":
 		s := last.Inventory.Snapshot
 		s.FloatingIPs = append(s.FloatingIPs, asset.FloatingIP{ID: "fip-2", Project: "p-genomics", Network: "net-ext", Addr: netip.MustParseAddr("192.0.2.11"), Port: "port-1", Fixed: netip.MustParseAddr("10.0.0.5")})

@@ -45,7 +45,11 @@ const (
 	steady  steadiness = iota // the same holder, at the same revisions
 	touched                   // the same holder, altered in between: look again with a new inventory
 	moved                     // somebody else, or nobody
+	unknown                   // the cloud did not say
 )
+
+// mostUnanswered is of how many addresses in one shard the cloud may fail to say who holds them; with one more the shard is given up.
+const mostUnanswered = 3
 
 // collect probes a shard and attributes what came back. An address is attributed only when the same port of the same
 // server held it when the probe was planned and still does, at the same revisions, after the answer.
@@ -59,7 +63,7 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 	}
 	cov.Cloud, cov.RealAt = l.Cloud, l.Clock.Real()
 	switch cause := "probing from " + v.Name; {
-	case cov.Note != "":
+	case !cov.Complete && cov.Note != "":
 		l.meet(cause, "", cov.Note)
 	case shard.Purpose == probe.Reach:
 		l.overcome(cause, "")
@@ -67,7 +71,7 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 	l.mention("probe", "shard.probed", "%s: %d endpoints, %d answered, %d open", shard.Purpose, len(shard.Targets), cov.Answered, cov.Open)
 	h.coverage = cov
 	slices.SortFunc(got, func(a, b probe.Observation) int { return a.Endpoint.Compare(b.Endpoint) })
-	asked := map[probe.Endpoint]steadiness{}
+	asked, unanswered := map[probe.Endpoint]steadiness{}, 0
 	for _, o := range got {
 		o.RealAt = l.Clock.Real()
 		s := sight{Observation: o, holder: before[o.Endpoint.Addr]}
@@ -85,8 +89,16 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 		}
 		how, known := asked[key]
 		if !known {
-			if how, err = l.stillLeads(ctx, s); err != nil {
+			how, err = l.stillLeads(ctx, s)
+			switch cause := "asking who holds an address"; {
+			case err == nil:
+				l.overcome(cause, key.String()+key.Addr.String())
+			case ctx.Err() != nil || unanswered == mostUnanswered:
 				return h, err
+			default: // one address keeps no other from being attributed
+				unanswered++
+				how = unknown
+				l.meet(cause, key.String()+key.Addr.String(), err.Error())
 			}
 			asked[key] = how
 		}
@@ -97,6 +109,7 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 			h.touched = append(h.touched, s)
 		case moved:
 			h.moved = append(h.moved, s)
+		case unknown: // nothing follows from it
 		}
 	}
 	return h, nil

@@ -112,6 +112,7 @@ type Line struct {
 	unswept         map[string]bool           // vantage points of which that is not known: they sweep at once
 	posturedAt      int64                     // real time of the whole reading that findings of the configuration were last compared with
 	showing         map[finding.Key]shortfall // what the configuration shows
+	reported        bool                      // the step that is under way has counted its error as a problem itself
 	problems        problems                  // causes for which work is not done
 	lacking         map[string][]string       // by kind of sync, the kinds of objects that the last one did not have whole
 	synced          atomic.Int64              // real time of the last sync that was written down, µs; 0: none since this process began
@@ -216,13 +217,13 @@ func (l *Line) Step(ctx context.Context) (bool, error) {
 	}
 	var errs []error
 	for i, s := range inTurn(l.turn) {
-		before := l.metSoFar()
+		l.reported = false
 		l.working.Store(&Working{Step: s.name, Since: l.Clock.Real()})
 		did, err := s.do(l, ctx)
 		switch {
 		case err == nil:
 			l.overcome("step "+s.name, "")
-		case ctx.Err() == nil && l.metSoFar() == before: // else what was put off is counted on its own
+		case ctx.Err() == nil && !l.reported: // else what was put off is counted on its own
 			l.meet("step "+s.name, "", err.Error())
 		}
 		if err != nil {
@@ -236,6 +237,7 @@ func (l *Line) Step(ctx context.Context) (bool, error) {
 		}
 	}
 	l.turn = ""
+	l.dropStale()
 	return false, errors.Join(errs...)
 }
 
@@ -328,7 +330,7 @@ func (l *Line) putOff(key string, err error) {
 	f.tries++
 	wait := min(int64(1)<<min(f.tries-1, 6), 60) * minute
 	f.until = l.Clock.Now() + wait
-	l.failed[key] = f
+	l.failed[key], l.reported = f, true
 	l.meet(causeOf(key), key, err.Error())
 }
 
@@ -336,6 +338,15 @@ func (l *Line) done(key string) {
 	if _, put := l.failed[key]; put {
 		delete(l.failed, key)
 		l.overcome(causeOf(key), key)
+	}
+}
+
+// dropStale forgets work that was put off and not tried again for hours after it fell due: what asked for it is gone.
+func (l *Line) dropStale() {
+	for key, f := range l.failed {
+		if f.until+3*hour < l.Clock.Now() {
+			l.done(key)
+		}
 	}
 }
 

@@ -237,7 +237,7 @@ func (l *Line) untold(c casework.Case, m casework.Mail) bool {
 func (l *Line) item(f finding.Finding, set func(*Vantage) *reach.Set) notice.Item {
 	it := notice.Item{Finding: f, Guides: guide.Links(l.GuideURL, f.Key.Check, f.Duty.Duty)}
 	if c := l.checks[f.Key.Check]; c != nil {
-		it.Advice = strings.NewReplacer("{service}", serviceOf(c), "{endpoint}", f.Where()).Replace(c.Remedy)
+		it.Advice = strings.NewReplacer("{service}", serviceOf(c), "{endpoint}", placeOf(f)).Replace(c.Remedy)
 	}
 	if f.Key.Check == CheckBlocked || slices.Contains(postureChecks, f.Key.Check) || f.Duty.Party == duty.Provider {
 		return it // the cure is not to close the tenant's rule
@@ -247,6 +247,14 @@ func (l *Line) item(f finding.Finding, set func(*Vantage) *reach.Set) notice.Ite
 		it.Remedy = l.Remedy(l.x, f, set(v).Why(f.Endpoint, f.Key.Port))
 	}
 	return it
+}
+
+// placeOf names where a service is to be closed. What is forwarded has another port inside.
+func placeOf(f finding.Finding) string {
+	if isForwarded(f) {
+		return "the port behind " + f.Where()
+	}
+	return f.Where()
 }
 
 // serviceOf names what a check is about, for a sentence.

@@ -205,8 +205,8 @@ func (d *draft) seenAgain(ctx context.Context, f finding.Finding, c claim) error
 // openBlocked opens a case of its own for a machine that does not answer us while its rules let us in: f is the finding that
 // can no longer be verified, or, still suspected, the machine as a whole.
 func (d *draft) openBlocked(ctx context.Context, f finding.Finding) error {
-	if f.Key.Server == "" {
-		return nil // who joined an address to the cloud owes us no answer there
+	if f.Key.Server == "" || isForwarded(f) {
+		return nil // who joined an address to the cloud, or forwards one, owes us no answer there
 	}
 	key := finding.Key{Cloud: f.Key.Cloud, Server: f.Key.Server, Port: f.Key.Port, Check: CheckBlocked, Locus: f.Key.Locus, Zone: f.Key.Zone}
 	old, known, err := d.l.Ledger.FindingByKey(ctx, key)

@@ -124,9 +124,8 @@ func (l *Line) sweep(ctx context.Context, v *Vantage, due int64) error {
 			return err
 		}
 		h.coverage.Cycle, h.coverage.Note = cycle, joinNotes(late, h.coverage.Note)
-		if blind := blindFamilies(set); blind != "" && part.purpose == probe.Reach {
-			h.coverage.Note = joinNotes(h.coverage.Note, blind) // complete it is: all that could be asked was
-			l.meet("no source at "+v.Name, "", blind)
+		if part.purpose == probe.Reach {
+			h.coverage.Note = joinNotes(h.coverage.Note, l.blind(v, set)) // complete it is: all that could be asked was
 		}
 		if part.purpose == probe.Reach {
 			h.asked, h.reached, h.blocks = asks, set, blocks // all that is open was asked
@@ -142,6 +141,17 @@ func (l *Line) sweep(ctx context.Context, v *Vantage, due int64) error {
 	delete(l.unswept, v.Name)
 	l.shown = false
 	return l.countStandings(ctx, v, set, seen)
+}
+
+// blind says what a vantage point cannot probe, for the coverage, and counts it as a problem while that is so.
+func (l *Line) blind(v *Vantage, set *reach.Set) string {
+	blind, cause := blindFamilies(set), "no source at "+v.Name
+	if blind != "" {
+		l.meet(cause, "", blind)
+	} else {
+		l.overcome(cause, "")
+	}
+	return blind
 }
 
 // blindFamilies says how many addresses that the zone is let in to are not probed, because the vantage point has no source of their family;

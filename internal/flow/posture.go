@@ -147,7 +147,8 @@ func said(evidence map[string]untrusted.Text) map[string]untrusted.Text {
 // tells tells whether anything follows when the configuration does not show a finding: of a machine that is off, that is not listed, or
 // whose way the model is not proven for, it shows nothing.
 func (l *Line) tells(f finding.Finding) bool {
-	if l.doubtful[f.Key] {
+	internet := func(v Vantage) bool { return v.Zone == probe.Internet }
+	if l.doubtful[f.Key] || f.Key.Check == CheckWide && !slices.ContainsFunc(l.Vantages, internet) {
 		return false
 	}
 	if f.Key.Server == "" {
@@ -250,7 +251,7 @@ func (d *draft) shortfallNow(ctx context.Context, ds casework.Dossier, f finding
 	case !slices.Contains(d.l.Policy.Posture, f.Key.Check):
 		return d.noVerdict(ds, f, "the check is switched off in the policy"), nil
 	case !ok || !still && !d.l.tells(f):
-		return d.noVerdict(ds, f, "the cloud could not be read whole, or what listens there is not known"), nil
+		return d.noVerdict(ds, f, "the sync of the cloud was incomplete, or it is not known what listens there, or a weakness behind the rule is open"), nil
 	case still:
 		f.Endpoint = s.at
 		return d.draw(ds, f, sight{}, finding.Vulnerable), nil

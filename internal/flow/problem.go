@@ -23,7 +23,6 @@ type Problem struct {
 type problems struct {
 	mu    sync.Mutex
 	known map[string]*problem
-	met   int // how often anything was met, all causes together
 }
 
 type problem struct {
@@ -47,7 +46,6 @@ func (l *Line) meet(cause, work, what string) {
 	}
 	p.What, p.works[work] = what, true
 	p.Count++
-	l.problems.met++
 	if p.logged == 0 || now-p.logged >= remindEvery {
 		p.logged = now
 		l.Log.Warn("work could not be done", "cause", cause, "count", p.Count, "what", what)
@@ -85,13 +83,6 @@ func (l *Line) Problems() []Problem {
 	}
 	slices.SortFunc(out, func(a, b Problem) int { return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.Cause, b.Cause)) })
 	return out
-}
-
-// metSoFar counts what was met, to tell what a step has reported itself from what it only returns.
-func (l *Line) metSoFar() int {
-	l.problems.mu.Lock()
-	defer l.problems.mu.Unlock()
-	return l.problems.met
 }
 
 // causeOf is the cause under which a piece of work that was put off is counted: that of one case is counted with those of the others.

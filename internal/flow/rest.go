@@ -52,8 +52,8 @@ func (l *Line) rests(out map[finding.Key]shortfall) {
 		}
 		like := slices.MinFunc(ss, shortfall.compare)
 		s := shortfall{key: finding.Key{Cloud: l.Cloud, Project: of.project, Check: of.check, Locus: restLocus}, project: of.project, weight: of.weight, layer: like.layer, aspect: like.aspect,
-			title:    "The project has more of the same than is told one by one",
-			cause:    fmt.Sprintf("of one check %d findings are open for a project at most; others are opened as these are mended", mostShortfalls),
+			title:    "The project has more findings of the same check than are listed one by one",
+			cause:    fmt.Sprintf("of one check %d findings are open for a project at most; others are opened as these are fixed", mostShortfalls),
 			evidence: map[string]untrusted.Text{"in all": untrusted.From(fmt.Sprint(len(ss))), "such as": untrusted.From(like.title)}}
 		if graver, known := out[s.key]; !known || s.compare(graver) < 0 {
 			out[s.key] = s

@@ -28,7 +28,7 @@ func (l *Line) shared(ctx context.Context, out map[finding.Key]shortfall) error 
 		case f.Key.Cloud != l.Cloud:
 		case f.Key.Check == CheckShared:
 			opened[f.Key] = true
-		case f.Key.Port != "" && !slices.Contains(postureChecks, f.Key.Check) && l.vantage(f.Vantage) != nil:
+		case f.State == finding.Open && l.mayAct(f) && l.vantage(f.Vantage) != nil:
 			for _, o := range l.reach(l.vantage(f.Vantage)).Why(f.Endpoint, f.Key.Port) {
 				if g := l.x.Groups[o.Group]; g != nil && g.Project != f.Project && o.Zone && len(o.Doubts) == 0 {
 					for _, r := range g.Rules {
@@ -54,6 +54,11 @@ func (l *Line) shared(ctx context.Context, out map[finding.Key]shortfall) error 
 	return nil
 }
 
+// mayAct tells whether a finding is of the kind that can lead to an action on the server: proven, and of a class that ends in one.
+func (l *Line) mayAct(f finding.Finding) bool {
+	return f.Key.Port != "" && f.Grade == finding.Proved && l.base.Classes[f.Class].End.Restricts()
+}
+
 func (l *Line) sharedKey(g *asset.Group, r asset.Rule) finding.Key {
 	return finding.Key{Cloud: l.Cloud, Project: g.Project, Check: CheckShared, Locus: ruleLocus(r) + ", in group " + string(g.ID)}
 }
@@ -61,7 +66,7 @@ func (l *Line) sharedKey(g *asset.Group, r asset.Rule) finding.Key {
 func (l *Line) sharedClaim(k finding.Key, g *asset.Group, r asset.Rule) shortfall {
 	return shortfall{key: k, project: g.Project, weight: weights[CheckShared][0], layer: "network-controls", aspect: "configure",
 		title: "A rule of a security group that your project shares opens servers of other projects",
-		cause: "projects that use the group cannot change it, and a server of one of them is weak behind the rule",
+		cause: "projects that use the group cannot change it; what the rule opens on their servers only you can close for all of them",
 		evidence: map[string]untrusted.Text{"group": untrusted.From(fmt.Sprintf("%s (%s)", g.Name, g.ID)),
 			"rule": untrusted.From(fmt.Sprintf("%s: %s", r.ID, ruleText(r, l.x)))}}
 }

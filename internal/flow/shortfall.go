@@ -191,7 +191,13 @@ func (l *Line) openings(id asset.ServerID) []profile.Seen {
 // too wide nobody knows, and TCP is all that is asked.
 func Asked(swept bool, seen []profile.Seen) []probe.Proto {
 	wide := slices.ContainsFunc(seen, func(s profile.Seen) bool {
-		return slices.ContainsFunc(s.Openings, func(o reach.Opening) bool { return o.Proto == probe.TCP && plan.Wide(o.First, o.Last) })
+		open := map[netip.Addr]int{}
+		return slices.ContainsFunc(s.Openings, func(o reach.Opening) bool {
+			if o.Proto == probe.TCP {
+				open[o.Addr] += int(o.Last) - int(o.First) + 1
+			}
+			return open[o.Addr] > plan.WideRange
+		})
 	})
 	if !swept || wide {
 		return []probe.Proto{}

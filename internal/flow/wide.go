@@ -41,16 +41,18 @@ func (l *Line) wide(out map[finding.Key]shortfall, doubtful map[finding.Key]bool
 			continue
 		}
 		for _, b := range l.reach(v).Broad(reach.Breadth{Most: l.Policy.WidePorts, Limited4: policy.LimitedBits4, Limited6: policy.LimitedBits6}) {
-			if len(b.Groups) == 0 {
+			if b.Open {
 				k, s := l.openPort(b)
 				add(k, b.Project, s, "", b.Doubts)
-				continue
 			}
 			for _, g := range b.Groups {
-				add(l.wideGroup(g, b.Project), b.Project, l.wideClaim(g), l.machine(b.Server), b.Doubts)
+				add(l.wideGroup(g, b.Project), b.Project, l.wideClaim(g, b.Project, true), l.machine(b.Server), b.Doubts)
 				if owner := l.x.Groups[g].Project; owner != b.Project {
-					add(l.wideGroup(g, owner), owner, l.wideClaim(g), "", b.Doubts)
+					add(l.wideGroup(g, owner), owner, l.wideClaim(g, owner, true), "", b.Doubts)
 				}
+			}
+			for _, g := range b.Together { // what a port's owner puts together is theirs alone
+				add(l.wideGroup(g, b.Project), b.Project, l.wideClaim(g, b.Project, false), l.machine(b.Server), b.Doubts)
 			}
 		}
 	}
@@ -64,8 +66,8 @@ func (l *Line) wideGroup(g asset.GroupID, p asset.ProjectID) finding.Key {
 	return finding.Key{Cloud: l.Cloud, Project: p, Check: CheckWide, Locus: "group " + string(g)}
 }
 
-// wideClaim is what is said of a group, to whoever it is.
-func (l *Line) wideClaim(id asset.GroupID) shortfall {
+// wideClaim is what is said of a group to a project: that it opens too much alone, or with the other groups of a port.
+func (l *Line) wideClaim(id asset.GroupID, reader asset.ProjectID, alone bool) shortfall {
 	g := l.x.Groups[id]
 	var rules []string
 	for _, r := range g.Rules {
@@ -74,10 +76,16 @@ func (l *Line) wideClaim(id asset.GroupID) shortfall {
 		}
 	}
 	s := shortfall{title: fmt.Sprintf("A security group opens more than %d ports to the internet", l.Policy.WidePorts),
-		cause:    "with the other groups of a port, it opens more than any server needs; whatever starts to listen there is open at once",
+		cause:    "that is more than any server needs; whatever starts to listen there is open at once",
 		evidence: map[string]untrusted.Text{"group": untrusted.From(fmt.Sprintf("%s (%s)", g.Name, g.ID))}}
 	if len(rules) > 0 {
 		s.evidence["rules"] = untrusted.From(some(rules))
+	}
+	if !alone {
+		s.title = fmt.Sprintf("The security groups of a port together open more than %d ports to the internet", l.Policy.WidePorts)
+	}
+	if g.Project != reader {
+		s.evidence["what you can do"] = untrusted.From("the group is another project's: take it off your ports, and use one of your own")
 	}
 	return s
 }

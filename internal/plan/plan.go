@@ -47,9 +47,10 @@ func Next(set *reach.Set, l Limits, cycle uint64) Sweep {
 			s.Reach = append(s.Reach, e)
 		}
 	}
+	wide := wideAt(set)
 	for r := range set.Ranges() {
 		if r.Proto == probe.TCP {
-			for _, p := range sweepPorts(r, cycle, l.Parts) {
+			for _, p := range sweepPorts(r, wide[r.Addr], cycle, l.Parts) {
 				take(probe.Endpoint{Addr: r.Addr, Proto: r.Proto, Port: p})
 			}
 		}
@@ -114,9 +115,10 @@ func plus(a netip.Addr, n uint64) netip.Addr {
 	return out
 }
 
-// sweepPorts lists what a sweep asks of a run of ports: all of it, or, of a wide one, the known ports and the part whose turn it is.
-func sweepPorts(r reach.Range, cycle uint64, parts int) []uint16 {
-	if !Wide(r.First, r.Last) {
+// sweepPorts lists what a sweep asks of a run of ports: all of it, or, where too many are open at the address, the known ports and the part
+// whose turn it is.
+func sweepPorts(r reach.Range, wide bool, cycle uint64, parts int) []uint16 {
+	if !wide {
 		return all(r)
 	}
 	out := append(known(r), partOf(r, cycle, parts)...)

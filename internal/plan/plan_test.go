@@ -83,6 +83,28 @@ func TestAWideRunIsAskedPartByPart(t *testing.T) {
 	}
 }
 
+// Many runs with gaps are as wide as one: what counts is how many ports of an address are open. What was part of a wider run counts as asked only
+// where it was.
+func TestManyRunsAreAskedPartByPart(t *testing.T) {
+	var rules []asset.Rule
+	for first := 1; first < 60000; first += 1001 {
+		rules = append(rules, rule(first, first+999))
+	}
+	s := set(rules...)
+	if n := len(Next(s, Limits{Parts: 30}, 1).Reach); n > 2300 {
+		t.Errorf("one sweep asks %d ports", n)
+	}
+	walk, _ := NextWalk(set(rule(1, 65535)), probe.Walk{}, 1, 30)
+	narrow := reach.Range{Addr: netip.MustParseAddr("203.0.113.5"), Proto: probe.TCP, First: 20000, Last: 20999}
+	if n := Probed(narrow, 20000, 20999, walk, []int64{1}); n != 0 {
+		t.Errorf("%d ports count as asked of a run that was narrowed since", n)
+	}
+	narrowed := set(rule(20000, 20999))
+	if walk, _ = NextWalk(narrowed, walk, 2, 30); Probed(narrow, 20000, 20999, walk, []int64{1, 2}) != 1000 || len(Next(narrowed, Limits{Parts: 30}, 2).Reach) != 1000 {
+		t.Error("after the next sweep all of it was asked")
+	}
+}
+
 func TestTheControlSampleComesRoundToEveryKnownPort(t *testing.T) {
 	s := set(rule(6379, 6379))
 	seen := map[uint16]bool{}

@@ -1,41 +1,54 @@
 package plan
 
 import (
-	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"demarc/internal/probe"
 	"demarc/internal/reach"
 )
 
 // Part tells in which of so many parts a port of an address is: the part that is asked in the rounds whose number leaves that rest. It does
-// not depend on the run of ports, so that who changes a rule changes no part. Parts are of about the same size.
+// not depend on the run of ports, so that who changes a rule changes no part. Neighbours are in different parts, which are of the same size.
 func Part(addr netip.Addr, port uint16, parts int) int {
 	if parts <= 1 {
 		return 0
 	}
-	h := fnv.New64a()
-	b := addr.As16()
-	_, _ = h.Write(b[:])
-	_, _ = h.Write(binary.BigEndian.AppendUint16(nil, port))
-	x := h.Sum64() // FNV leaves its low bits too regular for a rest
-	x ^= x >> 33
-	x *= 0xff51afd7ed558ccd
-	x ^= x >> 33
-	return int(x % uint64(parts)) //nolint:gosec // below parts
+	return (int(port) + offset(addr)) % parts
 }
 
-// partOf lists the ports of a wide run that are asked in a round.
+// offset is a number of an address's own, so that not every host is asked at the same ports in a round.
+func offset(addr netip.Addr) int {
+	h := fnv.New32a()
+	b := addr.As16()
+	_, _ = h.Write(b[:])
+	return int(h.Sum32() % 65536)
+}
+
+// partOf lists the ports of a run that are asked in a round.
 func partOf(r reach.Range, cycle uint64, parts int) []uint16 {
+	parts = max(parts, 1)
+	turn := int(cycle % uint64(parts)) //nolint:gosec // below parts
+	first := int(r.First) + (turn-Part(r.Addr, r.First, parts)+parts)%parts
 	var out []uint16
-	turn := int(cycle % uint64(max(parts, 1))) //nolint:gosec // below parts
-	for p := int(r.First); p <= int(r.Last); p++ {
-		if Part(r.Addr, uint16(p), parts) == turn { //nolint:gosec // within First..Last
-			out = append(out, uint16(p)) //nolint:gosec // within First..Last
+	for p := first; p <= int(r.Last); p += parts {
+		out = append(out, uint16(p)) //nolint:gosec // within First..Last
+	}
+	return out
+}
+
+// wideAt finds the addresses of which more TCP ports are open to our probe than a sweep asks whole, in however many runs.
+func wideAt(set *reach.Set) map[netip.Addr]bool {
+	count, out := map[netip.Addr]int{}, map[netip.Addr]bool{}
+	for r := range set.Ranges() {
+		if r.Proto == probe.TCP {
+			if count[r.Addr] += int(r.Last) - int(r.First) + 1; count[r.Addr] > WideRange {
+				out[r.Addr] = true
+			}
 		}
 	}
 	return out
@@ -49,9 +62,9 @@ func runKey(r reach.Range) string {
 // NextWalk is the walk of a vantage point after a round in which all that a set opens to our probe was planned. What is open as before goes
 // on; anything else begins. It tells whether the walk is another than before.
 func NextWalk(set *reach.Set, was probe.Walk, cycle int64, parts int) (probe.Walk, bool) {
-	now := probe.Walk{Parts: parts, Since: map[string]int64{}}
+	now, wide := probe.Walk{Parts: parts, Since: map[string]int64{}}, wideAt(set)
 	for r := range set.Ranges() {
-		if r.Proto != probe.TCP || !Wide(r.First, r.Last) {
+		if r.Proto != probe.TCP || !wide[r.Addr] {
 			continue
 		}
 		k := runKey(r)
@@ -64,12 +77,12 @@ func NextWalk(set *reach.Set, was probe.Walk, cycle int64, parts int) (probe.Wal
 }
 
 // Probed counts the ports in first..last, which are part of an open run of an address, that were asked since the run was opened. Rounds are
-// the numbers of the sweeps that were complete; swept tells whether there was one since the run was opened at all.
+// the numbers of the sweeps that were complete. A run that was part of a wider one before the last sweep counts as not asked.
 func Probed(run reach.Range, first, last uint16, walk probe.Walk, rounds []int64) int {
-	if !Wide(run.First, run.Last) {
+	since, known := walk.Since[runKey(run)]
+	if !known && !Wide(run.First, run.Last) && !walked(run.Addr, walk) {
 		return int(last) - int(first) + 1
 	}
-	since, known := walk.Since[runKey(run)]
 	done := map[int]bool{}
 	for _, n := range rounds {
 		if known && n >= since && walk.Parts > 0 {
@@ -86,4 +99,14 @@ func Probed(run reach.Range, first, last uint16, walk probe.Walk, rounds []int64
 		}
 	}
 	return count
+}
+
+// walked tells whether any run of an address was asked part by part in the last sweep.
+func walked(addr netip.Addr, walk probe.Walk) bool {
+	for k := range walk.Since {
+		if strings.HasPrefix(k, addr.String()+" ") {
+			return true
+		}
+	}
+	return false
 }

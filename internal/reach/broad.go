@@ -14,8 +14,11 @@ type Broad struct {
 	Port    asset.PortID
 	Project asset.ProjectID
 	Ports   int             // TCP and UDP ports that are open at one of its addresses, now or when the machine is on
-	Groups  []asset.GroupID // the fewest without whose rules there would not be too many, in order; empty: port security is off
-	Doubts  []string        // why the model is not proven there; then nothing is said of it
+	Open    bool            // port security is off: no group decides
+	Groups  []asset.GroupID // each of which alone opens too many, in order
+	// Together are groups of which none alone opens too many: the fewest without which the rest would not, in order.
+	Together []asset.GroupID
+	Doubts   []string // why the model is not proven there; then nothing is said of it
 }
 
 // Breadth is from where on an opening is too broad.
@@ -34,7 +37,9 @@ func (s *Set) Broad(than Breadth) []Broad {
 			continue
 		}
 		b, ok := s.broad(t, than)
-		if was, known := at[b.Port]; ok && (!known || b.Ports > was.Ports) {
+		was, known := at[b.Port]
+		better := len(was.Doubts) > 0 && len(b.Doubts) == 0 // what is proven at one address is not hidden by a doubt at another
+		if ok && (!known || better || (len(b.Doubts) > 0) == (len(was.Doubts) > 0) && b.Ports > was.Ports) {
 			at[b.Port] = b
 		}
 	}
@@ -67,12 +72,18 @@ func (s *Set) broad(t *site, than Breadth) (Broad, bool) {
 	b.Ports = union(nil, values(by)...).size()
 	for len(by) > 0 && union(nil, values(by)...).size() > than.Most {
 		worst := slices.MaxFunc(keys(by), func(a, c asset.GroupID) int { return cmp.Or(by[a].size()-by[c].size(), cmp.Compare(c, a)) })
-		delete(by, worst)
-		if worst != "" {
+		switch {
+		case worst == "":
+			b.Open = true
+		case by[worst].size() > than.Most:
 			b.Groups = append(b.Groups, worst)
+		default:
+			b.Together = append(b.Together, worst)
 		}
+		delete(by, worst)
 	}
 	slices.Sort(b.Groups)
+	slices.Sort(b.Together)
 	return b, b.Ports > than.Most
 }
 

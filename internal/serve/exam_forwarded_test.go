@@ -81,3 +81,37 @@ func TestAForwardingThatMovesIsNobodys(t *testing.T) {
 		t.Error("nothing was discarded")
 	}
 }
+
+// A port whose owner writes the id of a server that is not there, while it is probed, is attributed to nobody, and keeps nothing else from being
+// found.
+func TestAPortThatNamesNoServerStopsNoSweep(t *testing.T) {
+	t.Parallel()
+	e := open(t, plot{})
+	liar := e.w.PortIDs("gate-1")[0]
+	e.onProbe(func(_ probe.Shard, after bool) {
+		if after {
+			e.w.Twist(liar, func(row map[string]any) { row["device_id"] = "5c5b0e3a-9f5d-4b8e-8d8b-0d8c5c5b0e3a" })
+		} else {
+			e.w.Untwist()
+		}
+	})
+	e.until("notified", 6, e.inState("cache-1", casework.Notified))
+	if _, swept, err := e.d.DB.LastCoverage(t.Context(), probe.KindSweep, "lab", "internet", probe.Control); err != nil || !swept {
+		t.Errorf("no sweep has ended: %v", err)
+	}
+}
+
+// A server behind a forwarding that stops answering us leads to no case in which something may follow for its network.
+func TestWhatIsForwardedMayFallSilent(t *testing.T) {
+	t.Parallel()
+	e := open(t, plot{scenario: behindForwardings()})
+	e.until("notified", 4, e.inState("spare", casework.Notified))
+	e.must(e.w.BlockSource("spare", true))
+	e.after(9 * day)
+	for _, c := range e.casesOf("spare") {
+		if c.Track != casework.Forwarded || c.State == casework.FinalWarning || c.State == casework.Queued {
+			t.Errorf("a case of track %s is %s", c.Track, c.State)
+		}
+	}
+	e.untouched()
+}

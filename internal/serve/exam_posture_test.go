@@ -265,8 +265,9 @@ func TestOurOwnQuarantineFixesNoSetting(t *testing.T) {
 	p.scenario.Servers[0].Services[0].Mode = ""
 	e := open(t, p)
 	e.add("cache", others)
-	id := e.add("cache", wide)
-	e.until("both are known", 2, func() bool {
+	e.add("cache", wide) // it opens the Redis, and is told with it
+	id := e.add("cache", nine)
+	e.until("both are known", 3, func() bool {
 		return len(e.settingsOf("sg-blocks-scanner")) == 1 && len(e.settingsOf("exposure-profile")) >= 1
 	})
 	e.until("queued", 12, func() bool { return e.vulnerable().State == casework.Queued })

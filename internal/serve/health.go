@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -43,8 +44,15 @@ type watchedBody struct {
 	answered, done func()
 }
 
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		b.answered()
+	}
+	return n, err
+}
+
 func (b *watchedBody) Close() error {
-	b.answered()
 	b.done()
 	return b.ReadCloser.Close()
 }

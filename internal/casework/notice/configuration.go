@@ -43,7 +43,7 @@ func configurationOpening(l Letter) string {
 		if l.Case.State == casework.Moot {
 			return ""
 		}
-		return "The setting has been changed and has stayed so. This case is closed."
+		return "The cloud's configuration has not shown this again. This case is closed."
 	case casework.StepStatus:
 		return "A setting that concerns your project is the provider's to change. This mail asks nothing of you; it tells how it stands:\n" +
 			standing(l.Case) + "."

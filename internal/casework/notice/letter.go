@@ -472,7 +472,7 @@ func zones(it Item) string {
 }
 
 // Merge joins the items of a letter that are one weakness, seen from several zones: the same check at the same place of the same port, in the same
-// state. The first stays, with the zones of all and the commands of all.
+// state, of which the same is said. The first stays, with the zones of all and the commands of all.
 func Merge(items []Item) []Item {
 	var out []Item
 	for _, it := range items {
@@ -499,7 +499,9 @@ func Merge(items []Item) []Item {
 func sameWeakness(a, b finding.Finding) bool {
 	k := b.Key
 	k.Zone = a.Key.Zone
-	return a.Key == k && a.Key.Zone != b.Key.Zone && a.State.Live() == b.State.Live() && a.NoVerdict == b.NoVerdict
+	return a.Key == k && a.Key.Zone != b.Key.Zone && a.State.Live() == b.State.Live() && a.NoVerdict == b.NoVerdict && a.Where() == b.Where() &&
+		a.Grade == b.Grade && a.Severity == b.Severity && a.Class == b.Class && a.Title == b.Title && a.Cause == b.Cause &&
+		a.Duty.Party == b.Duty.Party && maps.Equal(a.Evidence, b.Evidence)
 }
 
 func whatThen(l Letter) string {

@@ -154,7 +154,7 @@ func (c *Cloud) behind(ctx context.Context, w wireFloating) (cloud.Holding, erro
 	}
 	p, err := c.Port(ctx, port)
 	if err != nil {
-		return cloud.Holding{}, err
+		return cloud.Holding{}, orNobody(err)
 	}
 	h, err := c.holding(ctx, p)
 	h.Scope, h.Addr, h.FloatingIP, h.FloatingRevision, h.Shared = asset.ExternalScope, f.Addr, f.ID, f.Revision, len(f.Forwardings) > 0
@@ -169,7 +169,7 @@ func (c *Cloud) holding(ctx context.Context, p asset.Port) (cloud.Holding, error
 	}
 	s, err := c.server(ctx, p.Server)
 	h.ServerStatus = s.Status
-	return h, err
+	return h, orNobody(err) // a port's owner may write the id of a server that is not there
 }
 
 // canSee tells an address that nobody holds from a Neutron that shows nothing, which answers in the same way.

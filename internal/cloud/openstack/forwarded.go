@@ -2,6 +2,8 @@ package openstack
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 
@@ -24,8 +26,11 @@ func (c *Cloud) Forwarded(ctx context.Context, at netip.Addr, proto string, port
 		return cloud.Holding{}, cloud.ErrNobody
 	}
 	f, err := taken(c, "floating IP", floating[0].ID, floating[0].asset)
-	if err != nil || f.Port != "" {
-		return cloud.Holding{}, orNobody(err)
+	if err != nil {
+		return cloud.Holding{}, err
+	}
+	if f.Port != "" {
+		return cloud.Holding{}, cloud.ErrNobody
 	}
 	all, err := c.forwardings(ctx, f.ID, nil)
 	if err != nil {
@@ -45,17 +50,17 @@ func (c *Cloud) Forwarded(ctx context.Context, at netip.Addr, proto string, port
 	}
 	p, err := c.Port(ctx, to[0].Port)
 	if err != nil {
-		return cloud.Holding{}, err
+		return cloud.Holding{}, orNobody(err)
 	}
 	h, err := c.holding(ctx, p)
 	h.Scope, h.Addr, h.FloatingIP, h.FloatingRevision, h.Shared, h.Forwarding = asset.ExternalScope, f.Addr, f.ID, f.Revision, true, to[0]
 	return h, err
 }
 
-// orNobody is an error, or that nobody holds the address.
+// orNobody makes of a port or a server that does not exist, to which an address leads, that nobody holds it. Any other error stays.
 func orNobody(err error) error {
-	if err != nil {
-		return err
+	if errors.Is(err, cloud.ErrNotFound) {
+		return fmt.Errorf("%w: %w", cloud.ErrNobody, err)
 	}
-	return cloud.ErrNobody
+	return err
 }

@@ -3,6 +3,7 @@ package openstack
 import (
 	"fmt"
 	"regexp"
+	"slices"
 
 	"demarc/internal/asset"
 	"demarc/internal/finding"
@@ -46,6 +47,9 @@ func protect(x *asset.Index, reader asset.ProjectID, id asset.PortID) []string {
 // its port.
 func shut(x *asset.Index, reader asset.ProjectID, o reach.Opening) []string {
 	what := fmt.Sprintf("# %s from %s", ports(o), remote(o))
+	if o.FloatingIP != "" && forwards(x, o) {
+		what = fmt.Sprintf("# opens what the floating IP forwards at %s, from %s", ports(o), remote(o))
+	}
 	if g := x.Groups[o.Group]; g != nil && g.Project == reader {
 		return []string{what + others(x, reader, o), "openstack security group rule delete " + string(o.Rule)}
 	}
@@ -54,6 +58,11 @@ func shut(x *asset.Index, reader asset.ProjectID, o reach.Opening) []string {
 	}
 	return []string{what + "; the group is another project's: give the port one of your own for what you need, then take this one off",
 		fmt.Sprintf("openstack port unset --security-group %s %s", o.Group, o.Port)}
+}
+
+// forwards tells whether an opening is one of a port forwarding, whose ports inside are others than outside.
+func forwards(x *asset.Index, o reach.Opening) bool {
+	return slices.ContainsFunc(x.FloatingOf[o.Port], func(f *asset.FloatingIP) bool { return f.ID == o.FloatingIP && f.Port != o.Port })
 }
 
 // remote names the sources of an opening; what it holds of a tenant's making is an identifier or a prefix, or is not shown.
