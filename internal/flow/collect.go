@@ -48,7 +48,8 @@ const (
 	unknown                   // the cloud did not say
 )
 
-// mostUnanswered is of how many addresses in one shard the cloud may fail to say who holds them; with one more the shard is given up.
+// mostUnanswered is of how many addresses in one sweep the cloud may fail to say who holds them; with one more the sweep is given up. A check of
+// one finding needs its answer.
 const mostUnanswered = 3
 
 // collect probes a shard and attributes what came back. An address is attributed only when the same port of the same
@@ -93,7 +94,7 @@ func (l *Line) collect(ctx context.Context, v *Vantage, set *reach.Set, shard pr
 			switch cause := "asking who holds an address"; {
 			case err == nil:
 				l.overcome(cause, key.String()+key.Addr.String())
-			case ctx.Err() != nil || unanswered == mostUnanswered:
+			case ctx.Err() != nil || shard.Purpose == probe.Recheck || unanswered == mostUnanswered:
 				return h, err
 			default: // one address keeps no other from being attributed
 				unanswered++
