@@ -52,7 +52,7 @@ func TestAWideRunIsAskedPartByPart(t *testing.T) {
 	run := reach.Range{Addr: netip.MustParseAddr("203.0.113.5"), Proto: probe.TCP, First: 1, Last: 65535}
 	asked, rounds := map[uint16]int{}, []int64{4} // the fourth was before it was open
 	for cycle := uint64(5); cycle < 5+parts; cycle++ {
-		if n := Probed(run, 1, 65535, walk, rounds); n != len(asked) {
+		if n := NewProgress(walk, rounds).Probed(run, 1, 65535); n != len(asked) {
 			t.Fatalf("before round %d %d ports count as probed, and %d were", cycle, n, len(asked))
 		}
 		got := Next(s, Limits{Parts: parts}, cycle).Reach
@@ -64,7 +64,7 @@ func TestAWideRunIsAskedPartByPart(t *testing.T) {
 		}
 		rounds = append(rounds, int64(cycle)) //nolint:gosec // small
 	}
-	if len(asked) != 65535 || Probed(run, 1, 65535, walk, rounds) != 65535 {
+	if len(asked) != 65535 || NewProgress(walk, rounds).Probed(run, 1, 65535) != 65535 {
 		t.Errorf("in %d rounds %d ports were asked", parts, len(asked))
 	}
 	for port, n := range asked {
@@ -75,7 +75,7 @@ func TestAWideRunIsAskedPartByPart(t *testing.T) {
 	if _, again := NextWalk(s, walk, 40, parts); again {
 		t.Error("the same run is another walk")
 	}
-	if w, again := NextWalk(set(rule(1, 65534)), walk, 40, parts); !again || Probed(reach.Range{Addr: run.Addr, Proto: probe.TCP, First: 1, Last: 65534}, 1, 65534, w, rounds) != 0 {
+	if w, again := NextWalk(set(rule(1, 65534)), walk, 40, parts); !again || NewProgress(w, rounds).Probed(reach.Range{Addr: run.Addr, Proto: probe.TCP, First: 1, Last: 65534}, 1, 65534) != 0 {
 		t.Error("a run with other ends counts as probed already")
 	}
 	if w, again := NextWalk(s, walk, 40, 7); !again || w.Since["203.0.113.5 tcp 1-65535"] != 40 {
@@ -96,11 +96,11 @@ func TestManyRunsAreAskedPartByPart(t *testing.T) {
 	}
 	walk, _ := NextWalk(set(rule(1, 65535)), probe.Walk{}, 1, 30)
 	narrow := reach.Range{Addr: netip.MustParseAddr("203.0.113.5"), Proto: probe.TCP, First: 20000, Last: 20999}
-	if n := Probed(narrow, 20000, 20999, walk, []int64{1}); n != 0 {
+	if n := NewProgress(walk, []int64{1}).Probed(narrow, 20000, 20999); n != 0 {
 		t.Errorf("%d ports count as asked of a run that was narrowed since", n)
 	}
 	narrowed := set(rule(20000, 20999))
-	if walk, _ = NextWalk(narrowed, walk, 2, 30); Probed(narrow, 20000, 20999, walk, []int64{1, 2}) != 1000 || len(Next(narrowed, Limits{Parts: 30}, 2).Reach) != 1000 {
+	if walk, _ = NextWalk(narrowed, walk, 2, 30); NewProgress(walk, []int64{1, 2}).Probed(narrow, 20000, 20999) != 1000 || len(Next(narrowed, Limits{Parts: 30}, 2).Reach) != 1000 {
 		t.Error("after the next sweep all of it was asked")
 	}
 }

@@ -76,37 +76,44 @@ func NextWalk(set *reach.Set, was probe.Walk, cycle int64, parts int) (probe.Wal
 	return now, now.Parts != was.Parts && len(now.Since)+len(was.Since) > 0 || !maps.Equal(now.Since, was.Since)
 }
 
-// Probed counts the ports in first..last, which are part of an open run of an address, that were asked since the run was opened. Rounds are
-// the numbers of the sweeps that were complete. A run that was part of a wider one before the last sweep counts as not asked.
-func Probed(run reach.Range, first, last uint16, walk probe.Walk, rounds []int64) int {
-	since, known := walk.Since[runKey(run)]
-	if !known && !Wide(run.First, run.Last) && !walked(run.Addr, walk) {
+// Progress tells how much of the open runs was asked, by a walk and the numbers of the sweeps that were complete.
+type Progress struct {
+	walk   probe.Walk
+	rounds []int64
+	walked map[string]bool // addresses of which some run was asked part by part in the last sweep
+}
+
+// NewProgress makes one, for as many questions as there are runs.
+func NewProgress(walk probe.Walk, rounds []int64) *Progress {
+	p := &Progress{walk: walk, rounds: rounds, walked: map[string]bool{}}
+	for run := range walk.Since {
+		addr, _, _ := strings.Cut(run, " ")
+		p.walked[addr] = true
+	}
+	return p
+}
+
+// Probed counts the ports in first..last, which are part of an open run of an address, that were asked since the run was opened. A run that was
+// part of a wider one before the last sweep counts as not asked.
+func (p *Progress) Probed(run reach.Range, first, last uint16) int {
+	since, known := p.walk.Since[runKey(run)]
+	if !known && !Wide(run.First, run.Last) && !p.walked[run.Addr.String()] {
 		return int(last) - int(first) + 1
 	}
 	done := map[int]bool{}
-	for _, n := range rounds {
-		if known && n >= since && walk.Parts > 0 {
-			done[int(n%int64(walk.Parts))] = true
+	for _, n := range p.rounds {
+		if known && n >= since && p.walk.Parts > 0 {
+			done[int(n%int64(p.walk.Parts))] = true
 		}
 	}
 	if len(done) == 0 {
 		return 0
 	}
 	count := 0
-	for p := int(first); p <= int(last); p++ {
-		if _, asked := slices.BinarySearch(Known, uint16(p)); asked || done[Part(run.Addr, uint16(p), walk.Parts)] { //nolint:gosec // within first..last
+	for port := int(first); port <= int(last); port++ {
+		if _, asked := slices.BinarySearch(Known, uint16(port)); asked || done[Part(run.Addr, uint16(port), p.walk.Parts)] { //nolint:gosec // within first..last
 			count++
 		}
 	}
 	return count
-}
-
-// walked tells whether any run of an address was asked part by part in the last sweep.
-func walked(addr netip.Addr, walk probe.Walk) bool {
-	for k := range walk.Since {
-		if strings.HasPrefix(k, addr.String()+" ") {
-			return true
-		}
-	}
-	return false
 }

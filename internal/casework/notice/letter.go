@@ -12,20 +12,9 @@ import (
 
 	"demarc/internal/casework"
 	"demarc/internal/duty"
-	"demarc/internal/finding"
 	"demarc/internal/policy"
-	"demarc/internal/probe"
 	"demarc/internal/untrusted"
 )
-
-// Item is one finding as a letter shows it.
-type Item struct {
-	Finding finding.Finding
-	Zones   []probe.Zone // from which it is seen, where they are several
-	Remedy  []string     // commands that close it, ready to paste
-	Advice  string       // our own guidance, plain text
-	Guides  []string     // addresses of the pages that say more; none where they are published nowhere
-}
 
 // Letter is everything a mail is written from.
 type Letter struct {
@@ -418,142 +407,6 @@ func lost(c casework.Case) string {
 	return "\nNot everything could be given back:\n" + indent(strings.Join(out, "\n"))
 }
 
-func describe(n int, it Item, l Letter) string {
-	var b strings.Builder
-	f := it.Finding
-	fmt.Fprintf(&b, "%d. %s\n", n, one(f.Title))
-	where := f.Where()
-	if f.Key.Zone != "" {
-		where += ", seen from the " + zones(it)
-	}
-	fmt.Fprintf(&b, "   where:    %s\n", one(where))
-	fmt.Fprintf(&b, "   since:    %s\n", Moment(f.FirstSeen, l.Zone))
-	fmt.Fprintf(&b, "   how sure: %s (severity %s, class %s)\n", f.Grade, f.Severity, f.Class)
-	for _, k := range sortedKeys(f.Evidence) {
-		fmt.Fprintf(&b, "   %s: %s\n", one(k), f.Evidence[k].Mail())
-	}
-	if f.Cause != "" {
-		fmt.Fprintf(&b, "   cause:    %s\n", one(f.Cause))
-	}
-	fmt.Fprintf(&b, "   whose:    the %s's, because %s (%s)\n", f.Duty.Party, one(f.Duty.Reason), one(f.Duty.Assignment))
-	if f.Duty.ThirdParty != "" && l.Step != casework.StepStatus {
-		fmt.Fprintf(&b, "   done by:  %s, for the provider\n", one(strings.TrimSpace(f.Duty.Doer+" "+f.Duty.Contact)))
-	}
-	if l.Step == casework.StepStatus {
-		b.WriteString("\n")
-		return b.String() // what to do is told to who must do it
-	}
-	if it.Advice != "" {
-		fmt.Fprintf(&b, "\n%s\n", indent(it.Advice))
-	}
-	for i, g := range it.Guides {
-		fmt.Fprintf(&b, "%s%s\n", []string{"\n   how to:   ", "             "}[min(i, 1)], one(g))
-	}
-	if len(it.Remedy) > 0 {
-		b.WriteString("\n   To close it from outside:\n\n")
-		for _, r := range it.Remedy {
-			fmt.Fprintf(&b, "     %s\n", command(r))
-		}
-	}
-	b.WriteString("\n")
-	return b.String()
-}
-
-// zones names those from which a weakness is seen.
-func zones(it Item) string {
-	if len(it.Zones) == 0 {
-		return string(it.Finding.Key.Zone)
-	}
-	out := make([]string, len(it.Zones))
-	for i, z := range it.Zones {
-		out[i] = string(z)
-	}
-	return strings.Join(out, " and the ")
-}
-
-// Merge joins the items of a letter that are one weakness, seen from several zones: the same check at the same place of the same port, in the same
-// state, of which the same is said. The first stays, with the zones of all and the commands of all.
-func Merge(items []Item) []Item {
-	var out []Item
-	for _, it := range items {
-		i := slices.IndexFunc(out, func(o Item) bool { return sameWeakness(o.Finding, it.Finding) })
-		if i < 0 {
-			out = append(out, it)
-			continue
-		}
-		o := &out[i]
-		if len(o.Zones) == 0 {
-			o.Zones = []probe.Zone{o.Finding.Key.Zone}
-		}
-		o.Zones = append(o.Zones, it.Finding.Key.Zone)
-		o.Finding.FirstSeen = min(o.Finding.FirstSeen, it.Finding.FirstSeen)
-		for _, r := range it.Remedy {
-			if !slices.Contains(o.Remedy, r) {
-				o.Remedy = append(o.Remedy, r)
-			}
-		}
-	}
-	return out
-}
-
-func sameWeakness(a, b finding.Finding) bool {
-	k := b.Key
-	k.Zone = a.Key.Zone
-	return a.Key == k && a.Key.Zone != b.Key.Zone && a.State.Live() == b.State.Live() && a.NoVerdict == b.NoVerdict && a.Where() == b.Where() &&
-		a.Grade == b.Grade && a.Severity == b.Severity && a.Class == b.Class && a.Title == b.Title && a.Cause == b.Cause &&
-		a.Duty.Party == b.Duty.Party && maps.Equal(a.Evidence, b.Evidence)
-}
-
-func whatThen(l Letter) string {
-	if next, ok := whatThenBlocked(l); ok {
-		return next
-	}
-	switch l.Step {
-	case casework.StepNotice:
-		if l.Case.Party != duty.Customer {
-			return "The same clock runs as for a tenant. After the deadline the case is escalated inside the provider.\nNo act on the tenant's machine follows from it."
-		}
-		if l.End == policy.Report {
-			return "We look again at the deadline. If it is still there, it is reported to the operators of the cloud."
-		}
-		what := "taken off the network until it is fixed"
-		if l.End == policy.Stop {
-			what = "taken off the network and stopped"
-		}
-		return "We look again at the deadline. If the weakness is gone, the case closes by itself. If it is still there, you\nget one final warning, and after its grace the machine may be " + what + "."
-	case casework.StepFinal, casework.StepRelapse:
-		if l.Deadline == 0 {
-			return "It is escalated, and stays open until it is proven fixed again. No action on the server follows from it."
-		}
-		if !l.End.Restricts() {
-			return fmt.Sprintf("After %s an operator decides what happens to the machine's network.\nFix it before that and nothing happens; we look once more first.", Moment(l.Deadline, l.Zone))
-		}
-		return fmt.Sprintf("After %s, with an operator's approval, the machine is taken off the network: all its\nports go on a quarantine group that admits only our probes and the repair path. %s\nFix the weakness before that and nothing happens; we look once more first.", Moment(l.Deadline, l.Zone), fate(l.End))
-	case casework.StepRestricted:
-		if l.Case.Stopped {
-			return "The machine is stopped and locked; its disk is as it was. Ask for its release when you are ready to repair it: it is\nstarted, still off the network, and the repair path leads to it. Two clean looks at least ten minutes apart then give it\nits network back, at any hour of any day, with exactly the security groups it had."
-		}
-		return "Fix the weakness. Two clean looks at least ten minutes apart give the machine its network back, at any hour\nof any day, with exactly the security groups it had."
-	case casework.StepApproval:
-		return fmt.Sprintf("  demarc enforce approve %s --config demarc.yaml\n\nRight before the act everything is proven again: the machine, the weakness, the notices, the budgets.", l.Case.Ref())
-	case casework.StepObserved:
-		return "The server is checked again every day, and the case closes once it is fixed. To notify owners, raise the mode:\n\n" +
-			"  demarc mode set notify --reason TEXT --config demarc.yaml"
-	case casework.StepReleased:
-		return fmt.Sprintf("Until %s we watch whether it comes back.", Moment(l.Case.ProbationEnds, l.Zone))
-	case casework.StepPassed:
-		return passedOn(l.Case)
-	case casework.StepStatus:
-		if l.Case.State.Over() {
-			return ""
-		}
-		return "The provider's own clock runs, and the case is escalated inside the provider when it is over. Nothing is done to your\nmachine because of it. You hear again when it is overdue, and when it is closed."
-	case casework.StepClosed, casework.StepEscalation, casework.StepRefused, casework.StepHeld, casework.StepTampered,
-		casework.StepWithdrawn, casework.StepStillOpen, casework.StepReturned, casework.StepNoVerdict, casework.StepSystem:
-	}
-	return ""
-}
-
 // undoneBy tells the operators that a quarantine was undone, how often, and what follows. It names no time of its own: the mail may be sent
 // after the machine was put back.
 func undoneBy(l Letter) string {
@@ -594,31 +447,6 @@ func passedOn(c casework.Case) string {
 		return next + "\nThis case ends; nothing more is done because of it."
 	}
 	return next + " The rest of this case goes on."
-}
-
-// fate is what becomes of the machine itself.
-func fate(e policy.End) string {
-	if e == policy.Stop {
-		return "It is stopped and\nlocked, with its disk as it is, until you ask for its release."
-	}
-	return "It is not stopped."
-}
-
-// whatThenBlocked is what follows where we cannot look: an operator's decision, and never an act by itself.
-func whatThenBlocked(l Letter) (string, bool) {
-	if l.Case.Track != casework.ScanBlocked {
-		return "", false
-	}
-	switch {
-	case l.Step == casework.StepNotice && l.End == policy.Report:
-		return "Let our published addresses reach the server again, and the case closes by itself.\n" +
-			"Otherwise the operators of the cloud are notified after the deadline.", true
-	case l.Step == casework.StepNotice:
-		return "Let our published addresses reach the machine again, and the case closes by itself.\nOtherwise an operator decides after the deadline.", true
-	case l.Deadline > 0 && (l.Step == casework.StepFinal || l.Step == casework.StepRelapse):
-		return fmt.Sprintf("After %s an operator decides what happens to the machine's network.\nLet our published addresses reach it before that, and the case closes by itself.", Moment(l.Deadline, l.Zone)), true
-	}
-	return "", false
 }
 
 func indent(s string) string {
