@@ -136,6 +136,7 @@ func fightPolicy() (string, error) {
 		{"E: {internet: 4d, institution: 7d, grace: 24h", "E: {internet: 24h, institution: 24h, grace: 24h"},
 		{"inventory_every: 60s", "inventory_every: 10h"}, {"recent_every: 60s", "recent_every: 5h"},
 		{"sweep_every: 1d", "sweep_every: 2d"},
+		{"wide_within: 30d", "wide_within: 365d"}, // else each sweep has thousands of ports of the server without port security
 		{"cloud_per_hour: 5", "cloud_per_hour: 50"}, {"cloud_per_day: 20", "cloud_per_day: 500"}, {"project_per_hour: 1", "project_per_hour: 50"},
 		{"project_share_per_day: 0.10", "project_share_per_day: 1"}, {"cloud_share_per_day: 0.02", "cloud_share_per_day: 1"},
 		{"fixed_gap: 30m", "fixed_gap: 16h"}, {"posture: [", "posture: [] # ["},

@@ -30,7 +30,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Minute) // it ends a run that hangs, and measures nothing
+	ctx, cancel := context.WithTimeout(ctx, 45*time.Minute) // it ends a run that hangs, and measures nothing
 	defer cancel()
 	if len(os.Args) > 1 && os.Args[1] == "fight" {
 		t, err := fight(ctx)
