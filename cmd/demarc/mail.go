@@ -47,12 +47,13 @@ type mailRow struct {
 	Deadline   moment              `json:"deadline,omitzero"`
 	Subject    string              `json:"subject,omitempty"`
 	MessageID  string              `json:"message_id"`
+	Digest     string              `json:"digest,omitempty"`    // Message-ID of the digest that it was sent in
 	LastError  untrusted.Text      `json:"last_error,omitzero"` // in the words of the next hop
 }
 
 func mailRowOf(m casework.Mail) mailRow {
 	row := mailRow{ID: m.ID, Case: m.Case, Step: m.Step, To: m.To, Recipient: m.Recipient, Status: m.Status, Attempts: m.Attempts, QueuedAt: moment(m.QueuedAt),
-		AcceptedAt: moment(m.AcceptedAt), Deadline: moment(m.Deadline), Subject: m.Subject, MessageID: m.MessageID, LastError: untrusted.From(m.LastError)}
+		AcceptedAt: moment(m.AcceptedAt), Deadline: moment(m.Deadline), Subject: m.Subject, MessageID: m.MessageID, Digest: m.Digest, LastError: untrusted.From(m.LastError)}
 	if m.Status == casework.Waiting {
 		row.NextAt = moment(m.NextAt)
 	}

@@ -124,6 +124,7 @@ func showMail(c *cobra.Command, r *reading, db *store.DB, id string) error {
 	s := newSheet(c)
 	s.row("mail", m.ID)
 	s.row("message id", m.MessageID)
+	s.row("in digest", m.Digest)
 	if m.Case != "" {
 		s.row("case", casework.Ref(m.Case)+" ("+m.Case+")")
 	}
@@ -157,7 +158,7 @@ func printableLines(s string) string {
 	return b.String()
 }
 
-// findMail finds a mail by its id or its Message-ID.
+// findMail finds a mail by its id or its Message-ID. A digest is several mails: which, the error says.
 func findMail(ctx context.Context, db *store.DB, id string) (casework.Mail, error) {
 	m, err := db.Mail(ctx, access.Operator(), id)
 	if !fault.Is(err, fault.NotFound) {
@@ -168,10 +169,17 @@ func findMail(ctx context.Context, db *store.DB, id string) (casework.Mail, erro
 		return m, listErr
 	}
 	want := strings.TrimSuffix(strings.TrimPrefix(id, "<"), ">")
+	var parts []string
 	for _, m := range ms {
-		if m.MessageID == want {
+		switch want {
+		case m.MessageID:
 			return m, nil
+		case m.Digest:
+			parts = append(parts, "demarc mail show "+m.ID+"   "+casework.Ref(m.Case))
 		}
+	}
+	if len(parts) > 0 {
+		return m, fault.New(fault.Usage, "%q is a digest of %d mails", want, len(parts)).Hinted("show one of them:\n%s", strings.Join(parts, "\n"))
 	}
 	return m, hinted(err, "see demarc mail list --output json")
 }

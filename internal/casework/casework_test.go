@@ -338,14 +338,14 @@ var stories = map[string]struct {
 	}},
 	"a medium one is reported and no more": {duty.Customer, "M", []chapter{
 		{"+0s", "opened f", casework.New, "recheck in 0s"},
-		{"+1m", "look f vulnerable", casework.New, "mail notice to owner"},
+		{"+1m", "look f vulnerable", casework.New, "mail notice to owner, recheck in 1d"},
 		{"+5m", "mail notice", casework.Notified, "due in 2160h0m30s"},
 		{"@due", "look f vulnerable", casework.Overdue, "mail escalation to operators"},
 		{"+1m", "mail final_warning", casework.Overdue, ""},
 	}},
 	"a high one ends with an operator": {duty.Customer, "H", []chapter{
 		{"+0s", "opened f", casework.New, "recheck in 0s"},
-		{"+1m", "look f vulnerable", casework.New, "mail notice to owner"},
+		{"+1m", "look f vulnerable", casework.New, "mail notice to owner, recheck in 1d"},
 		{"+5m", "mail notice", casework.Notified, "due in 336h0m30s"},
 		{"@due", "look f vulnerable", casework.Overdue, "mail final_warning to owner"},
 		{"+1m", "mail final_warning", casework.FinalWarning, "grace in 3d"},

@@ -1,6 +1,8 @@
 package casework
 
 import (
+	"slices"
+
 	"demarc/internal/duty"
 	"demarc/internal/finding"
 	"demarc/internal/policy"
@@ -112,7 +114,7 @@ func (m *mover) consequences(f finding.Finding, s finding.Sighting) {
 		if c.State == New && bad {
 			m.tell(StepNotice)
 		}
-		if c.State == New && m.observing() {
+		if c.State == New && (m.observing() || m.p.NoticeOf(c.Class) != policy.AtOnce) {
 			m.recheckDaily(f.ID)
 		}
 		m.escalate(bad, s.At)
@@ -140,12 +142,22 @@ func (m *mover) proven() {
 	c := &m.d.Case
 	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerEnforce}, Cancel{TimerRecheck})
 	if c.State == New && !c.Notified() {
-		m.closed() // nobody was told, so nobody needs to hear that it is over
-		return
+		if !m.waited() {
+			m.closed() // nobody was told, so nobody needs to hear that it is over
+			return
+		}
+		c.Missed = true
 	}
 	c.State, c.Approvals, c.Blocks = Verified, nil, nil
 	c.ProbationEnds = m.now + m.p.Proof.Closed.Micros()
 	m.want(Set{TimerProbation, c.ProbationEnds})
+}
+
+// waited reports whether a fix came while the notice waited for a digest. Such a case is watched like any other that was fixed: otherwise an owner
+// who closes the weakness before each digest, and opens it after, would never be told.
+func (m *mover) waited() bool {
+	fixed := slices.ContainsFunc(m.d.Findings, func(f finding.Finding) bool { return f.State == finding.Fixed })
+	return fixed && !m.observing() && m.p.NoticeOf(m.d.Case.Class) != policy.AtOnce
 }
 
 // escalate moves a case whose time is over up the ladder, on a positive look made after that time and on nothing else.
@@ -227,7 +239,8 @@ func (m *mover) maybeLift(v finding.Verdict) {
 // relapse: it came back in probation. The old notices count; one more, and a day.
 func (m *mover) relapse() {
 	c := &m.d.Case
-	if m.observing() || c.Party == duty.Customer && Unannounced(*c, m.p) { // the old notices do not stand for what may follow now
+	untold := len(c.Accepted(StepNotice)) == 0
+	if m.observing() || untold || c.Party == duty.Customer && Unannounced(*c, m.p) { // the old notices do not stand for what may follow now
 		m.announceAnew()
 		return
 	}

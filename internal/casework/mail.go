@@ -29,7 +29,10 @@ type Mail struct {
 	Deadline   int64      `json:"deadline,omitempty"`
 	End        policy.End `json:"end,omitempty"` // the strongest action that the text announces; see Announces
 	Subject    string     `json:"subject,omitempty"`
-	Body       string     `json:"body,omitempty"`
+	Body       string     `json:"body,omitempty"` // of a part of a digest: that part
 	LastError  string     `json:"last_error,omitempty"`
+	Slot       int64      `json:"slot,omitempty"`   // when the digest is due that it is a part of; 0: it is sent alone
+	Digest     string     `json:"digest,omitempty"` // Message-ID of the digest that it was last sent in, without angle brackets
+	Cases      []string   `json:"-"`                // of the message that is handed to the next hop: the cases of a digest
 	Announced             // what it said would happen, as written
 }

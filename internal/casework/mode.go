@@ -63,7 +63,7 @@ func (m *mover) observed() {
 	}
 }
 
-// recheckDaily checks a case again that nobody but the operators knows of, so that it closes once it is fixed: nothing else would. A
+// recheckDaily checks a case again of which nobody was notified yet, so that it closes once it is fixed: nothing else would. A
 // check that is due sooner, for this finding or another, stays.
 func (m *mover) recheckDaily(checked string) {
 	for _, e := range m.effects {

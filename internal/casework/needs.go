@@ -224,8 +224,8 @@ type Repair struct {
 }
 
 // Missing compares what a case needs with what the store holds, and returns what must be written so that nothing is lost.
-func Missing(c Case, needs []Need, has Rows, m policy.Mode, now int64) []Repair {
-	out := append(late(c, has.Mails, m, now), lost(has)...)
+func Missing(c Case, needs []Need, has Rows, p *policy.Policy, now int64) []Repair {
+	out := append(late(c, has.Mails, p, now), lost(has)...)
 	for _, n := range needs {
 		if n.timed(has.Timers) || n.mailed(c, has) {
 			continue
@@ -262,16 +262,20 @@ func (n Need) mailed(c Case, has Rows) bool {
 		n.Accepted && slices.ContainsFunc(c.Accepted(n.Step), func(x Notice) bool { return x.To == n.To && x.AcceptedAt >= n.Since })
 }
 
-// late brings waiting mails forward that are not tried for longer than any mail waits between two attempts.
-func late(c Case, mails []Mail, mode policy.Mode, now int64) []Repair {
+// late brings waiting mails forward that are not tried for longer than any mail waits: for its next attempt, for the mode, or for its digest.
+func late(c Case, mails []Mail, p *policy.Policy, now int64) []Repair {
 	var out []Repair
 	for _, m := range mails {
-		longest := hour
-		if Waits(m.Step, m.To, mode) {
-			longest = day
+		soon := Mail{Step: m.Step, NextAt: now}
+		if m.Attempts == 0 {
+			soon = Schedule(m, c, p, now)
 		}
-		if m.Status == Waiting && m.NextAt > now+longest {
-			m.NextAt = now
+		latest := max(soon.NextAt, now+hour)
+		if Waits(m.Step, m.To, p.Mode) {
+			latest = max(latest, now+day)
+		}
+		if m.Status == Waiting && m.NextAt > latest {
+			m.NextAt, m.Slot = soon.NextAt, soon.Slot
 			out = append(out, Repair{Forward: &m, What: fmt.Sprintf("the mail %s to %s was put off too far", m.Step, m.Recipient)})
 		}
 	}

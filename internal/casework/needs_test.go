@@ -123,7 +123,7 @@ func (m *model) reconcile() {
 	for n, at := range m.timers {
 		has.Timers = append(has.Timers, casework.Due{Case: "case", Timer: n, At: at})
 	}
-	for _, r := range casework.Missing(m.d.Case, casework.Needs(m.d, m.p, false, m.now), has, m.p.Mode, m.now) {
+	for _, r := range casework.Missing(m.d.Case, casework.Needs(m.d, m.p, false, m.now), has, m.p, m.now) {
 		m.repairs = append(m.repairs, fmt.Sprintf("%s: %s", m.d.Case.State, r.What))
 		switch {
 		case r.Arm != nil:
@@ -428,7 +428,7 @@ func TestRequestThatIsKeptIsNotRepaired(t *testing.T) {
 			has.Timers = append(has.Timers, casework.Due{Case: d.Case.ID, Timer: s.Timer, At: s.At})
 		}
 	}
-	for _, r := range casework.Missing(after.Case, casework.Needs(after, &p, false, start), has, policy.Enforce, start) {
+	for _, r := range casework.Missing(after.Case, casework.Needs(after, &p, false, start), has, &p, start) {
 		t.Errorf("the request is kept in %v, and reconcile repairs: %s", has.Timers, r.What)
 	}
 }

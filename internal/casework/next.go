@@ -409,7 +409,9 @@ func (m *mover) probationOver() {
 		return
 	}
 	m.closed()
-	m.tell(StepClosed)
+	if !c.Missed || c.Told { // else nobody knows of it
+		m.tell(StepClosed)
+	}
 }
 
 // closed ends a case and its findings with it: what is seen again opens a case of its own.

@@ -58,6 +58,7 @@ type draft struct {
 	change casework.Change
 	news   []Happening
 	silent []finding.Finding // that became unverifiable: each opens a case of its own
+	first  []firstNotice     // that a case wants
 }
 
 func (l *Line) draft(step string) *draft {
@@ -71,6 +72,9 @@ func (d *draft) commit(ctx context.Context) error {
 		if err := d.openBlocked(ctx, f); err != nil {
 			return err
 		}
+	}
+	if err := d.queueFirst(ctx); err != nil {
+		return err
 	}
 	if d.change.Empty() {
 		return nil
@@ -221,7 +225,12 @@ func (d *draft) effect(s casework.Dossier, e casework.Effect) {
 			if e.Step == casework.StepStatus && r.As == "operators" {
 				continue // there is no owner to show it to, and the operators know
 			}
-			d.queueMail(c, notice.New(newID(), c, e.Step, e.To, r.Address, d.l.Contacts.Domain, d.now), r.As, casework.MailRef{})
+			m := notice.New(newID(), c, e.Step, e.To, r.Address, d.l.Contacts.Domain, d.now)
+			if casework.Collected(c, e.Step) {
+				d.first = append(d.first, firstNotice{c, m, r.As})
+				continue
+			}
+			d.queueMail(c, m, r.As, casework.MailRef{})
 		}
 	case casework.Blocked:
 		for _, f := range s.Findings {

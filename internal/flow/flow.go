@@ -88,7 +88,7 @@ type Line struct {
 	x         *asset.Index                             // the inventory as last committed
 	xAt       int64                                    // real time of it
 	accepted  int64                                    // policy time of the last mail that the next hop took
-	sent      map[string]casework.Mail                 // mails that were taken, which is not written down yet, by id
+	sent      map[string][]casework.Mail               // mails that were taken, which is not written down yet, by id
 	outside   func(netip.Addr) bool                    // which addresses are the provider's, by x
 	holds     map[netip.Addr]asset.Holder              // who holds which address, by x
 	forwards  map[netip.Addr]*asset.FloatingIP         // and which forward to several machines, alone at their address
@@ -148,7 +148,7 @@ func New(c Config) *Line {
 		failed:   map[string]failure{},
 		refusals: map[string]refusal{},
 		last:     map[string]*reach.Set{},
-		sent:     map[string]casework.Mail{},
+		sent:     map[string][]casework.Mail{},
 		unswept:  map[string]bool{},
 		lacking:  map[string][]string{},
 		problems: problems{known: map[string]*problem{}},

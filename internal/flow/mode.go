@@ -83,6 +83,9 @@ func (d *draft) bringForward(ctx context.Context) error {
 	}
 	for _, m := range mails {
 		if m.Attempts == 0 && m.NextAt > d.now && !casework.Waits(m.Step, m.To, d.policy.Mode) {
+			if m.Slot > d.now {
+				continue // it waits for its digest, whatever the mode
+			}
 			m.NextAt, m.QueuedAt = d.now, d.now
 			d.change.Mails = append(d.change.Mails, m)
 		}

@@ -17,8 +17,8 @@ import (
 	"demarc/internal/untrusted"
 )
 
-// notify sends one mail that is due. The mail was committed with what it tells; it is sent afterwards, and what became of it
-// is committed then. A death between the two sends a second copy of the same message, never none.
+// notify sends one mail that is due, or the digest that it is a part of. The mail was committed with what it tells; it is sent afterwards, and
+// what became of it is committed then. A death between the two sends a second copy of the same message, never none.
 func (l *Line) notify(ctx context.Context) (bool, error) {
 	mails, err := l.Ledger.DueMail(ctx, l.Clock.Now())
 	if err != nil {
@@ -29,7 +29,7 @@ func (l *Line) notify(ctx context.Context) (bool, error) {
 		if l.waiting(key) {
 			continue
 		}
-		if err := l.deliver(ctx, m); err != nil {
+		if err := l.deliver(ctx, m, mails); err != nil {
 			l.putOff(key, err)
 			return true, fmt.Errorf("mail %s: %w", m.MessageID, err)
 		}
@@ -39,8 +39,8 @@ func (l *Line) notify(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// deliver hands one mail to the next hop, or finds that it must not go out, and writes down what became of it.
-func (l *Line) deliver(ctx context.Context, m casework.Mail) error {
+// deliver hands one mail to the next hop, with the others of its digest, or finds that it must not go out, and writes down what became of it.
+func (l *Line) deliver(ctx context.Context, m casework.Mail, due []casework.Mail) error {
 	if sent, ok := l.sent[m.ID]; ok {
 		return l.recordSent(ctx, sent)
 	}
@@ -50,9 +50,27 @@ func (l *Line) deliver(ctx context.Context, m casework.Mail) error {
 	if err := l.readMode(ctx); err != nil { // the text must say what follows in the mode of this moment
 		return err
 	}
+	var parts []part
+	for _, o := range together(m, due) {
+		p, ready, err := l.compose(ctx, o)
+		switch {
+		case err != nil && o.ID == m.ID:
+			return err
+		case err == nil && ready:
+			parts = append(parts, p) // one that cannot be written keeps no other back: its own turn comes
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return l.send(ctx, parts)
+}
+
+// compose finds out whether a mail may go out now, and what it says. One that may not is put off or given up.
+func (l *Line) compose(ctx context.Context, m casework.Mail) (p part, ready bool, err error) {
 	ds, err := l.dossier(ctx, m.Case)
 	if err != nil {
-		return err
+		return part{}, false, err
 	}
 	d := l.draft("notify")
 	waits := casework.Waits(m.Step, m.To, l.Policy.Mode)
@@ -62,39 +80,63 @@ func (l *Line) deliver(ctx context.Context, m casework.Mail) error {
 			m.NextAt = d.now + day // until the mode allows it: applyMode brings it forward
 		}
 		d.change.Mails = []casework.Mail{m}
-		return d.commit(ctx)
+		return part{}, false, d.commit(ctx)
 	}
 	if why := l.stale(ds.Case, m); why != "" {
-		return d.giveUp(ctx, ds, m, why)
+		return part{}, false, d.giveUp(ctx, ds, m, why)
 	}
 	m.Deadline = casework.Promise(ds.Case, m.Step, l.Policy, d.now)
 	m.Announced = casework.Announce(ds, m.Step, m.Deadline, l.admits(), l.Policy, d.now)
-	if m.Subject, m.Body, err = l.write(ctx, ds, m); err != nil {
+	m.Thread = threadOf(ds.Case, m)
+	letter, err := l.letter(ctx, ds, m)
+	return part{ds: ds, mail: m, letter: letter}, err == nil, err
+}
+
+// send hands a message to the next hop, and writes down for each mail in it what became of that.
+func (l *Line) send(ctx context.Context, parts []part) error {
+	out := l.message(parts)
+	mails, err := l.attempting(ctx, mailsOf(parts)...)
+	if err != nil {
 		return err
 	}
-	if m, err = l.attempting(ctx, m); err != nil {
-		return err
+	for i := range parts {
+		parts[i].mail = mails[i]
 	}
 	ctx, cancel := aside(ctx)
 	defer cancel()
-	if err := l.Sender.Send(ctx, m); err != nil {
-		if fault.Is(err, fault.Refused) && m.Recipient != l.Contacts.Operators { // for the operators nobody could stand in: theirs waits
-			return d.giveUp(ctx, ds, m, err.Error())
+	err = l.Sender.Send(ctx, out)
+	switch {
+	case err == nil:
+		return l.recordSent(ctx, l.taken(mails))
+	case fault.Is(err, fault.Refused) && out.Recipient != l.Contacts.Operators: // for the operators nobody could stand in: theirs waits
+		for _, p := range parts {
+			if err := l.draft("notify").giveUp(ctx, p.ds, p.mail, err.Error()); err != nil {
+				return err
+			}
 		}
-		m.LastError = err.Error()
+		return nil
+	}
+	return l.deferred(ctx, parts, err.Error())
+}
+
+// deferred writes down that the next hop could not take a message now.
+func (l *Line) deferred(ctx context.Context, parts []part, why string) error {
+	d := l.draft("notify")
+	for _, p := range parts {
+		m := p.mail
+		m.LastError = why
 		m.NextAt = d.now + backoff(m.Attempts)
-		d.change.Mails = []casework.Mail{m}
+		d.change.Mails = append(d.change.Mails, m)
 		if m.Attempts == 1 {
-			d.say(mailed(ds.Case, m, "mail.deferred", m.LastError))
+			d.say(mailed(p.ds.Case, m, "mail.deferred", why))
 		}
-		if m.Step != casework.StepStatus && m.Recipient != l.Contacts.Operators && d.now-m.QueuedAt > day && l.reaching() {
+		if m.Step != casework.StepStatus && m.Recipient != l.Contacts.Operators && d.now-max(m.QueuedAt, m.Slot) > day && l.reaching() {
 			// Others are reached, so the trouble is the recipient's: the operators are notified, once for its Message-ID. It is not logged as
 			// queued: each attempt writes it again until it is there, so a lost row comes back without reconcile.
-			d.change.Mails = append(d.change.Mails, notice.New(newID(), ds.Case, m.Step, m.To, l.Contacts.Operators, l.Contacts.Domain, d.now))
+			d.change.Mails = append(d.change.Mails, notice.New(newID(), p.ds.Case, m.Step, m.To, l.Contacts.Operators, l.Contacts.Domain, d.now))
 		}
-		return d.commit(ctx)
 	}
-	return l.recordSent(ctx, l.taken(m))
+	return d.commit(ctx)
 }
 
 func mailed(c casework.Case, m casework.Mail, event, detail string) Happening {
@@ -142,7 +184,7 @@ func (d *draft) standIn(c casework.Case, m casework.Mail, to []notice.Recipient,
 		case gone:
 			again = notice.Again(newID(), c, m.Step, m.To, r.Address, d.l.Contacts.Domain, d.now)
 		}
-		d.queueMail(c, again, r.As, casework.MailRef{})
+		d.queueMail(c, casework.ScheduleSoon(again, c, d.policy, d.now), r.As, casework.MailRef{})
 		stands = true
 	}
 	return stands
@@ -177,8 +219,8 @@ func (l *Line) stale(c casework.Case, m casework.Mail) string {
 	return left
 }
 
-// write makes the words of a mail.
-func (l *Line) write(ctx context.Context, ds casework.Dossier, m casework.Mail) (subject, body string, err error) {
+// letter gathers what a mail is written from.
+func (l *Line) letter(ctx context.Context, ds casework.Dossier, m casework.Mail) (notice.Letter, error) {
 	letter := notice.Letter{Case: ds.Case, Step: m.Step, Deadline: m.Deadline, End: l.endOf(ds.Case),
 		Zone: l.Policy.Location(), PolicyURL: l.PolicyURL, Contacts: l.Contacts,
 		Server: untrusted.From(string(ds.Case.Server)), Project: untrusted.From(string(ds.Case.Project)),
@@ -195,7 +237,7 @@ func (l *Line) write(ctx context.Context, ds casework.Dossier, m casework.Mail) 
 		switch {
 		case fault.Is(err, fault.NotFound): // the case is held, and the mail goes out with what is known
 		case err != nil:
-			return "", "", err
+			return notice.Letter{}, err
 		default:
 			x := l.givenBack(order)
 			set = func(v *Vantage) *reach.Set { return reach.Compute(x, v.View) }
@@ -207,8 +249,7 @@ func (l *Line) write(ctx context.Context, ds casework.Dossier, m casework.Mail) 
 		}
 	}
 	letter.Items = notice.Merge(letter.Items)
-	subject, body = notice.Write(letter)
-	return subject, body, nil
+	return letter, nil
 }
 
 // noticedAt is when a recipient accepted the notice of this round, 0 where they did not.
@@ -451,14 +492,15 @@ func (l *Line) SendProblems(ctx context.Context, ps []Problem) error {
 // deliverSystem hands a mail that belongs to no case to the next hop. It goes to the operators, and is tried until the next hop takes it.
 func (l *Line) deliverSystem(ctx context.Context, m casework.Mail) error {
 	d := l.draft("notify")
-	m, err := l.attempting(ctx, m)
+	mails, err := l.attempting(ctx, m)
 	if err != nil {
 		return err
 	}
+	m = mails[0]
 	ctx, cancel := aside(ctx)
 	defer cancel()
 	if err = l.Sender.Send(ctx, m); err == nil {
-		return l.recordSent(ctx, l.taken(m))
+		return l.recordSent(ctx, l.taken(mails))
 	}
 	m.LastError = err.Error()
 	m.NextAt = d.now + backoff(m.Attempts)

@@ -7,6 +7,7 @@ import (
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
+	"demarc/internal/casework/notice"
 	"demarc/internal/detect"
 	"demarc/internal/duty"
 	"demarc/internal/fault"
@@ -294,7 +295,8 @@ func TestMailNamesWhatIsThere(t *testing.T) {
 	w.findings = append(w.findings, w.findings[0])
 	w.findings[1].ID, w.findings[1].Title, w.findings[1].State = "f2", "What was fixed", finding.Fixed
 	w.findings[0].Title = "What is open"
-	_, body, err := l.write(t.Context(), simDossier(t, l), queuedMail(casework.StepFinal, casework.Owner, simOwner))
+	letter, err := l.letter(t.Context(), simDossier(t, l), queuedMail(casework.StepFinal, casework.Owner, simOwner))
+	_, body := notice.Write(letter)
 	if err != nil || !strings.Contains(body, "What is open") || strings.Contains(body, "What was fixed") {
 		t.Errorf("%v\n%s", err, body)
 	}

@@ -93,7 +93,7 @@ func (l *Line) reconcileCase(ctx context.Context, id string, running []casework.
 	underWay := slices.ContainsFunc(running, func(a casework.Act) bool {
 		return a.Case == id || a.Server == ds.Case.Server && ds.Case.Server != ""
 	})
-	repairs := casework.Missing(ds.Case, casework.Needs(ds, d.policy, underWay, d.now), has, d.policy.Mode, d.now)
+	repairs := casework.Missing(ds.Case, casework.Needs(ds, d.policy, underWay, d.now), has, d.policy, d.now)
 	if len(repairs) == 0 {
 		return false, nil
 	}
@@ -194,7 +194,7 @@ func (d *draft) repair(c casework.Case, r casework.Repair) {
 				ref.Replaces = r.Mail.MessageID
 				m = notice.Again(m.ID, c, r.Mail.Step, r.Mail.To, x.Address, d.l.Contacts.Domain, d.now)
 			}
-			d.queueMail(c, m, x.As, ref)
+			d.queueMail(c, casework.ScheduleSoon(m, c, d.policy, d.now), x.As, ref)
 		}
 	}
 }

@@ -68,6 +68,7 @@ type Class struct {
 	Institution Duration `yaml:"institution"`
 	Grace       Duration `yaml:"grace"`
 	End         End      `yaml:"end"`
+	Notice      Notice   `yaml:"notice"` // see NoticeOf
 }
 
 // Budgets bound the acts on tenants' machines. Over budget means none of the batch.
@@ -106,6 +107,7 @@ type Policy struct {
 	Recent   Duration         `yaml:"recent_every"`    // of it, what changes often: servers that changed, groups, floating IPs
 	Recheck  Duration         `yaml:"recheck_every"`   // of a restricted machine, so that a fix is seen without being told
 	Classes  map[string]Class `yaml:"classes"`
+	Digests  Digests          `yaml:"digests"`
 	Budgets  Budgets          `yaml:"budgets"`
 	Proof    Proof            `yaml:"proof"`
 	Posture  []string         `yaml:"posture"` // the checks of the configuration itself that are made; empty: none
@@ -148,6 +150,7 @@ func parse(name string, data []byte, from map[string]Profile) (*Policy, error) {
 		return nil, removed(data, err)
 	}
 	p.inherit(from)
+	p.inheritDigests()
 	if p.WidePorts == 0 {
 		p.WidePorts = 1024
 	}
@@ -197,6 +200,9 @@ func (p *Policy) validate() (at string, f *fault.Fault) {
 	}
 	if _, err := time.LoadLocation(p.TimeZone); err != nil {
 		return "time_zone", fault.New(fault.Config, "unknown time zone %q", p.TimeZone).Hinted("an IANA name such as Europe/London")
+	}
+	if at, f := p.validateDigests(); f != nil {
+		return at, f
 	}
 	if at, f := p.validateProfiles(); f != nil {
 		return at, f

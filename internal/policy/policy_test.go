@@ -31,6 +31,10 @@ func TestAPolicyThatBreaksARuleIsRefusedWithItsPlace(t *testing.T) {
 		"zone":              {"time_zone: UTC", "time_zone: Mars/Olympus", "unknown time zone"},
 		"share above one":   {"cloud_share_per_day: 0.02", "cloud_share_per_day: 2", "share is above 1"},
 		"unknown end":       {"end: report", "end: delete", "unknown end"},
+		"unknown notice":    {"notice: daily", "notice: hourly", "one of at_once, daily, weekly, monthly"},
+		"time of digests":   {`at: "09:00"`, `at: "9 o'clock"`, "digests.at"},
+		"day of digests":    {"day: 1}", "day: 31}", "from 1 to 28"},
+		"weekday":           {"weekday: monday", "weekday: mondays", "digests.weekday"},
 		"a key given twice": {"version: 1", "version: 1\nversion: 2", "bad.yaml:4:1"},
 	} {
 		t.Run(name, func(t *testing.T) {

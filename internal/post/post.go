@@ -218,7 +218,19 @@ func (s *SMTP) message(m casework.Mail) (*mail.Msg, error) {
 		msg.SetGenHeader(mail.HeaderReferences, "<"+m.Thread+">")
 	}
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
-	msg.SetGenHeader("X-Demarc-Case", casework.Ref(m.Case))
+	msg.SetGenHeader("X-Demarc-Case", refs(m))
 	msg.SetBodyString(mail.TypeTextPlain, m.Body)
 	return msg, nil
+}
+
+// refs names the cases that a message is about.
+func refs(m casework.Mail) string {
+	if len(m.Cases) == 0 {
+		return casework.Ref(m.Case)
+	}
+	out := make([]string, len(m.Cases))
+	for i, id := range m.Cases {
+		out[i] = casework.Ref(id)
+	}
+	return strings.Join(out, ", ")
 }

@@ -12,7 +12,7 @@ import (
 
 // DueMail lists the mails to send now, in the order they were queued.
 func (d *DB) DueMail(ctx context.Context, now int64) ([]casework.Mail, error) {
-	return d.mails(ctx, `SELECT body FROM mail WHERE status = 'pending' AND next_at <= $1 ORDER BY id`, now)
+	return d.outbox(ctx, `WHERE status = 'pending' AND next_at <= $1 ORDER BY id`, now)
 }
 
 // Mails lists the mails of the cases in the reader's scope, oldest first. Mails that belong to no case are for those who see everything.
@@ -66,8 +66,17 @@ func (d *DB) Mail(ctx context.Context, s access.Scope, id string) (casework.Mail
 	return ms[0], nil
 }
 
-// MailsOf lists the mails of a case, oldest first. Status and time of the next attempt are those that sending goes by.
+// MailsOf lists the mails of a case, oldest first.
 func (d *DB) MailsOf(ctx context.Context, id string) ([]casework.Mail, error) {
+	out, err := d.outbox(ctx, `WHERE kase = $1 ORDER BY id`, id)
+	if err != nil {
+		return nil, fmt.Errorf("case %s: %w", id, err)
+	}
+	return out, nil
+}
+
+// outbox reads mails. Status and time of the next attempt are those that sending goes by.
+func (d *DB) outbox(ctx context.Context, which string, args ...any) ([]casework.Mail, error) {
 	var out []casework.Mail
 	err := each(ctx, d.read, func(r *sql.Rows) error {
 		var body, status string
@@ -79,9 +88,9 @@ func (d *DB) MailsOf(ctx context.Context, id string) ([]casework.Mail, error) {
 		m.Status, m.NextAt = casework.MailStatus(status), next
 		out = append(out, m)
 		return err
-	}, `SELECT body, status, next_at FROM mail WHERE kase = $1 ORDER BY id`, id)
+	}, `SELECT body, status, next_at FROM mail `+which, args...)
 	if err != nil {
-		return nil, fmt.Errorf("listing the mails of case %s: %w", id, err)
+		return nil, fmt.Errorf("listing mail: %w", err)
 	}
 	return out, nil
 }

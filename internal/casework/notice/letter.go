@@ -46,8 +46,12 @@ func Moment(at int64, z *time.Location) string {
 
 // Write makes the subject and the plain text of a letter. Everything a stranger chose passes the mail escaper.
 func Write(l Letter) (subject, body string) {
+	return fmt.Sprintf("[%s] %s: %s", l.Case.Ref(), headline(l), short(subjectOf(l))), text(l) + closing(l)
+}
+
+// text is what a letter says of its case.
+func text(l Letter) string {
 	var b strings.Builder
-	subject = fmt.Sprintf("[%s] %s: %s", l.Case.Ref(), headline(l), short(subjectOf(l)))
 	if l.Untold {
 		fmt.Fprintf(&b, "To the operators: a contact of the project could not be notified by mail. "+
 			"Please find out who the owner is and tell them%s.\n\n", before(l))
@@ -66,11 +70,17 @@ func Write(l Letter) (subject, body string) {
 	if next := whatThen(l); next != "" {
 		fmt.Fprintf(&b, "What happens then\n%s\n\n", indent(next))
 	}
+	return b.String()
+}
+
+// closing ends a mail.
+func closing(l Letter) string {
+	var b strings.Builder
 	if l.PolicyURL != "" {
 		fmt.Fprintf(&b, "Why we look, from where, and how to reach us: %s\n", l.PolicyURL)
 	}
 	fmt.Fprintf(&b, "Replies are read by people. No reply, and no link in a mail, ever acts on a machine.\n\n%s\n", signature(l))
-	return subject, b.String()
+	return b.String()
 }
 
 // subjectOf names what a mail is about: a server, else a project, else the cloud.
@@ -433,6 +443,8 @@ func standing(c casework.Case) string {
 		return "it was fixed, and is back"
 	case c.State == casework.Overdue:
 		return "overdue, and escalated"
+	case c.ClockFrom == 0:
+		return "the provider's notice is about to be sent"
 	}
 	return "the provider has been told"
 }

@@ -317,7 +317,8 @@ func TestLetters(t *testing.T) {
 		letters[string(s)] = letter(t, s, "")
 	}
 	for name, alter := range map[string]func(c *casework.Case){"passed_quarantined": func(c *casework.Case) { c.State, c.Act, c.Handed = casework.Verifying, "act", true }, "passed_rest": func(c *casework.Case) { c.State = casework.Notified },
-		"status_overdue": func(c *casework.Case) { c.State = casework.Overdue }, "status_closed": func(c *casework.Case) { c.State = casework.Closed }} {
+		"status_overdue": func(c *casework.Case) { c.State = casework.Overdue }, "status_closed": func(c *casework.Case) { c.State = casework.Closed },
+		"status_queued": func(c *casework.Case) { c.ClockFrom = 0 }} {
 		l := letter(t, casework.Step(strings.Split(name, "_")[0]), "")
 		alter(&l.Case)
 		if l.Case.State == casework.Closed {
