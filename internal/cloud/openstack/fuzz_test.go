@@ -49,6 +49,19 @@ func told(t *testing.T, err error) {
 	}
 }
 
+// A service that repeats what it was sent does not lead to a part of a secret in an error.
+func TestNoPartOfASecretIsShown(t *testing.T) {
+	const secret = `hunter2\hunter2`
+	for _, before := range []int{0, 280, 299} {
+		c := answering(500, http.Header{}, strings.Repeat("x", before)+secret)
+		c.conf.Password = secret
+		err := c.get(t.Context(), c.identity, "http://127.0.0.1:1/v3/projects", nil)
+		if err == nil || strings.Contains(err.Error(), "hunter") || !strings.Contains(err.Error(), "*") {
+			t.Errorf("behind %d bytes: %v", before, err)
+		}
+	}
+}
+
 // FuzzAnswer reads what a service, or what stands before it, may answer: status, body, Date and Retry-After.
 func FuzzAnswer(f *testing.F) {
 	f.Add(503, "7", "Mon, 02 Jan 2006 15:04:05 GMT", `{"error":{"message":"`+canary+`"}}`)
