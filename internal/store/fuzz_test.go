@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -82,6 +83,31 @@ func (h hashesOf) ReadHashes(indexes []int64) ([]audit.Hash, error) {
 		out[i] = h()[x]
 	}
 	return out, nil
+}
+
+// FuzzSwitch reads the file of the pause switch. Enforcement runs only by a file that says so and nothing else.
+func FuzzSwitch(f *testing.F) {
+	f.Add(`{"enforcement":"running"}`)
+	f.Add(`{"enforcement":"running"}}`)
+	f.Add(`{"enforcement":"paused","pause":{"id":"a","by":"olga","why":"x","at":1,"recorded":true}}`)
+	f.Add(`{"enforcement":"running","pause":null} ]`)
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > switchSize {
+			return
+		}
+		b := []byte(text + strings.Repeat(" ", switchSize-len(text)))
+		is, err := stateIn(b)
+		if err == nil && !json.Valid(b) {
+			t.Fatalf("%q is read as %+v", text, is)
+		}
+		if err != nil || is.Enforcement != switchRunning {
+			return
+		}
+		var v map[string]any
+		if err := json.Unmarshal(b, &v); err != nil || is.Pause != nil || !slices.ContainsFunc(slices.Collect(maps.Values(v)), func(x any) bool { return x == switchRunning }) {
+			t.Fatalf("%q is read as %+v", text, is)
+		}
+	})
 }
 
 // FuzzStored reads the bodies of rows as somebody who can write to the database might leave them. What is read is the same once it was
