@@ -67,7 +67,8 @@ func relayed(t *testing.T, user string, says []byte, recipient string) {
 	if err == nil && !bytes.Contains(says, []byte("250")) {
 		t.Fatalf("taken: %q", says)
 	}
-	_, proper := notice.CheckAddress(recipient) // no other gets this far
+	to, ok := notice.CheckAddress(recipient)
+	proper := ok && to == recipient // no other gets this far
 	if err != nil {
 		shows(t, err.Error(), proper)
 	}

@@ -6,14 +6,15 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
 
-// Progress is counted wherever the pipe cuts a line, and a target is ended once.
+// Progress is counted wherever the pipe cuts a line, and a target is ended once it has made enough executions.
 func TestProgressEndsATarget(t *testing.T) {
 	ends := 0
-	w := &watcher{enough: 1000, end: func() { ends++ }}
+	w := &watcher{enough: 1000, end: sync.OnceFunc(func() { ends++ })}
 	for _, piece := range []string{"fuzz: elapsed: 0s, gathering baseline coverage: 0/2 completed\nfuzz: elapsed: 3s, execs: 9", "99 (333/sec), new interesting: 1 (total: 3)\nfuzz: elapsed: 6s, ex", "ecs: 1001 (0/sec), new interesting: 1 (total: 3)\n", "fuzz: elapsed: 7s, execs: 1002 (1/sec)\nPASS\n"} {
 		if n, err := w.Write([]byte(piece)); n != len(piece) || err != nil {
 			t.Fatal(n, err)

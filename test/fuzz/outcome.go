@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -27,12 +28,13 @@ type outcome struct {
 // startup is how much longer than its time a target may take to start and to end. One that takes longer is killed, and has failed.
 const startup = 2 * time.Minute
 
-// fuzz runs one target. The test binary runs without the go command between, so that the interrupt which ends it early reaches it alone.
+// fuzz runs one target, and interrupts it once it has had its executions or its time. It gives no -test.fuzztime, because up to Go 1.26 the
+// end of that time may count as a failure (https://go.dev/issue/75804). The test binary runs without the go command between, so that the
+// interrupt reaches it alone.
 func (p *testPackage) fuzz(ctx context.Context, name, cache string, o options) outcome {
 	limited, cancel := context.WithTimeout(ctx, o.time+startup)
 	defer cancel()
-	args := []string{"-test.run=^$", "-test.fuzz=^" + name + "$", "-test.fuzztime=" + o.time.String(), "-test.fuzzminimizetime=10x",
-		"-test.fuzzcachedir=" + filepath.Join(cache, p.ImportPath)}
+	args := []string{"-test.run=^$", "-test.fuzz=^" + name + "$", "-test.fuzzminimizetime=10x", "-test.fuzzcachedir=" + filepath.Join(cache, p.ImportPath)}
 	if o.parallel > 0 {
 		args = append(args, "-test.parallel="+strconv.Itoa(o.parallel))
 	}
@@ -40,10 +42,15 @@ func (p *testPackage) fuzz(ctx context.Context, name, cache string, o options) o
 	cmd.Dir = p.Dir
 	cmd.WaitDelay = 10 * time.Second // for its workers, which hold the pipe too
 	w := &watcher{enough: o.executions}
-	w.end = func() { _ = cmd.Process.Signal(os.Interrupt) }
+	w.end = sync.OnceFunc(func() { _ = cmd.Process.Signal(os.Interrupt) })
 	cmd.Stdout, cmd.Stderr = w, w
 	start := time.Now()
-	err := cmd.Run()
+	err := cmd.Start()
+	if err == nil {
+		timer := time.AfterFunc(o.time, w.end)
+		err = cmd.Wait()
+		timer.Stop()
+	}
 	return w.outcome(p, name, time.Since(start), err, o)
 }
 
@@ -89,8 +96,7 @@ func (t outcome) print(o options) {
 // watcher reads what a target prints while it runs, and ends it once it has made enough executions.
 type watcher struct {
 	enough, executions int64
-	end                func()
-	ended              bool
+	end                func() // may be called again
 	line               []byte // without its end yet
 	kept               strings.Builder
 }
@@ -122,8 +128,7 @@ func (w *watcher) read(line string) {
 		return
 	}
 	w.executions, _ = strconv.ParseInt(m[1], 10, 64) // digits alone; what overflows is the largest number
-	if w.executions >= w.enough && !w.ended {
-		w.ended = true
+	if w.executions >= w.enough {
 		w.end()
 	}
 }
