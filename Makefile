@@ -9,7 +9,7 @@ RACE ?=
 
 # Of make mutants and make weekly.
 SEED ?= 1
-WEEKLY := mutants fight db-whole
+WEEKLY := mutants fuzz fight db-whole
 SUITE ?= $(WEEKLY)
 
 .PHONY: help
@@ -62,8 +62,13 @@ mutants: ## small faults in what decides and acts: does a test notice each? (nee
 	@go build -o bin/mutants ./test/mutants
 	@exec bin/mutants -seed $(SEED)
 
+.PHONY: fuzz
+fuzz: ## every fuzz target until it has made a million executions or has had three minutes (needs Go, Linux; about an hour on two cores; ARGS='-only REGEXP -time 20s' runs some, for less long)
+	@go build -o bin/fuzz ./test/fuzz
+	@exec bin/fuzz $(ARGS)
+
 .PHONY: weekly
-weekly: ## the suites that are too long for CI, one after another (needs what mutants and fight need; SUITE=mutants runs one)
+weekly: ## the suites that are too long for CI, one after another (needs what mutants, fuzz, fight and db-whole need; SUITE=mutants runs one)
 	@for suite in $(SUITE); do echo "=== $$suite"; $(MAKE) --no-print-directory "$$suite"; done
 
 .PHONY: db

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
+	"demarc/internal/audit"
 	"demarc/internal/fault"
 )
 
@@ -29,6 +31,12 @@ func FuzzTime(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for _, at := range ts {
+			shown := time.UnixMicro(int64(at)).In(l).Format("2006-01-02 15:04")
+			if wrote, err := time.Parse("2006-01-02 15:04", s); err == nil && shown != wrote.Format("2006-01-02 15:04") {
+				t.Fatalf("%q in %s is %s", s, l, shown)
+			}
+		}
 		if len(ts) == 2 {
 			a, b := time.UnixMicro(int64(ts[0])).In(l), time.UnixMicro(int64(ts[1])).In(l)
 			if a.Format(time.DateTime) != b.Format(time.DateTime) {
@@ -43,8 +51,21 @@ func FuzzHeadsFile(f *testing.F) {
 	f.Add([]byte("\ufeff{\"size\":3,\"root\":\"x\"}\n{\"size\":"))
 	f.Add([]byte("{}\n\x00\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if hs, err := headsIn("heads", b); err != nil && (hs != nil || !fault.Is(err, fault.CannotLook)) {
-			t.Fatalf("%v, %#v", hs, err)
+		hs, err := headsIn("heads", b)
+		if err != nil {
+			if f, ok := fault.Of(err); !ok || hs != nil || f.Code != fault.CannotLook || f.At.Line < 1 || f.At.Line > 1+bytes.Count(b, []byte("\n")) {
+				t.Fatalf("%v, %#v", hs, err)
+			}
+			return
+		}
+		for _, h := range hs {
+			known := audit.Stored{Known: []audit.Head{h}}
+			if known.Head, err = audit.HeadOf(0, nil); err != nil {
+				t.Fatal(err)
+			}
+			if ps := audit.Verify(known); (h == known.Head) != (len(ps) == 0) {
+				t.Fatalf("an empty log against %+v: %v", h, ps)
+			}
 		}
 	})
 }

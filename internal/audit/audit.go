@@ -55,8 +55,14 @@ func Append(seq int64, leaf []byte, have Hashes) (first int64, add []Hash, err e
 	return tlog.StoredHashIndex(0, seq), add, nil
 }
 
-// HeadOf computes the head of the first size entries.
+// mostEntries is far beyond the entries of any log, and far below the sizes at which the arithmetic of the tree overflows.
+const mostEntries = 1 << 48
+
+// HeadOf computes the head of the first size entries. ErrUnproven: no log has that size, so that somebody else wrote it.
 func HeadOf(size int64, have Hashes) (Head, error) {
+	if size < 0 || size > mostEntries {
+		return Head{}, fmt.Errorf("%w: no log has %d entries", ErrUnproven, size)
+	}
 	root, err := tlog.TreeHash(size, have)
 	if err != nil {
 		return Head{}, fmt.Errorf("audit head at %d: %w", size, err)

@@ -2,7 +2,9 @@ package audit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 )
@@ -77,6 +79,25 @@ func TestTamperingShows(t *testing.T) {
 			if p := Verify(way(log(t, n), i)); len(p) == 0 {
 				t.Errorf("entry %d %s: nothing found", i, name)
 			}
+		}
+	}
+}
+
+// A head of a size that no log has would take the arithmetic of the tree beyond its bounds.
+func TestAHeadOfASizeThatNoLogHasIsAProblem(t *testing.T) {
+	for _, size := range []int64{-1, math.MinInt64, math.MaxInt64, mostEntries + 1} {
+		if _, err := HeadOf(size, memory(nil)); !errors.Is(err, ErrUnproven) {
+			t.Errorf("%d: %v", size, err)
+		}
+		s := log(t, 3)
+		s.Known = []Head{{Size: size}}
+		if p := Verify(s); len(p) == 0 {
+			t.Errorf("a kept head of %d entries: nothing found", size)
+		}
+		s = log(t, 3)
+		s.Head.Size = size
+		if p := Verify(s); len(p) == 0 {
+			t.Errorf("a stored head of %d entries: nothing found", size)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"demarc/internal/detect/service"
+	"demarc/internal/fault"
 	"demarc/internal/probe"
 	"demarc/internal/untrusted"
 )
@@ -169,11 +170,18 @@ func FuzzCheckFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := Parse("x.yaml", bytes.Clone(b))
 		if err != nil {
+			if f, ok := fault.Of(err); !ok || f.Code != fault.Config || f.At.File != "x.yaml" || f.Message == "" {
+				t.Fatalf("%#v", err)
+			}
 			return
 		}
-		if _, err := json.Marshal(c.Script()); err != nil {
-			t.Error(err)
+		s := c.Script()
+		if _, err := json.Marshal(s); err != nil || len(s.Steps) > probe.MaxSteps || s.Check != c.ID || len(s.Steps) > 0 && len(s.Services) == 0 {
+			t.Fatalf("%+v, %v", s, err)
 		}
-		_ = judge(probe.Facts{Outcome: probe.Open, Service: &probe.Service{Name: service.HTTP}}, &c, fuzzedAt)
+		for _, name := range []string{service.HTTP, service.SSH, probe.Unknown} {
+			facts := probe.Facts{Outcome: probe.Open, Service: &probe.Service{Name: name}}
+			checkVerdict(t, &c, facts, judge(facts, &c, fuzzedAt))
+		}
 	})
 }

@@ -28,5 +28,35 @@ func FuzzPolicy(f *testing.F) {
 				t.Fatalf("%s: %+v", name, k)
 			}
 		}
+		for name, k := range p.Profiles {
+			for _, a := range k.Allow {
+				usable(t, name, a)
+			}
+		}
+		for _, d := range p.ProfileOf {
+			if _, ok := p.Profiles[d.Profile]; !ok || (d.Server == "") == (d.Project == "") {
+				t.Fatalf("%+v", d)
+			}
+		}
 	})
+}
+
+// usable fails for what a profile allows where it names no ports of a protocol or nobody.
+func usable(t *testing.T, name string, a Allowed) {
+	t.Helper()
+	for _, r := range a.Ports {
+		if r.First == 0 || r.First > r.Last {
+			t.Fatalf("%s allows %+v", name, r)
+		}
+		var again PortRange
+		if err := again.UnmarshalYAML([]byte(r.String())); err != nil || again != r {
+			t.Fatalf("%s allows %s, which is read as %s, %v", name, r, again, err)
+		}
+	}
+	for _, from := range a.From {
+		ps, f := FromPrefixes(from, nil)
+		if f != nil || len(ps) == 0 && from != FromInstitution {
+			t.Fatalf("%s allows %q: %v, %v", name, from, ps, f)
+		}
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"demarc/internal/fault"
-	"demarc/internal/untrusted"
 )
 
 // command is what a reply answers.
@@ -107,7 +106,7 @@ func (s *SMTP) refused(at command, to string, err error) error {
 	if !ok {
 		return fmt.Errorf("mail to %s: %s to %s: %w", to, at, s.Hop(), s.shown(err))
 	}
-	said := untrusted.From(reply.Msg).Cap(300).Terminal()
+	said := s.safe(reply.Msg)
 	switch concerns(at, reply.Code, reply.Msg) {
 	case recipient:
 		return fault.New(fault.Refused, "the next hop %s refuses the recipient %s: %d %s", s.Hop(), to, reply.Code, said)

@@ -3,6 +3,7 @@ package post
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"net"
 	"net/textproto"
@@ -78,10 +79,13 @@ func orLater(s Stage, err error) Stage {
 }
 
 // said is an error without our secret, as text that is safe to show.
-func (s *SMTP) said(err error) string {
-	text := err.Error()
-	if s.c.Password != "" {
-		text = strings.ReplaceAll(text, s.c.Password, "***")
+func (s *SMTP) said(err error) string { return s.safe(err.Error()) }
+
+// safe makes a text of the server safe to show. Our secret is taken out in each form in which a server hears it and may repeat it.
+func (s *SMTP) safe(text string) string {
+	if p := s.c.Password; p != "" {
+		plain := base64.StdEncoding.EncodeToString([]byte("\x00" + s.c.User + "\x00" + p))
+		text = strings.NewReplacer(plain, "***", base64.StdEncoding.EncodeToString([]byte(p)), "***", p, "***").Replace(text)
 	}
 	return untrusted.From(text).Cap(300).Terminal()
 }

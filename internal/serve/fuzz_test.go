@@ -1,9 +1,9 @@
 package serve
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -48,8 +48,12 @@ func FuzzConfig(f *testing.F) {
 			}
 			return
 		}
-		if f, ok := fault.Of(err); !ok || f.Code != fault.Config && f.Code != fault.Refused || f.Message == "" || f.At.File != "demarc.yaml" {
+		f, ok := fault.Of(err)
+		if !ok || f.Code != fault.Config && f.Code != fault.Refused || f.Message == "" || f.At.File != "demarc.yaml" {
 			t.Fatalf("%#v", err)
+		}
+		if f.At.Line < 0 || f.At.Line > 1+bytes.Count(data, []byte("\n"))+bytes.Count(data, []byte("\r")) {
+			t.Fatalf("line %d of %q", f.At.Line, data)
 		}
 	})
 }
@@ -76,12 +80,18 @@ func FuzzNetblocks(f *testing.F) {
 		if err != nil || len(alone) != 1 || !sameNetblock(alone[0], b) {
 			t.Fatalf("%q is read as %+v, %v", netblockLine(b), alone, err)
 		}
-		now, err := parseNetblocks("n.yaml", []byte(appended(text, netblockLine(b))))
+		written := appended(text, netblockLine(b))
+		now, err := parseNetblocks("n.yaml", []byte(written))
 		if err != nil || !slices.EqualFunc(now, append(slices.Clone(was), b), sameNetblock) {
 			return // AddNetblock compares so, and then writes nothing
 		}
-		if strings.Contains(text, "#") && !strings.Contains(appended(text, netblockLine(b)), "#") {
-			t.Fatal("a comment is lost")
+		if len(was) > 0 && !strings.HasPrefix(written, text) {
+			t.Fatalf("%q has become %q", text, written)
+		}
+		for line := range strings.Lines(text) {
+			if at := strings.TrimSpace(line); strings.HasPrefix(at, "#") && !strings.Contains(written, at) {
+				t.Fatalf("the comment %q of %q is lost: %q", at, text, written)
+			}
 		}
 	})
 }
@@ -110,10 +120,51 @@ func FuzzAsk(f *testing.F) {
 			t.Fatal(err)
 		}
 		again, err := read(strings.NewReader(string(b) + "\n"))
-		if err != nil || again.Do != q.Do || len(again.Cases) != len(q.Cases) || len(b) > 6*longestAsk {
-			t.Fatalf("%+v, %+v, %v", q, again, err)
+		if len(b) >= longestAsk {
+			return // as it is written again it has become too long
+		}
+		if err != nil {
+			t.Fatalf("%+v: %v", q, err)
+		}
+		if c, err := json.Marshal(again); err != nil || !bytes.Equal(b, c) {
+			t.Fatalf("%s, then %s, %v", b, c, err)
 		}
 	})
+}
+
+// decided asks a model about a machine of every scope that contracts and offerings name: each question has an answer.
+func decided(t *testing.T, m *duty.Model, contracts []duty.Contract, offerings []duty.Offering, at int64) {
+	t.Helper()
+	rs := []duty.Resource{{}}
+	for _, s := range scopesOf(contracts, offerings) {
+		for _, p := range s.Projects {
+			rs = append(rs, duty.Resource{Project: p})
+		}
+		for _, x := range s.Servers {
+			rs = append(rs, duty.Resource{Server: x})
+		}
+	}
+	for _, r := range rs[:min(len(rs), 8)] {
+		r, n := m.Describe(r, at), 0
+		m.Holdings(&r, func(h duty.Holding) {
+			if n++; !slices.Contains(duty.Ownerships, h.Ownership) {
+				t.Fatalf("%s of %+v is %q", h.Duty.ID, r, h.Ownership)
+			}
+		})
+		if n != m.Questions() {
+			t.Fatalf("%d of %d questions about %+v are answered", n, m.Questions(), r)
+		}
+	}
+}
+
+func scopesOf(contracts []duty.Contract, offerings []duty.Offering) (out []duty.Scope) {
+	for _, c := range contracts {
+		out = append(out, c.Scope)
+	}
+	for _, o := range offerings {
+		out = append(out, o.Scope)
+	}
+	return out
 }
 
 // FuzzContracts reads contracts and offerings beside the default model.
@@ -139,8 +190,12 @@ func FuzzContracts(f *testing.F) {
 			}
 			return
 		}
-		if at, ok := m.NextChange(0); ok && at <= 0 || reflect.DeepEqual(m, duty.Model{}) {
-			t.Fatal(at)
+		for at, ok := int64(0), true; ok; {
+			was := at
+			if at, ok = m.NextChange(was); ok && at <= was {
+				t.Fatalf("the change after %d is at %d", was, at)
+			}
+			decided(t, m, v.Contracts, v.Offerings, was)
 		}
 	})
 }

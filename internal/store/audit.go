@@ -55,7 +55,7 @@ func (w *writer) audit() (*audit.Head, error) {
 
 // nextSeq is the number of the next entry: by the stored head and by the last row, whichever is later. A row that somebody deleted is not
 // made again, so that the log shows that it is missing, and goes on. A head of which the tree is not there any more, as in an older copy,
-// does not count.
+// or of a size that no log has, does not count.
 func nextSeq(ctx context.Context, tx *sql.Tx) (int64, error) {
 	var next int64
 	if err := tx.QueryRowContext(ctx, `SELECT COALESCE(max(seq) + 1, 0) FROM audit`).Scan(&next); err != nil {
@@ -74,7 +74,7 @@ func nextSeq(ctx context.Context, tx *sql.Tx) (int64, error) {
 		return 0, err
 	}
 	switch _, err := audit.HeadOf(head.Size, treeOf{ctx, tx}); {
-	case errors.Is(err, errNoHash):
+	case errors.Is(err, errNoHash), errors.Is(err, audit.ErrUnproven):
 		return next, nil
 	case err != nil:
 		return 0, err

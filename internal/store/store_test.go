@@ -3,6 +3,7 @@ package store_test
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -205,6 +206,30 @@ func TestTamperingBySQLShows(t *testing.T) {
 			if p := problems(t, d.DB, heads); len(p) == 0 {
 				t.Error("not found")
 			}
+		})
+	}
+}
+
+// A stored head of a size that no log has is found, proves nothing, and keeps nobody from writing what was found.
+func TestAStoredHeadOfASizeThatNoLogHasShows(t *testing.T) {
+	for _, size := range []string{"-1", "9223372036854775807"} {
+		t.Run(size, func(t *testing.T) {
+			t.Parallel()
+			d := open(t, t.TempDir())
+			defer d.Close() //nolint:errcheck // the test is over
+			write(t, d.DB, 0, 9)
+			x := beside(t, d.place)
+			defer x.Close() //nolint:errcheck // the test is over
+			if _, err := x.ExecContext(t.Context(), `UPDATE meta SET value = replace(value, '"size":9', '"size":`+size+`') WHERE key = 'audit_head'`); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d.Witness(t.Context(), "c"); !errors.Is(err, audit.ErrUnproven) {
+				t.Error(err)
+			}
+			if log, err := d.AuditLog(t.Context()); err != nil || len(audit.Verify(log)) == 0 {
+				t.Errorf("not found: %v", err)
+			}
+			write(t, d.DB, 9, 1)
 		})
 	}
 }

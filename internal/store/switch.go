@@ -255,21 +255,27 @@ func trustworthy(h *os.File, folder string) error {
 }
 
 func parse(h *os.File) (switchState, error) {
-	var state switchState
 	b := make([]byte, switchSize+1)
 	n, err := h.ReadAt(b, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return state, err
+		return switchState{}, err
 	}
-	if n != switchSize {
-		return state, fmt.Errorf("it has %d bytes or more, not %d", n, switchSize)
+	return stateIn(b[:n])
+}
+
+// stateIn reads the content of the file.
+func stateIn(b []byte) (switchState, error) {
+	var state switchState
+	if len(b) != switchSize {
+		return state, fmt.Errorf("it has %d bytes or more, not %d", len(b), switchSize)
 	}
-	d := json.NewDecoder(bytes.NewReader(bytes.TrimRight(b[:n], " \n")))
+	d := json.NewDecoder(bytes.NewReader(bytes.TrimRight(b, " \n")))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&state); err != nil {
 		return state, fmt.Errorf("its content is not known: %w", err)
 	}
-	if state.Enforcement == switchRunning && state.Pause != nil || d.More() {
+	_, err := d.Token() // More would not see what begins with a closing bracket
+	if state.Enforcement == switchRunning && state.Pause != nil || !errors.Is(err, io.EOF) {
 		return switchState{}, errors.New("its content contradicts itself")
 	}
 	return state, nil

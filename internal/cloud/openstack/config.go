@@ -11,6 +11,7 @@ import (
 
 	"demarc/internal/cloud"
 	"demarc/internal/fault"
+	"demarc/internal/untrusted"
 )
 
 // Config says which cloud, and as whom. Either Username and Password or AppCredID and AppCredSecret are given.
@@ -160,12 +161,13 @@ func (c Config) client(to *hosts) (http.Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
 }
 
-// mask takes the secrets out of a text.
-func (c Config) mask(s string) string {
+// shown makes a text of the cloud safe to show. The secrets are taken out first: once it is cut and escaped, a part of one, or one with a
+// backslash, would not be found.
+func (c Config) shown(s string) string {
 	for _, secret := range []string{c.Password, c.AppCredSecret} {
 		if secret != "" {
 			s = strings.ReplaceAll(s, secret, "***")
 		}
 	}
-	return s
+	return untrusted.From(s).Cap(300).Terminal()
 }

@@ -16,7 +16,6 @@ import (
 
 	"demarc/internal/cloud"
 	"demarc/internal/fault"
-	"demarc/internal/untrusted"
 )
 
 // bounded keeps an answer from filling the memory.
@@ -150,9 +149,9 @@ func (c *Cloud) explain(ctx context.Context, err error) error {
 	}
 	answer, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err)
 	if !ok {
-		return fault.New(fault.Unavailable, "cloud %s: %s", c.conf.Cloud, c.conf.mask(untrusted.From(err.Error()).Cap(300).Terminal()))
+		return fault.New(fault.Unavailable, "cloud %s: %s", c.conf.Cloud, c.conf.shown(err.Error()))
 	}
-	what := fmt.Sprintf("%s %s: HTTP %d: %s", answer.Method, pathOf(answer.URL), answer.Actual, c.conf.mask(untrusted.Bytes(answer.Body).Cap(300).Terminal()))
+	what := fmt.Sprintf("%s %s: HTTP %d: %s", answer.Method, pathOf(answer.URL), answer.Actual, c.conf.shown(string(answer.Body)))
 	switch answer.Actual {
 	case http.StatusNotFound:
 		return fmt.Errorf("%w: %s", cloud.ErrNotFound, what)
@@ -196,7 +195,7 @@ func (c *Cloud) change(ctx context.Context, s *gophercloud.ServiceClient, method
 	}
 	// The cause is told, and not wrapped: a caller that looks for a context's end must not take this for a
 	// request that was not made.
-	return fmt.Errorf("%s %s: %w: %s", method, pathOf(url), cloud.ErrUnknownOutcome, c.conf.mask(untrusted.From(err.Error()).Cap(300).Terminal()))
+	return fmt.Errorf("%s %s: %w: %s", method, pathOf(url), cloud.ErrUnknownOutcome, c.conf.shown(err.Error()))
 }
 
 // neverLeft tells whether a request certainly did not reach the cloud.

@@ -13,7 +13,6 @@ import (
 
 	"demarc/internal/cloud"
 	"demarc/internal/fault"
-	"demarc/internal/untrusted"
 )
 
 // Cloud is one OpenStack cloud, spoken to with one account. It renews its token by itself.
@@ -104,7 +103,7 @@ func (c *Cloud) refused(ctx context.Context, err error) error {
 		f.Cause = cloud.ErrCredential
 		return f
 	}
-	return fault.New(fault.Unavailable, "cloud %s: no token from %s: %s", c.conf.Cloud, c.conf.AuthURL, c.conf.mask(untrusted.From(err.Error()).Cap(300).Terminal())).
+	return fault.New(fault.Unavailable, "cloud %s: no token from %s: %s", c.conf.Cloud, c.conf.AuthURL, c.conf.shown(err.Error())).
 		Hinted("check that the auth_url answers from this machine")
 }
 

@@ -177,8 +177,8 @@ func fetch[T any](ctx context.Context, c *Cloud, l listing, marker string) (page
 	if err := json.Unmarshal(raw, &rows); err != nil {
 		return none, fmt.Errorf("the answer's %q has another shape: %w", l.key, err)
 	}
-	next := nextMarker(body, l.key)
-	if next != "" && next == marker {
+	next := nextLink(body, l.key)
+	if to := markerOf(next); to != "" && to == marker {
 		return none, fmt.Errorf("%w: the next link behind row %s leads to the same page", errNotProven, named(marker))
 	}
 	var truncated bool
@@ -186,8 +186,9 @@ func fetch[T any](ctx context.Context, c *Cloud, l listing, marker string) (page
 	return page[T]{rows: rows, truncated: truncated || next != "" && l.whole, more: next != "" && !l.whole, said: said}, nil
 }
 
-// nextMarker reads the marker of the next link in the three shapes in use: {key}_links, Glance's next, and Keystone's links.
-func nextMarker(body map[string]json.RawMessage, key string) string {
+// nextLink reads the next link in the three shapes in use: {key}_links, Glance's next, and Keystone's links. One without a marker is a next
+// link all the same: it says that there is more.
+func nextLink(body map[string]json.RawMessage, key string) string {
 	var links []struct{ Rel, Href string }
 	_ = json.Unmarshal(body[key+"_links"], &links)
 	href := ""
@@ -204,6 +205,10 @@ func nextMarker(body map[string]json.RawMessage, key string) string {
 		_ = json.Unmarshal(body["links"], &keystone)
 		href = keystone.Next
 	}
+	return href
+}
+
+func markerOf(href string) string {
 	u, err := url.Parse(href)
 	if err != nil {
 		return ""

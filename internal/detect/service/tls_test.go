@@ -2,10 +2,15 @@ package service
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/hex"
 	"io"
+	"math/big"
 	"net"
 	"slices"
 	"strings"
@@ -13,6 +18,7 @@ import (
 	"time"
 
 	"demarc/internal/probe"
+	"demarc/internal/untrusted"
 )
 
 // brainpool is a certificate of version 1 on the curve brainpoolP256r1, made with openssl.
@@ -254,7 +260,8 @@ func TestClientHelloIsUnderstood(t *testing.T) {
 	}
 }
 
-// Whatever is sent for a certificate is read or not, within bounds, and nothing of it is read where a byte is missing.
+// Whatever is sent for a certificate is read or not, within bounds, and nothing of it is read where a byte is missing. What Go's library
+// reads is read as Go reads it.
 func FuzzCertificate(f *testing.F) {
 	der := brainpoolDER(f)
 	f.Add(der)
@@ -262,8 +269,11 @@ func FuzzCertificate(f *testing.F) {
 	negative[bytes.Index(der, []byte{2, 1, 5})+2] = 0x85
 	f.Add(negative)
 	f.Add([]byte("\x30\x80\x30\x80"))
+	f.Add(plainDER(f, time.Date(2049, 12, 31, 23, 59, 59, 0, time.UTC)))
+	f.Add(plainDER(f, time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := ReadCertificate(b)
+		asGo(t, b, c)
 		if c == nil {
 			return
 		}
@@ -274,6 +284,34 @@ func FuzzCertificate(f *testing.F) {
 			t.Errorf("a byte after the certificate changes it: %+v", again)
 		}
 	})
+}
+
+// plainDER is a certificate that Go's library reads, the same at every call.
+func plainDER(f *testing.F, until time.Time) []byte {
+	f.Helper()
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	of := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a.example", Organization: []string{"Ä"}}, NotBefore: time.Unix(0, 0), NotAfter: until}
+	der, err := x509.CreateCertificate(nil, of, of, key.Public(), key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return der
+}
+
+// asGo compares what is read of a certificate with what Go's library reads, where it does.
+func asGo(t *testing.T, b []byte, c *probe.TLS) {
+	t.Helper()
+	g, err := x509.ParseCertificate(b)
+	if err != nil || g.NotBefore.Unix() == 0 && g.NotAfter.Unix() == 0 {
+		return
+	}
+	key := sha256.Sum256(g.RawSubjectPublicKeyInfo)
+	if c == nil || c.NotBefore != g.NotBefore.UnixMicro() || c.NotAfter != g.NotAfter.UnixMicro() || c.KeyHash != hex.EncodeToString(key[:]) {
+		t.Errorf("%+v, and Go reads %s to %s", c, g.NotBefore, g.NotAfter)
+	}
+	if c != nil && c.Subject != untrusted.From(g.Subject.String()).Cap(factMax) {
+		t.Errorf("%s, and Go reads %s", c.Subject, g.Subject)
+	}
 }
 
 // Whatever is answered to a ClientHello, reading ends, and what is found stays when more follows.
