@@ -175,8 +175,9 @@ def env():
 def show_hosts():
     admin, scenario = API("admin", "admin"), scenarios.active()
     projects = {p["id"]: p["name"] for p in admin.list("keystone", "/v3/projects")}
-    floating = {f["port_id"]: f["floating_ip_address"] for f in admin.list("neutron", "/v2.0/floatingips")}
-    ports = {}
+    floating, ports = {}, {}
+    for row in admin.list("neutron", "/v2.0/floatingips"):
+        floating.setdefault(row["port_id"], []).append(row["floating_ip_address"])
     for port in admin.list("neutron", "/v2.0/ports"):
         ports.setdefault(port["device_id"], []).append(port)
     line = "{:10} {:10} {:10} {:15} {:44} {}"
@@ -186,7 +187,7 @@ def show_hosts():
             continue  # one of `bulk`
         own = ports.get(server["id"], [])
         print(line.format(server["name"], projects.get(server["tenant_id"], "?"), server["status"],
-                          ",".join(floating[p["id"]] for p in own if p["id"] in floating) or "-",
+                          ",".join(a for p in own for a in floating.get(p["id"], [])) or "-",
                           ",".join(i["ip_address"] for p in own for i in p["fixed_ips"]),
                           ",".join(filter(None, [server["metadata"]["lab_services"], server["metadata"].get("lab_firewall")]))))
     views = [f"{v.name} {' '.join(str(a.ip) for a in v.addresses)}" for v in scenario.vantages.values()]
@@ -245,7 +246,7 @@ VERBS = {"install": packages.install, "up": in_turn(up), "down": in_turn(down), 
          "bulk": bulk.add, "exec": execute, "leak": fabric.leak, "mend": fabric.mend, "settle": fabric.settle,
          # For the cloud's own use: the Nova driver's, the servers', the examination's.
          "_host_up": hosts.up, "_host_down": hosts.down,
-         "_tarpit": listeners.tarpit, "_telnet": listeners.telnet, "_probe": listeners.probe}
+         "_tarpit": listeners.tarpit, "_telnet": listeners.telnet, "_canned": listeners.canned, "_probe": listeners.probe}
 
 
 def takes(function, arguments):

@@ -33,11 +33,12 @@ def up(uuid):
     for number, nic in enumerate(host["nics"]):
         plug(name, number, nic, routed)
     services = [s for s in host["services"].split(",") if s]
-    rules = daemons.firewall(host["firewall"], services, scenario.active().scanners)
+    described = scenario.active()
+    rules = daemons.firewall(host["firewall"], services, described.scanners)
     if rules:
         world.inside(name, "nft", "-f", "-", input=rules)
     for service in services:
-        processes.spawn(f"{host['name']}.{service}", daemons.command(host, service), inside=name, group=group(uuid))
+        processes.spawn(f"{host['name']}.{service}", daemons.command(host, service, described.services), inside=name, group=group(uuid))
 
 
 def plug(name, number, nic, routed):

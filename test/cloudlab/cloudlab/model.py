@@ -38,8 +38,38 @@ class Rule:
     low: int = None
     high: int = None
     cidr: object = None
-    group: str = None
+    group: str = None       # of the same project, or PROJECT/GROUP
     addresses: str = None
+    direction: str = "ingress"
+    families: tuple = (4, 6)  # for rules whose remote end is not a prefix
+
+    def count(self):
+        """How many rules Neutron has of it: without a prefix, one for each family."""
+        return 1 if self.cidr else len(self.families)
+
+
+@dataclass
+class Group:
+    key: str
+    title: str            # its name in the cloud
+    rules: list
+    stateful: bool = True
+    default_egress: bool = True  # keep the two egress rules that Neutron adds to a new group
+    shared_with: list = field(default_factory=list)  # other projects that may use it
+
+    def count(self, direction):
+        added = 2 if direction == "egress" and self.default_egress else 0
+        return added + sum(r.count() for r in self.rules if r.direction == direction)
+
+
+@dataclass
+class Service:
+    """A service that the scenario defines: a command, or a listener with fixed texts."""
+    name: str
+    port: int
+    command: list
+    greeting: str
+    answer: str
 
 
 @dataclass
@@ -48,6 +78,7 @@ class User:
     role: str
     email: str
     keypairs: dict = field(default_factory=dict)
+    enabled: bool = True
 
 
 @dataclass
@@ -61,6 +92,7 @@ class Volume:
 @dataclass
 class Project:
     name: str
+    title: str  # its name in the cloud
     description: str
     users: dict
     networks: dict
@@ -71,21 +103,39 @@ class Project:
 
 
 @dataclass
+class Forward:
+    """A port of a floating IP, forwarded to a port of a fixed IP."""
+    protocol: str
+    floating: object
+    outer: int
+    fixed: object
+    inner: int
+
+
+@dataclass
 class NIC:
     network: str
     addresses: list
     groups: list
     port_security: bool
+    floating: dict = field(default_factory=dict)  # floating IP: fixed IP
+    forwards: list = field(default_factory=list)
 
 
 @dataclass
 class Server:
     name: str
+    title: str  # its name in the cloud
     project: str
     services: list
     nics: list
-    floating: object
+    floating: object  # for the first NIC
     firewall: str
+    off: bool = False
+
+    def floating_ips(self):
+        """Every floating IP that leads to the server as a whole."""
+        return ([self.floating] if self.floating else []) + [f for nic in self.nics for f in nic.floating]
 
 
 @dataclass
@@ -125,12 +175,21 @@ class Scenario:
     projects: dict
     servers: dict
     expect: Expect
+    services: dict = field(default_factory=dict)
 
     def network(self, name):
         """A network by its name, a provider's or a project's; None if there is none."""
         for networks in [self.providers] + [p.networks for p in self.projects.values()]:
             if name in networks:
                 return networks[name]
+
+    def group(self, project, name):
+        """A group as a project refers to it: its own by the key, another's that is shared with it as PROJECT/GROUP; else None."""
+        owner, slash, key = name.partition("/")
+        if not slash:
+            return self.projects[project].groups.get(name)
+        found = self.projects[owner].groups.get(key) if owner in self.projects else None
+        return found if found and (owner == project or project in found.shared_with) else None
 
     def routed6(self):
         """(prefix, gateway) of each project's IPv6 subnet that the edge must know the way to."""
@@ -144,7 +203,8 @@ class Scenario:
         routed = [cidr for cidr, _ in self.routed6()]
         out = []
         for server in self.servers.values():
-            out += [server.floating] if server.floating else []
+            out += server.floating_ips()
+            out += [f.floating for nic in server.nics for f in nic.forwards if f.floating not in out]
             out += [a for nic in server.nics for a in nic.addresses
                     if nic.network in self.providers or any(a in cidr for cidr in routed)]
         return out

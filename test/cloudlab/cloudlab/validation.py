@@ -1,4 +1,6 @@
 """Whether a scenario's parts fit together: every name refers to something, every address lies where it should and is held once."""
+import re
+
 from . import daemons
 from .document import NAME
 
@@ -21,6 +23,7 @@ def references(scenario, mistakes):
 class Check:
     def __init__(self, scenario, mistakes):
         self.scenario, self.mistakes, self.holders = scenario, mistakes, {}
+        self.forwarded = set()
 
     def wrong(self, place, text):
         self.mistakes.append(f"{place}: {text}")
@@ -53,6 +56,12 @@ class Check:
                 if what == "link" and len(name) > LINK:
                     self.wrong(f"{place}.{name}", f"the name has more than {LINK} characters")
                 seen.add(name)
+
+        titles = set()
+        for project in s.projects.values():
+            if project.title in titles or project.title in RESERVED:
+                self.wrong(f"projects.{project.name}.name", "the account name is taken")
+            titles.add(project.title)
 
     def world(self):
         s = self.scenario
@@ -99,19 +108,26 @@ class Check:
             if self.refers(where + ".network", router.network, self.scenario.providers, "provider network"):
                 for address in router.addresses:
                     self.holds(where + ".addresses", address, self.scenario.providers[router.network].subnets.values())
-        for group, rules in project.groups.items():
-            if not NAME.match(group):
-                self.wrong(f"{place}.groups.{group}", "a name is lower-case letters, digits and hyphens")
-            self.rules(f"{place}.groups.{group}", project, rules)
+        for key, group in project.groups.items():
+            if not NAME.match(key):
+                self.wrong(f"{place}.groups.{key}", "a name is lower-case letters, digits and hyphens")
+            for other in group.shared_with:
+                self.refers(f"{place}.groups.{key}.shared_with", other, self.scenario.projects, "project")
+            self.rules(f"{place}.groups.{key}", project, group.rules)
         for volume in project.volumes.values():
             self.refers(f"{place}.volumes.{volume.name}.owner", volume.owner, project.users, "user")
 
     def rules(self, place, project, rules):
         for rule in rules:
             if rule.group:
-                self.refers(place, rule.group, project.groups, "group")
+                self.refers_group(place, project, rule.group)
             if rule.addresses:
                 self.refers(place, rule.addresses, project.address_groups, "address group")
+
+    def refers_group(self, place, project, name):
+        """A group of the project's own, or PROJECT/GROUP of another that shares it."""
+        if not self.scenario.group(project.name, str(name)):
+            self.refers(place, name, project.groups, "group")
 
     def server(self, server):
         place = f"servers.{server.name}"
@@ -125,13 +141,38 @@ class Check:
                 for address in nic.addresses:
                     self.holds(where + ".addresses", address, open_to_it[nic.network].subnets.values())
             for group in nic.groups:
-                self.refers(where + ".groups", group, project.groups, "group")
+                self.refers_group(where + ".groups", project, group)
             if nic.groups and not nic.port_security:
                 self.wrong(where, "without port security a port has no groups")
+            self.floating(where, project, nic)
         if server.floating:
-            outside = [r.network for r in project.routers.values() if r.network in self.scenario.providers]
-            self.holds(place + ".floating", server.floating, [s for n in outside for s in self.scenario.providers[n].subnets.values()])
-        ports = [daemons.split(service) for service in server.services]
+            self.holds(place + ".floating", server.floating, self.outside(project))
+        self.services(place, server)
+
+    def outside(self, project):
+        """The subnets that a project's routers have their gateway in."""
+        names = [r.network for r in project.routers.values() if r.network in self.scenario.providers]
+        return [s for name in names for s in self.scenario.providers[name].subnets.values()]
+
+    def floating(self, where, project, nic):
+        for floating, fixed in nic.floating.items():
+            self.holds(where + ".floating", floating, self.outside(project))
+            self.refers(where + ".floating", fixed, nic.addresses, "address of that NIC")
+        for forward in nic.forwards:
+            # Several NICs of a project may share one floating IP by its ports.
+            self.holds(f"{project.name}'s forwardings", forward.floating, self.outside(project))
+            self.refers(where + ".forwards", forward.fixed, nic.addresses, "address of that NIC")
+            end = (forward.protocol, forward.floating, forward.outer)
+            if end in self.forwarded:
+                self.wrong(where + ".forwards", f"{forward.protocol} {forward.floating}:{forward.outer} is forwarded already")
+            self.forwarded.add(end)
+
+    def services(self, place, server):
+        known = {*daemons.COMMANDS, *self.scenario.services}
+        wrong = [s for s in server.services if not re.fullmatch(r"[a-z][a-z0-9-]*(:\d{1,5})?", str(s)) or s.partition(":")[0] not in known]
+        for service in wrong:
+            self.refers(place + ".services", service, known, "service")
+        ports = [daemons.split(service, self.scenario.services) for service in server.services if service not in wrong]
         if len({port for _, port in ports}) != len(ports):
             self.wrong(place + ".services", "two services share a port")
 

@@ -1,11 +1,12 @@
 """What a scenario's file may say: our own are right, and each mistake is named with its place."""
+import asyncio
 import copy
 import os
 import unittest
 
 import yaml
 
-from cloudlab import commands, daemons, population, scenario
+from cloudlab import accounts, commands, daemons, listeners, model, population, scenario
 
 SMALL = """
 description: One of each
@@ -77,7 +78,35 @@ class Scenarios(unittest.TestCase):
             ((*server, "nics", 0, "port_security"), "no", "servers.web1.nics[0].port_security: must be a yes or no"),
             (("projects", "astro", "groups", "web"), ["tcp/80 of all"], "projects.astro.groups.web: 'tcp/80 of all' is no rule"),
             (("projects", "astro", "groups", "web"), ["tcp/90-80 from 0.0.0.0/0"], "has wrong ports"),
-            (("projects", "astro", "groups", "web"), ["tcp from 0.0.0.0/0"], "names no ports"),
+            (("projects", "astro", "groups", "web"), ["gre/80 from any"], "projects.astro.groups.web: 'gre/80 from any' has wrong ports"),
+            (("projects", "astro", "groups", "web"), ["256 from any"], "'256 from any' has a wrong protocol"),
+            (("projects", "astro", "groups", "web"), ["carrier from any"], "'carrier from any' has a wrong protocol"),
+            (("projects", "astro", "groups", "web"), ["tcp/80 to any"], "'tcp/80 to any' is no rule"),
+            (("projects", "astro", "groups", "web"), {"rules": [], "colour": "red"}, "projects.astro.groups.web.colour: unknown key"),
+            (("projects", "astro", "groups", "web"), {"rules": [], "stateful": "no"}, "projects.astro.groups.web.stateful: must be a yes or no"),
+            (("projects", "astro", "groups", "web"), {"rules": [], "shared_with": ["chess"]}, "projects.astro.groups.web.shared_with: there is no project chess"),
+            (("projects", "astro", "groups", "web"), {"rules": [], "name": "default"}, "projects.astro.groups.web.name: Neutron reserves"),
+            (("projects", "astro", "groups", "web"), {"rules": [], "name": "a\nb"}, "projects.astro.groups.web.name: must be printable"),
+            (("projects", "astro", "name"), "x" * 65, "projects.astro.name: has more than 64 characters"),
+            (("projects", "astro", "name"), "admin", "projects.astro.name: the account name is taken"),
+            ((*server, "name"), " web", "servers.web1.name: begins or ends with a space"),
+            ((*server, "off"), "no", "servers.web1.off: must be a yes or no"),
+            ((*server, "nics", 0, "groups"), ["chess/web"], "servers.web1.nics[0].groups: there is no group chess/web"),
+            ((*server, "nics", 0, "floating"), {"203.0.113.101": "10.1.0.11"}, "servers.web1.floating: 203.0.113.101 is held by servers.web1.nics[0].floating"),
+            ((*server, "nics", 0, "floating"), {"203.0.113.102": "10.1.0.12"}, "servers.web1.nics[0].floating: there is no address of that NIC 10.1.0.12"),
+            ((*server, "nics", 0, "forwards"), ["203.0.113.102"], "servers.web1.nics[0].forwards: '203.0.113.102' is no forwarding"),
+            ((*server, "nics", 0, "forwards"), ["tcp 203.0.113.101:81 to 10.1.0.11:80"], "203.0.113.101 is held by"),
+            ((*server, "nics", 0, "forwards"), ["tcp 203.0.113.102:81 to 10.1.0.11:80", "tcp 203.0.113.102:81 to 10.1.0.11:22"],
+             "servers.web1.nics[0].forwards: tcp 203.0.113.102:81 is forwarded already"),
+            ((*server, "nics", 0, "forwards"), ["tcp 203.0.113.102:81 to 10.1.0.12:80"], "there is no address of that NIC 10.1.0.12"),
+            (("services",), {"web": {"port": 1, "greeting": "x"}}, "services.web: is a service of the test cloud"),
+            (("services",), {"odd": {"greeting": "x"}}, "services.odd.port: is missing"),
+            (("services",), {"odd": {"port": 70000, "greeting": "x"}}, "services.odd.port: must be 1 to 65535"),
+            (("services",), {"odd": {"port": 7000}}, "services.odd: needs either command or greeting or answer"),
+            (("services",), {"odd": {"port": 7000, "command": ["nc"], "answer": "x"}}, "services.odd: needs either command or greeting or answer"),
+            (("services",), {"odd": {"port": 7000, "command": ["nc", 1]}}, "services.odd.command: must be a list of texts"),
+            (("services",), {"odd": {"port": 7000, "greeting": "\u2603"}}, "services.odd.greeting: a character beyond"),
+            (("projects", "astro", "users", "alice", "enabled"), "no", "projects.astro.users.alice.enabled: must be a yes or no"),
             (("projects", "astro", "groups", "web"), ["tcp/80 from group db"], "projects.astro.groups.web: there is no group db"),
             (("projects", "astro", "groups", "web"), ["any from addresses x"], "there is no address group x"),
             (("projects", "astro", "routers", "astro-router", "network"), "astro-net", "there is no provider network astro-net"),
@@ -99,6 +128,65 @@ class Scenarios(unittest.TestCase):
                 with self.assertRaises(scenario.Invalid) as caught:
                     scenario.parse(changed(place, value))
                 self.assertIn(said, str(caught.exception))
+
+    def test_whatever_the_cloud_allows_is_a_name(self):
+        whole = changed(("servers", "web1", "name"), "-rf 'ü\" 雪")
+        whole["projects"]["astro"]["name"] = "Astro & \"Söhne\": #1"
+        found = scenario.parse(whole)
+        self.assertEqual(found.servers["web1"].title, "-rf 'ü\" 雪")
+        self.assertEqual(found.projects["astro"].title, "Astro & \"Söhne\": #1")
+        entry = yaml.safe_load("clouds:\n" + accounts.entry("alice", "alice", found.projects["astro"].title))
+        self.assertEqual(entry["clouds"]["alice"]["auth"]["project_name"], "Astro & \"Söhne\": #1")
+
+    def test_floating_ips_of_a_fixed_ip(self):
+        whole = changed(("servers", "web1", "nics", 0, "addresses"), ["10.1.0.11", "10.1.0.12"])
+        whole["servers"]["web1"]["nics"][0] |= {"floating": {"203.0.113.102": "10.1.0.12"}, "forwards": ["tcp 203.0.113.103:6380 to 10.1.0.11:6379"]}
+        found = scenario.parse(whole)
+        self.assertEqual([(str(f), str(fixed)) for f, fixed in found.servers["web1"].nics[0].floating.items()], [("203.0.113.102", "10.1.0.12")])
+        self.assertEqual([str(a) for a in found.reachable()], ["203.0.113.101", "203.0.113.102", "203.0.113.103"])
+        forward = found.servers["web1"].nics[0].forwards[0]
+        self.assertEqual(population.forwarding_body(forward, "id of port"), {
+            "protocol": "tcp", "external_port": 6380, "internal_port": 6379, "internal_ip_address": "10.1.0.11", "internal_port_id": "id of port"})
+
+    def test_two_nics_forward_one_floating_ip(self):
+        whole = changed(("servers", "web1", "nics", 0, "forwards"), ["tcp 203.0.113.103:80 to 10.1.0.11:80"])
+        whole["servers"]["web2"] = {"project": "astro", "nics": [{"network": "astro-net", "addresses": ["10.1.0.12"],
+                                                                  "forwards": ["udp 203.0.113.103:80 to 10.1.0.12:80"]}]}
+        self.assertEqual([str(a) for a in scenario.parse(whole).reachable()], ["203.0.113.101", "203.0.113.103"])
+
+    def test_a_shared_group(self):
+        whole = changed(("projects", "astro", "groups", "web"), {"rules": ["tcp from any"], "shared_with": ["bio"]})
+        whole["projects"]["bio"] = {"networks": {"bio-net": {"subnets": {"bio-v4": {"cidr": "10.2.0.0/24"}}}},
+                                    "groups": {"more": ["any from group astro/web"]}}
+        whole["servers"]["bio1"] = {"project": "bio", "nics": [{"network": "bio-net", "addresses": ["10.2.0.11"], "groups": ["astro/web"]}]}
+        self.assertEqual(scenario.parse(whole).projects["astro"].groups["web"].shared_with, ["bio"])
+        del whole["projects"]["astro"]["groups"]["web"]["shared_with"]
+        with self.assertRaisesRegex(scenario.Invalid, r"servers.bio1.nics\[0\].groups: there is no group astro/web; there are more"):
+            scenario.parse(whole)
+
+    def test_a_service_of_the_scenario(self):
+        whole = changed(("services",), {"odd": {"port": 7000, "greeting": "\xffHello\n"}, "own": {"port": 7001, "command": ["nc", "-lk", "{port}"]}})
+        whole["servers"]["web1"]["services"] = ["odd", "own:7002"]
+        found = scenario.parse(whole)
+        self.assertEqual(daemons.split("odd", found.services), ("odd", 7000))
+        host = {"uuid": "x", "name": "web1"}
+        self.assertEqual(daemons.own_command(found.services["own"], host, "/dir", 7002), ["nc", "-lk", "7002"])
+        whole["servers"]["web1"]["services"] = ["odd", "own:7000"]
+        with self.assertRaisesRegex(scenario.Invalid, "two services share a port"):
+            scenario.parse(whole)
+
+    def test_a_canned_service_answers(self):
+        async def ask():
+            service = model.Service("odd", 0, [], "hello\n", "\xfeyou said something\n")
+            server = await asyncio.start_server(listeners.canned_talk(service.greeting, service.answer), "127.0.0.1", 0)
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+            greeting = await asyncio.wait_for(reader.readline(), 5)
+            writer.write(b"anything\n")
+            answer = await asyncio.wait_for(reader.readline(), 5)
+            writer.close()
+            server.close()
+            return greeting, answer
+        self.assertEqual(asyncio.run(ask()), (b"hello\n", b"\xfeyou said something\n"))
 
     def test_all_mistakes_at_once(self):
         whole = changed(("servers", "web1", "image"), "x")
@@ -128,6 +216,31 @@ class Rules(unittest.TestCase):
     def test_group_is_of_both_families(self):
         self.assertEqual([(b["ethertype"], b["remote_group_id"], b["protocol"]) for b in self.body("any from group web")],
                          [("IPv4", "id of web", None), ("IPv6", "id of web", None)])
+
+    def test_no_ports_and_no_remote(self):
+        self.assertEqual(self.body("tcp from any"), [
+            {"direction": "ingress", "protocol": "tcp", "port_range_min": None, "port_range_max": None, "ethertype": family} for family in ("IPv4", "IPv6")])
+        self.assertEqual([b["ethertype"] for b in self.body("any from any-ipv6")], ["IPv6"])
+
+    def test_a_protocol_by_its_number(self):
+        [body] = self.body("47 from 192.0.2.0/24")
+        self.assertEqual((body["protocol"], body["port_range_min"], body["remote_ip_prefix"]), ("47", None, "192.0.2.0/24"))
+        self.assertEqual(self.body("6/80 from any-ipv4")[0]["port_range_max"], 80)
+
+    def test_egress(self):
+        [body] = self.body("egress udp/53 to 192.0.2.53/32")
+        self.assertEqual((body["direction"], body["remote_ip_prefix"]), ("egress", "192.0.2.53/32"))
+
+    def test_a_group_as_a_mapping(self):
+        whole = changed(("projects", "astro", "groups", "web"), {"name": "Web  ", "stateful": False, "default_egress": False,
+                                                                 "rules": ["tcp/80 from any", "egress tcp to any"]})
+        group = scenario.parse(whole).projects["astro"].groups["web"]
+        self.assertEqual((group.title, group.stateful, group.default_egress, len(group.rules)), ("Web  ", False, False, 2))
+        self.assertEqual((group.count("ingress"), group.count("egress")), (2, 2))
+
+    def test_default_egress_rules_are_counted(self):
+        group = scenario.parse(yaml.safe_load(SMALL)).projects["astro"].groups["web"]
+        self.assertEqual((group.count("ingress"), group.count("egress")), (1, 2))
 
     def test_addresses(self):
         self.assertEqual({b["remote_address_group_id"] for b in self.body("udp/53 from addresses dns")}, {"id of dns"})
