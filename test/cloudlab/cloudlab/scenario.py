@@ -204,7 +204,7 @@ def server(name, node):
         node.wrong("name", "begins or ends with a space, which Nova refuses")
     out = Server(name, title, node.text("project", required=True), node.get("services", list, []),
                  node.items("nics", nic, required=True), node.address("floating"), node.text("firewall"),
-                 node.get("off", bool, False))
+                 node.get("powered_off", bool, False))
     if out.firewall and out.firewall not in daemons.FIREWALLS:
         node.wrong("firewall", f"is one of {', '.join(daemons.FIREWALLS)}")
     return out

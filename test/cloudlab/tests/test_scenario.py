@@ -90,7 +90,7 @@ class Scenarios(unittest.TestCase):
             (("projects", "astro", "name"), "x" * 65, "projects.astro.name: has more than 64 characters"),
             (("projects", "astro", "name"), "admin", "projects.astro.name: the account name is taken"),
             ((*server, "name"), " web", "servers.web1.name: begins or ends with a space"),
-            ((*server, "off"), "no", "servers.web1.off: must be a yes or no"),
+            ((*server, "powered_off"), "no", "servers.web1.powered_off: must be a yes or no"),
             ((*server, "nics", 0, "groups"), ["chess/web"], "servers.web1.nics[0].groups: there is no group chess/web"),
             ((*server, "nics", 0, "floating"), {"203.0.113.101": "10.1.0.11"}, "servers.web1.floating: 203.0.113.101 is held by servers.web1.nics[0].floating"),
             ((*server, "nics", 0, "floating"), {"203.0.113.102": "10.1.0.12"}, "servers.web1.nics[0].floating: there is no address of that NIC 10.1.0.12"),
