@@ -3,6 +3,7 @@ import asyncio
 import copy
 import os
 import unittest
+import unittest.mock
 
 import yaml
 
@@ -244,6 +245,65 @@ class Rules(unittest.TestCase):
 
     def test_addresses(self):
         self.assertEqual({b["remote_address_group_id"] for b in self.body("udp/53 from addresses dns")}, {"id of dns"})
+
+
+class Recorder:
+    """Stands for the client of the APIs and keeps what is asked of it."""
+
+    def __init__(self, *_, **__):
+        self.project, self.user = "admin", "admin"
+
+    def __call__(self, method, service, route, body=None, **_):
+        Recorder.asked.append((method, route, body))
+        return {"security_group": {"security_group_rules": [{"id": "egress-4"}, {"id": "egress-6"}]}}
+
+    def create(self, service, route, kind, /, **body):
+        Recorder.asked.append(("POST", route, body))
+        return {"id": f"{kind} {body.get('name') or len(Recorder.asked)}"}
+
+    def list(self, service, route):
+        if "users" in route:
+            return [{"id": "id of ana", "name": "ana"}, {"id": "id of gone", "name": "gone"}]
+        status = "SHUTOFF" if any(body == {"os-stop": None} for _, _, body in Recorder.asked) else "ACTIVE"
+        return [{"id": f"server {v.title}", "status": status} for v in Recorder.scenario.servers.values()]
+
+
+class Populated(unittest.TestCase):
+    def setUp(self):
+        Recorder.asked, Recorder.scenario = [], scenario.load(scenario.find("variety"))
+        with unittest.mock.patch.object(population, "API", Recorder), unittest.mock.patch.object(population, "say"):
+            cloud = population.Population(Recorder.scenario)
+            cloud.project = {name: "id of " + name for name in Recorder.scenario.projects}
+            cloud.token = {name: Recorder() for name in Recorder.scenario.projects}
+            cloud.image, cloud.flavor = "image", "flavor"
+            cloud.networks_and_groups()
+            cloud.boot_all()
+            cloud.disable_users()
+
+    def bodies(self, route):
+        return [body for _, asked, body in Recorder.asked if asked.endswith(route)]
+
+    def test_forwardings_share_a_floating_ip(self):
+        self.assertEqual(sum(b["floating_ip_address"] == "203.0.113.120" for b in self.bodies("/floatingips")), 1)
+        self.assertEqual(sorted(b["external_port"] for b in self.bodies("/port_forwardings")), [2323, 8022, 16379])
+
+    def test_floating_ips_name_their_fixed_ip(self):
+        fixed = {b["floating_ip_address"]: b.get("fixed_ip_address") for b in self.bodies("/floatingips")}
+        self.assertEqual((fixed["203.0.113.105"], fixed["203.0.113.103"], fixed["203.0.113.101"]), ("10.1.0.15", "10.11.0.13", None))
+
+    def test_groups(self):
+        self.assertEqual([b["target_tenant"] for b in self.bodies("/rbac-policies")], ["id of biology"])
+        self.assertEqual([b["name"] for b in self.bodies("/security-groups") if b.get("stateful") is False], ["stateless"])
+        self.assertEqual([route.rpartition("/")[2] for method, route, _ in Recorder.asked if method == "DELETE"], ["egress-4", "egress-6"])
+        self.assertIn("security_group for all — SSH", [b.get("remote_group_id") for b in self.bodies("/security-group-rules")])
+
+    def test_one_server_is_stopped_and_one_user_disabled(self):
+        self.assertEqual(self.bodies("/servers/server asleep/action"), [{"os-stop": None}])
+        self.assertEqual(self.bodies("/users/id of gone"), [{"user": {"enabled": False}}])
+
+    def test_servers_have_their_names(self):
+        names = {b["metadata"]["lab_name"]: b["name"] for b in self.bodies("/v2.1/servers")}
+        self.assertEqual((len(names), names["wide"], names["files"]), (17, "-la", "サーバー 1"))
 
 
 class Services(unittest.TestCase):
