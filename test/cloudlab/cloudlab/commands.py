@@ -172,12 +172,28 @@ def env():
     print(accounts.clouds(scenarios.active()), end="")
 
 
+def leading(admin):
+    """What leads to each port: floating IPs, and single ports of them."""
+    out = {}
+    for row in admin.list("neutron", "/v2.0/floatingips"):
+        if row["port_id"]:
+            out.setdefault(row["port_id"], []).append(row["floating_ip_address"])
+            continue
+        for forward in admin.list("neutron", f"/v2.0/floatingips/{row['id']}/port_forwardings"):
+            out.setdefault(forward["internal_port_id"], []).append(f"{row['floating_ip_address']}:{forward['external_port']}/{forward['protocol']}")
+    return out
+
+
+def named(server):
+    """The name that `exec` knows a server by, and what else there is to say where the cloud has another."""
+    name = server["metadata"].get("lab_name", server["name"])
+    return name, "" if name == server["name"] else "named " + json.dumps(server["name"], ensure_ascii=False)
+
+
 def show_hosts():
     admin, scenario = API("admin", "admin"), scenarios.active()
     projects = {p["id"]: p["name"] for p in admin.list("keystone", "/v3/projects")}
-    floating, ports = {}, {}
-    for row in admin.list("neutron", "/v2.0/floatingips"):
-        floating.setdefault(row["port_id"], []).append(row["floating_ip_address"])
+    floating, ports = leading(admin), {}
     for port in admin.list("neutron", "/v2.0/ports"):
         ports.setdefault(port["device_id"], []).append(port)
     line = "{:10} {:10} {:10} {:15} {:44} {}"
@@ -186,10 +202,11 @@ def show_hosts():
         if "lab_services" not in server["metadata"]:
             continue  # one of `bulk`
         own = ports.get(server["id"], [])
-        print(line.format(server["name"], projects.get(server["tenant_id"], "?"), server["status"],
+        name, also = named(server)
+        print(line.format(name, projects.get(server["tenant_id"], "?"), server["status"],
                           ",".join(a for p in own for a in floating.get(p["id"], [])) or "-",
                           ",".join(i["ip_address"] for p in own for i in p["fixed_ips"]),
-                          ",".join(filter(None, [server["metadata"]["lab_services"], server["metadata"].get("lab_firewall")]))))
+                          ",".join(filter(None, [server["metadata"]["lab_services"], server["metadata"].get("lab_firewall"), also]))))
     views = [f"{v.name} {' '.join(str(a.ip) for a in v.addresses)}" for v in scenario.vantages.values()]
     print(f"\n{scenario.name}, seen from {'; '.join(views)}")
 

@@ -78,10 +78,12 @@ class Examination:
     def floating_ips(self, behind):
         """Each leads to the server the file names, or forwards its ports there. `behind` has the server of each port."""
         rows, servers = self.rows("floatingips"), self.scenario.servers.values()
-        self.same("floating IPs", {(f["floating_ip_address"], behind[f["port_id"]]) for f in rows if f["port_id"]},
+        shares = {f["floating_ip_address"]: self.rows(f"floatingips/{f['id']}/port_forwardings") for f in rows if not f["port_id"]}
+        # One that leads nowhere and forwards nothing is in no file.
+        self.same("floating IPs", {(f["floating_ip_address"], str(behind.get(f["port_id"]))) for f in rows if not shares.get(f["floating_ip_address"])},
                   {(str(a), v.title) for v in servers for a in v.floating_ips()})
-        found = {(f["floating_ip_address"], w["protocol"], w["external_port"], w["internal_ip_address"], w["internal_port"], behind.get(w["internal_port_id"]))
-                 for f in rows if not f["port_id"] for w in self.rows(f"floatingips/{f['id']}/port_forwardings")}
+        found = {(floating, w["protocol"], w["external_port"], w["internal_ip_address"], w["internal_port"], str(behind.get(w["internal_port_id"])))
+                 for floating, forwards in shares.items() for w in forwards}
         self.same("port forwardings", found, {(str(w.floating), w.protocol, w.outer, str(w.fixed), w.inner, v.title)
                                               for v in servers for nic in v.nics for w in nic.forwards})
 

@@ -2,6 +2,14 @@
 from dataclasses import dataclass, field
 
 
+# Neutron's names of protocols; it takes any number from 0 to 255 too.
+PROTOCOLS = {"ah": 51, "dccp": 33, "egp": 8, "esp": 50, "gre": 47, "hopopt": 0, "icmp": 1, "icmpv6": 58, "igmp": 2, "ipip": 4,
+             "ipv6-encap": 41, "ipv6-frag": 44, "ipv6-icmp": 58, "ipv6-nonxt": 59, "ipv6-opts": 60, "ipv6-route": 43, "ospf": 89, "pgm": 113,
+             "rsvp": 46, "sctp": 132, "tcp": 6, "udp": 17, "udplite": 136, "vrrp": 112}
+PORTED = {6, 17, 33, 132, 136}        # have ports
+OF_IPV6 = {41, 43, 44, 58, 59, 60}    # Neutron refuses them for IPv4
+
+
 @dataclass
 class Vantage:
     name: str
@@ -42,6 +50,15 @@ class Rule:
     addresses: str = None
     direction: str = "ingress"
     families: tuple = (4, 6)  # for rules whose remote end is not a prefix
+
+    def keys(self):
+        """What Neutron compares: two rules of a group that share a key are the same to it."""
+        number = PROTOCOLS.get(self.protocol, self.protocol)
+        ports = (None, None) if (self.low, self.high) == (1, 65535) else (self.low, self.high)
+        prefix = str(self.cidr) if self.cidr and self.cidr.prefixlen else None  # the whole world is no remote
+        for family in (self.cidr.version,) if self.cidr else self.families:
+            # Of IPv6, icmp means ICMPv6.
+            yield (self.direction, family, 58 if number == 1 and family == 6 else number and int(number), ports, prefix, self.group, self.addresses)
 
     def count(self):
         """How many rules Neutron has of it: without a prefix, one for each family."""
@@ -132,6 +149,10 @@ class Server:
     floating: object  # for the first NIC
     firewall: str
     off: bool = False
+
+    def first_ipv4(self):
+        """The address that `floating` leads to, or None."""
+        return next((a for a in self.nics[0].addresses if a.version == 4), None) if self.nics else None
 
     def floating_ips(self):
         """Every floating IP that leads to the server as a whole."""

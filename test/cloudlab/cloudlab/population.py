@@ -167,7 +167,7 @@ class Population:
         made = self.token[server.project].create("nova", "/v2.1/servers", "server", name=server.title, imageRef=self.image,
                                                  flavorRef=self.flavor, networks=[{"port": p} for p in ports], metadata=metadata)["id"]
         if server.floating:
-            self.floating(server.project, server.floating, port_id=ports[0])
+            self.floating(server.project, server.floating, port_id=ports[0], fixed_ip_address=str(server.first_ipv4()))
         for nic, port in zip(server.nics, ports):
             for floating, fixed in nic.floating.items():
                 self.floating(server.project, floating, port_id=port, fixed_ip_address=str(fixed))

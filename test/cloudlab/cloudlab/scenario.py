@@ -8,17 +8,13 @@ import re
 
 from . import daemons
 from .document import Node
-from .model import (NIC, Expect, Forward, Group, Network, Project, Router, Rule, Scenario, Server, Service, Subnet, Trial, User, Vantage,
+from .model import (NIC, OF_IPV6, PORTED, PROTOCOLS, Expect, Forward, Group, Network, Project, Router, Rule, Scenario, Server, Service, Subnet, Trial, User, Vantage,
                     View, Volume)
 from .settings import SCENARIOS, Failure, path, read
 from .validation import references
 
 RULE = re.compile(r"(?:(?P<egress>egress) )?(?P<proto>[a-z0-9-]+)(?:/(?P<low>\d+)(?:-(?P<high>\d+))?)? (?P<word>from|to) "
                   r"(?:group (?P<group>\S+)|addresses (?P<addresses>\S+)|(?P<any>any(?:-ipv[46])?)|(?P<cidr>\S+))$")
-# Neutron's names of protocols; it takes any number from 0 to 255 too. Those in PORTED have ports.
-PROTOCOLS = {"any", "ah", "dccp", "egp", "esp", "gre", "icmp", "igmp", "ipip", "ipv6-encap", "ipv6-frag", "ipv6-icmp", "ipv6-nonxt",
-             "ipv6-opts", "ipv6-route", "ospf", "pgm", "rsvp", "sctp", "tcp", "udp", "udplite", "vrrp"}
-PORTED = {"tcp", "6", "udp", "17", "dccp", "33", "sctp", "132", "udplite", "136"}
 FAMILIES = {"any-ipv4": (4,), "any-ipv6": (6,)}
 FORWARD = re.compile(r"(?P<proto>tcp|udp) (?P<floating>[0-9.]+):(?P<outer>\d{1,5}) to (?P<fixed>[0-9.]+):(?P<inner>\d{1,5})$")
 
@@ -101,16 +97,20 @@ def project(name, node):
 
     def router(name, n):
         return Router(name, n.text("network", required=True), n.addresses("addresses", True), n.get("subnets", list, [], True))
-    out = Project(name, title_of(node, name, 64), node.text("description"), node.each("users", user), node.each("networks", network), node.each("routers", router),
+    out = Project(name, title_of(node, name, 64, "Keystone"), node.text("description"), node.each("users", user), node.each("networks", network), node.each("routers", router),
                   node.lists("address_groups", ipaddress.ip_network), groups(node), node.each("volumes", volume))
     for owned in out.networks.values():
         owned.project = name
     return out
 
 
-def title_of(node, key, longest=255):
+def title_of(node, key, longest=255, trimmed_by=""):
     """The name in the cloud, which may be whatever the cloud allows; by default the key."""
     found = node.text("name", key)
+    if trimmed_by and found != found.strip():
+        node.wrong("name", f"begins or ends with a space, which {trimmed_by} does not keep")
+    if any(ord(c) > 0xffff for c in found):
+        node.wrong("name", "a character beyond U+FFFF, which the test cloud's databases do not hold")
     if not found.strip() or not found.isprintable():
         node.wrong("name", "must be printable, with a character that is no space")
     if len(found) > longest:
@@ -161,16 +161,21 @@ def rule(text):
     found = RULE.match(str(text))
     if not found or (found["word"] == "to") != bool(found["egress"]):
         raise ValueError(f"{text!r} is no rule; one is like `tcp/80 from 0.0.0.0/0` or `any from group web`")
-    protocol = found["proto"]
-    if protocol not in PROTOCOLS and not (protocol.isdecimal() and int(protocol) < 256):
-        raise ValueError(f"{text!r} has a wrong protocol: it is a number below 256 or one of {', '.join(sorted(PROTOCOLS))}")
+    protocol = None if found["proto"] == "any" else found["proto"]
+    number = PROTOCOLS.get(protocol, int(protocol) if protocol and protocol.isdecimal() else None)
+    if protocol and (number is None or number > 255):
+        raise ValueError(f"{text!r} has a wrong protocol: it is any, a number below 256 or one of {', '.join(sorted(PROTOCOLS))}")
     low = int(found["low"]) if found["low"] else None
     high = int(found["high"]) if found["high"] else low
-    if low is not None and (protocol not in PORTED or not 1 <= low <= high <= 65535):
+    if low is not None and (number not in PORTED or not 1 <= low <= high <= 65535):
         raise ValueError(f"{text!r} has wrong ports")
     cidr = ipaddress.ip_network(found["cidr"]) if found["cidr"] else None
-    return Rule(None if protocol == "any" else protocol, low, high, cidr, found["group"], found["addresses"],
-                "egress" if found["egress"] else "ingress", FAMILIES.get(found["any"], (4, 6)))
+    families = FAMILIES.get(found["any"], (4, 6))
+    if number in OF_IPV6:
+        if cidr and cidr.version == 4 or families == (4,):
+            raise ValueError(f"{text!r} has a protocol of IPv6 alone")
+        families = (6,)
+    return Rule(protocol, low, high, cidr, found["group"], found["addresses"], "egress" if found["egress"] else "ingress", families)
 
 
 def forward(text):
@@ -199,10 +204,7 @@ def server(name, node):
         return NIC(n.text("network", required=True), n.addresses("addresses", True),
                    n.get("groups", list, []), n.get("port_security", bool, True), floating_of_nic(n),
                    n.parsed("forwards", forward, n.get("forwards", list, [])))
-    title = title_of(node, name)
-    if title != title.strip():
-        node.wrong("name", "begins or ends with a space, which Nova refuses")
-    out = Server(name, title, node.text("project", required=True), node.get("services", list, []),
+    out = Server(name, title_of(node, name, trimmed_by="Nova"), node.text("project", required=True), node.get("services", list, []),
                  node.items("nics", nic, required=True), node.address("floating"), node.text("firewall"),
                  node.get("powered_off", bool, False))
     if out.firewall and out.firewall not in daemons.FIREWALLS:

@@ -7,7 +7,7 @@ import unittest.mock
 
 import yaml
 
-from cloudlab import accounts, commands, daemons, listeners, model, population, scenario
+from cloudlab import accounts, commands, daemons, hosts, listeners, model, population, scenario
 
 SMALL = """
 description: One of each
@@ -107,6 +107,17 @@ class Scenarios(unittest.TestCase):
             (("services",), {"odd": {"port": 7000, "command": ["nc"], "answer": "x"}}, "services.odd: needs either command or greeting or answer"),
             (("services",), {"odd": {"port": 7000, "command": ["nc", 1]}}, "services.odd.command: must be a list of texts"),
             (("services",), {"odd": {"port": 7000, "greeting": "\u2603"}}, "services.odd.greeting: a character beyond"),
+            ((*server, "services"), [{"web": 8080}], "servers.web1.services: there is no service {'web': 8080}"),
+            ((*server, "services"), ["web:65536"], "servers.web1.services: web:65536 has a wrong port"),
+            ((*server, "nics", 0, "groups"), [["web"]], "servers.web1.nics[0].groups: there is no group ['web']"),
+            ((*server, "name"), "\U0001f600", "servers.web1.name: a character beyond U+FFFF"),
+            (("projects", "astro", "name"), "astro ", "projects.astro.name: begins or ends with a space"),
+            (("projects", "astro", "name"), "Admin", "projects.astro.name: the account name is taken"),
+            (("projects", "astro", "groups", "web"), ["ipv6-icmp from 0.0.0.0/0"], "'ipv6-icmp from 0.0.0.0/0' has a protocol of IPv6 alone"),
+            (("projects", "astro", "groups", "web"), ["58 from any-ipv4"], "'58 from any-ipv4' has a protocol of IPv6 alone"),
+            (("projects", "astro", "groups", "web"), ["tcp from any", "tcp/1-65535 from 0.0.0.0/0"], "projects.astro.groups.web: rules 1 and 2 are the same to Neutron"),
+            (("projects", "astro", "groups", "web"), ["6/80 from any", "tcp/80 from ::/0"], "projects.astro.groups.web: rules 1 and 2 are the same to Neutron"),
+            (("projects", "astro", "groups", "web"), ["egress any to ::/0"], "projects.astro.groups.web: rule 1 is one of the default egress rules"),
             (("projects", "astro", "users", "alice", "enabled"), "no", "projects.astro.users.alice.enabled: must be a yes or no"),
             (("projects", "astro", "groups", "web"), ["tcp/80 from group db"], "projects.astro.groups.web: there is no group db"),
             (("projects", "astro", "groups", "web"), ["any from addresses x"], "there is no address group x"),
@@ -141,19 +152,68 @@ class Scenarios(unittest.TestCase):
 
     def test_floating_ips_of_a_fixed_ip(self):
         whole = changed(("servers", "web1", "nics", 0, "addresses"), ["10.1.0.11", "10.1.0.12"])
-        whole["servers"]["web1"]["nics"][0] |= {"floating": {"203.0.113.102": "10.1.0.12"}, "forwards": ["tcp 203.0.113.103:6380 to 10.1.0.11:6379"]}
+        whole["servers"]["web1"]["nics"][0]["floating"] = {"203.0.113.102": "10.1.0.12"}
+        whole["servers"]["web2"] = {"project": "astro", "nics": [{"network": "astro-net", "addresses": ["10.1.0.13"],
+                                                                  "forwards": ["tcp 203.0.113.103:6380 to 10.1.0.13:6379"]}]}
         found = scenario.parse(whole)
         self.assertEqual([(str(f), str(fixed)) for f, fixed in found.servers["web1"].nics[0].floating.items()], [("203.0.113.102", "10.1.0.12")])
         self.assertEqual([str(a) for a in found.reachable()], ["203.0.113.101", "203.0.113.102", "203.0.113.103"])
-        forward = found.servers["web1"].nics[0].forwards[0]
+        forward = found.servers["web2"].nics[0].forwards[0]
         self.assertEqual(population.forwarding_body(forward, "id of port"), {
-            "protocol": "tcp", "external_port": 6380, "internal_port": 6379, "internal_ip_address": "10.1.0.11", "internal_port_id": "id of port"})
+            "protocol": "tcp", "external_port": 6380, "internal_port": 6379, "internal_ip_address": "10.1.0.13", "internal_port_id": "id of port"})
 
     def test_two_nics_forward_one_floating_ip(self):
-        whole = changed(("servers", "web1", "nics", 0, "forwards"), ["tcp 203.0.113.103:80 to 10.1.0.11:80"])
+        whole = changed(("servers", "web1", "floating"), DELETE)
+        whole["servers"]["web1"]["nics"][0]["forwards"] = ["tcp 203.0.113.103:80 to 10.1.0.11:80"]
+        whole["expect"]["seen"] = []
         whole["servers"]["web2"] = {"project": "astro", "nics": [{"network": "astro-net", "addresses": ["10.1.0.12"],
                                                                   "forwards": ["udp 203.0.113.103:80 to 10.1.0.12:80"]}]}
-        self.assertEqual([str(a) for a in scenario.parse(whole).reachable()], ["203.0.113.101", "203.0.113.103"])
+        self.assertEqual([str(a) for a in scenario.parse(whole).reachable()], ["203.0.113.103"])
+
+    def refused(self, whole, said):
+        with self.assertRaises(scenario.Invalid) as caught:
+            scenario.parse(whole)
+        self.assertIn(said, str(caught.exception))
+
+    def test_a_nic_with_a_floating_ip_forwards_nothing(self):
+        self.refused(changed(("servers", "web1", "nics", 0, "forwards"), ["tcp 203.0.113.103:80 to 10.1.0.11:80"]),
+                     "servers.web1.nics[0].forwards: a NIC with a floating IP of its own forwards nothing")
+
+    def test_a_fixed_ip_has_one_floating_ip(self):
+        self.refused(changed(("servers", "web1", "nics", 0, "floating"), {"203.0.113.102": "10.1.0.11"}),
+                     "servers.web1.nics[0].floating: 10.1.0.11 has a floating IP already")
+
+    def test_a_floating_ip_leads_to_ipv4(self):
+        whole = changed(("projects", "astro", "networks", "astro-net", "subnets", "astro-v6"), {"cidr": "2001:db8:a1::/64"})
+        whole["servers"]["web1"]["nics"][0]["addresses"] = ["2001:db8:a1::11"]
+        self.refused(whole, "servers.web1.floating: the first NIC has no IPv4 address")
+        whole["servers"]["web1"]["nics"][0]["floating"] = {"203.0.113.102": "2001:db8:a1::11"}
+        self.refused(whole, "servers.web1.nics[0].floating: no router of the project joins 2001:db8:a1::11 with the network of 203.0.113.102")
+
+    def test_a_router_lies_between_floating_and_fixed_ip(self):
+        whole = changed(("projects", "astro", "routers", "astro-router", "subnets"), [])
+        self.refused(whole, "servers.web1.floating: no router of the project joins 10.1.0.11 with the network of 203.0.113.101")
+
+    def test_the_forwardings_of_a_floating_ip_share_a_router(self):
+        whole = changed(("projects", "astro", "networks", "data"), {"subnets": {"data-v4": {"cidr": "10.2.0.0/24"}}})
+        whole["projects"]["astro"]["routers"]["second"] = {"network": "public", "addresses": ["203.0.113.12"], "subnets": ["data-v4"]}
+        for name, network, address in (("a", "astro-net", "10.1.0.21"), ("b", "data", "10.2.0.21")):
+            whole["servers"][name] = {"project": "astro", "nics": [{"network": network, "addresses": [address],
+                                                                    "forwards": [f"tcp 203.0.113.103:{len(whole['servers'])} to {address}:80"]}]}
+        self.refused(whole, "servers.b.nics[0].forwards: 203.0.113.103 is forwarded by the router astro-router, and this address lies behind second")
+
+    def test_a_port_is_stateful_or_stateless(self):
+        whole = changed(("projects", "astro", "groups", "less"), {"stateful": False})
+        whole["servers"]["web1"]["nics"][0]["groups"] = ["web", "less"]
+        self.refused(whole, "servers.web1.nics[0].groups: stateful and stateless groups on one NIC, which Neutron refuses")
+
+    def test_the_floating_ip_of_a_server_leads_to_the_first_ipv4_address(self):
+        whole = changed(("servers", "web1", "nics", 0, "addresses"), ["10.1.0.12", "10.1.0.11"])
+        self.assertEqual(str(scenario.parse(whole).servers["web1"].first_ipv4()), "10.1.0.12")
+
+    def test_a_group_that_a_mapping_names_by_no_text(self):
+        self.refused(changed(("projects", "astro", "groups", "web"), {"shared_with": [{"a": 1}]}),
+                     "projects.astro.groups.web.shared_with: there is no project {'a': 1}")
 
     def test_a_shared_group(self):
         whole = changed(("projects", "astro", "groups", "web"), {"rules": ["tcp from any"], "shared_with": ["bio"]})
@@ -228,6 +288,13 @@ class Rules(unittest.TestCase):
         self.assertEqual((body["protocol"], body["port_range_min"], body["remote_ip_prefix"]), ("47", None, "192.0.2.0/24"))
         self.assertEqual(self.body("6/80 from any-ipv4")[0]["port_range_max"], 80)
 
+    def test_a_protocol_of_ipv6_is_asked_for_ipv6_alone(self):
+        self.assertEqual([(b["ethertype"], b["protocol"]) for b in self.body("icmpv6 from group web")], [("IPv6", "icmpv6")])
+
+    def test_egress_rules_that_replace_the_default_ones_may_repeat_them(self):
+        whole = changed(("projects", "astro", "groups", "web"), {"default_egress": False, "rules": ["egress any to any"]})
+        self.assertEqual(scenario.parse(whole).projects["astro"].groups["web"].count("egress"), 2)
+
     def test_egress(self):
         [body] = self.body("egress udp/53 to 192.0.2.53/32")
         self.assertEqual((body["direction"], body["remote_ip_prefix"]), ("egress", "192.0.2.53/32"))
@@ -289,7 +356,7 @@ class Populated(unittest.TestCase):
 
     def test_floating_ips_name_their_fixed_ip(self):
         fixed = {b["floating_ip_address"]: b.get("fixed_ip_address") for b in self.bodies("/floatingips")}
-        self.assertEqual((fixed["203.0.113.105"], fixed["203.0.113.103"], fixed["203.0.113.101"]), ("10.1.0.15", "10.11.0.13", None))
+        self.assertEqual((fixed["203.0.113.105"], fixed["203.0.113.103"], fixed["203.0.113.101"]), ("10.1.0.15", "10.11.0.13", "10.1.0.11"))
 
     def test_groups(self):
         self.assertEqual([b["target_tenant"] for b in self.bodies("/rbac-policies")], ["id of biology"])
@@ -304,6 +371,25 @@ class Populated(unittest.TestCase):
     def test_servers_have_their_names(self):
         names = {b["metadata"]["lab_name"]: b["name"] for b in self.bodies("/v2.1/servers")}
         self.assertEqual((len(names), names["wide"], names["files"]), (17, "-la", "サーバー 1"))
+
+
+class Hosts(unittest.TestCase):
+    def test_a_table_has_one_default_route(self):
+        """A second `ip route add` of the same route fails, and the server with it."""
+        nic = {"addresses": [{"ip": ip, "gateway": ip.rpartition(".")[0] + ".1"} for ip in ("10.1.0.11", "10.1.0.12", "10.2.0.13")]}
+        self.assertEqual([" ".join(x) for x in hosts.routing(1, nic, {"-4"})], [
+            "-4 route add default via 10.1.0.1 dev eth1 table 101", "-4 rule add from 10.1.0.11 table 101", "-4 rule add from 10.1.0.12 table 101",
+            "-4 route add default via 10.2.0.1 dev eth1 table 121", "-4 rule add from 10.2.0.13 table 121"])
+
+    def test_the_first_nic_has_the_main_route_of_each_family(self):
+        nic = {"addresses": [{"ip": "10.1.0.11", "gateway": "10.1.0.1"}, {"ip": "2001:db8::11", "gateway": "2001:db8::1"}, {"ip": "10.1.0.12", "gateway": None}]}
+        self.assertEqual([" ".join(x) for x in hosts.routing(0, nic, set())], [
+            "-4 route add default via 10.1.0.1 dev eth0", "-6 route add default via 2001:db8::1 dev eth0"])
+
+    def test_a_server_is_listed_by_the_name_of_its_namespace(self):
+        server = {"name": "-rf 'ü'", "metadata": {"lab_services": "web", "lab_name": "odd"}}
+        self.assertEqual(commands.named(server), ("odd", "named \"-rf 'ü'\""))
+        self.assertEqual(commands.named({"name": "web1", "metadata": {"lab_services": "web"}}), ("web1", ""))
 
 
 class Services(unittest.TestCase):
