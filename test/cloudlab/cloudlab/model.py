@@ -53,12 +53,12 @@ class Rule:
 
     def keys(self):
         """What Neutron compares: two rules of a group that share a key are the same to it."""
-        number = PROTOCOLS.get(self.protocol, self.protocol)
+        number = self.protocol and int(PROTOCOLS.get(self.protocol, self.protocol))
         ports = (None, None) if (self.low, self.high) == (1, 65535) else (self.low, self.high)
         prefix = str(self.cidr) if self.cidr and self.cidr.prefixlen else None  # the whole world is no remote
         for family in (self.cidr.version,) if self.cidr else self.families:
             # Of IPv6, icmp means ICMPv6.
-            yield (self.direction, family, 58 if number == 1 and family == 6 else number and int(number), ports, prefix, self.group, self.addresses)
+            yield (self.direction, family, 58 if number == 1 and family == 6 else number, ports, prefix, self.group, self.addresses)
 
     def count(self):
         """How many rules Neutron has of it: without a prefix, one for each family."""

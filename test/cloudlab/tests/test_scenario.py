@@ -117,6 +117,7 @@ class Scenarios(unittest.TestCase):
             (("projects", "astro", "groups", "web"), ["58 from any-ipv4"], "'58 from any-ipv4' has a protocol of IPv6 alone"),
             (("projects", "astro", "groups", "web"), ["tcp from any", "tcp/1-65535 from 0.0.0.0/0"], "projects.astro.groups.web: rules 1 and 2 are the same to Neutron"),
             (("projects", "astro", "groups", "web"), ["6/80 from any", "tcp/80 from ::/0"], "projects.astro.groups.web: rules 1 and 2 are the same to Neutron"),
+            (("projects", "astro", "groups", "web"), ["1 from ::/0", "icmpv6 from any"], "projects.astro.groups.web: rules 1 and 2 are the same to Neutron"),
             (("projects", "astro", "groups", "web"), ["egress any to ::/0"], "projects.astro.groups.web: rule 1 is one of the default egress rules"),
             (("projects", "astro", "users", "alice", "enabled"), "no", "projects.astro.users.alice.enabled: must be a yes or no"),
             (("projects", "astro", "groups", "web"), ["tcp/80 from group db"], "projects.astro.groups.web: there is no group db"),
