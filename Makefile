@@ -115,3 +115,7 @@ lab: ## the stories on a real OpenStack through demarc serve, with acts (needs w
 .PHONY: fight
 fight: ## tenants who fight enforcement on a real OpenStack, with kill -9 at every action (needs what real needs; about 15 minutes once packages are there)
 	@test/cloudlab/with-cloud fight test/lab/fight
+
+.PHONY: variety
+variety: ## the less usual features of a real OpenStack, compared with nmap of every TCP port from each vantage point (needs what real needs)
+	@test/cloudlab/with-cloud variety test/variety/run

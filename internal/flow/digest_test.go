@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"demarc/internal/asset"
 	"demarc/internal/casework"
 	"demarc/internal/fault"
 	"demarc/internal/finding"
@@ -227,5 +228,35 @@ func TestLaterMailRefersToTheDigest(t *testing.T) {
 	}
 	if len(w.sent) != 2 || w.sent[1].Thread != w.sent[0].MessageID || len(w.sent[1].Cases) != 0 {
 		t.Errorf("%+v", w.sent)
+	}
+}
+
+// Who left is stood for at once by those who can act now: not at the next digest, before which they could leave too.
+func TestNoticeOfSomebodyWhoLeftIsNotPutOff(t *testing.T) {
+	t.Parallel()
+	l, w := collecting(t, 2)
+	w.inventory.Users = append(w.inventory.Users, asset.User{ID: "ada", Mail: "ada@astro.example", Enabled: true})
+	w.inventory.Grants = []asset.Grant{{User: "ada", Project: "astro", Role: "member"}}
+	l.know(asset.NewIndex(w.inventory))
+	for range 3 {
+		if _, err := l.notify(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(w.sent) != 1 || w.sent[0].Recipient != "ada@astro.example" || len(w.sent[0].Cases) != 2 || w.cases["c1"].ClockFrom != simNow {
+		t.Errorf("sent %+v", w.sent)
+	}
+}
+
+// What the operators were to be told in observe is not sent once owners are notified: it would not be true any more.
+func TestObservedIsOvertakenByTheMode(t *testing.T) {
+	t.Parallel()
+	l, w := collecting(t, 1)
+	w.mails[0].Step, w.mails[0].To, w.mails[0].Recipient = casework.StepObserved, casework.Operators, simOperators
+	if _, err := l.notify(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.sent) != 0 || w.mails[0].Status != casework.Bounced {
+		t.Errorf("sent %+v", w.sent)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"demarc/internal/fault"
 	"demarc/internal/finding"
 	"demarc/internal/guide"
+	"demarc/internal/policy"
 	"demarc/internal/reach"
 	"demarc/internal/untrusted"
 )
@@ -161,15 +162,31 @@ func (d *draft) giveUp(ctx context.Context, ds casework.Dossier, m casework.Mail
 	if why == left {
 		to = notice.Recipients(d.l.x, ds.Case, m.To, d.l.Contacts)
 	}
-	if !d.standIn(ds.Case, m, to, mails) {
-		d.standIn(ds.Case, m, []notice.Recipient{{Address: d.l.Contacts.Operators, As: "operators"}}, mails)
+	soon := inPlaceOf(m, why)
+	if !d.standIn(ds.Case, m, to, mails, soon) {
+		d.standIn(ds.Case, m, []notice.Recipient{{Address: d.l.Contacts.Operators, As: "operators"}}, mails, soon)
 	}
 	return d.commit(ctx)
 }
 
+// schedule says when a mail is sent that is queued now.
+type schedule func(casework.Mail, casework.Case, *policy.Policy, int64) casework.Mail
+
+// inPlaceOf says when what stands for a mail is sent. In place of somebody who left, at once: otherwise people who join and leave before each
+// digest would put a notice off for ever.
+func inPlaceOf(m casework.Mail, why string) schedule {
+	if why != left {
+		return casework.ScheduleSoon
+	}
+	return func(x casework.Mail, _ casework.Case, _ *policy.Policy, now int64) casework.Mail {
+		x.Slot, x.NextAt = m.Slot, now
+		return x
+	}
+}
+
 // standIn queues a mail's copies to others, and tells whether any of them waits now, or was accepted. Who refused that mail is not sent it
 // again, but for the operators: theirs goes out under an id of its own.
-func (d *draft) standIn(c casework.Case, m casework.Mail, to []notice.Recipient, mails []casework.Mail) bool {
+func (d *draft) standIn(c casework.Case, m casework.Mail, to []notice.Recipient, mails []casework.Mail, when schedule) bool {
 	stands := false
 	for _, r := range to {
 		again := notice.New(newID(), c, m.Step, m.To, r.Address, d.l.Contacts.Domain, d.now)
@@ -184,7 +201,7 @@ func (d *draft) standIn(c casework.Case, m casework.Mail, to []notice.Recipient,
 		case gone:
 			again = notice.Again(newID(), c, m.Step, m.To, r.Address, d.l.Contacts.Domain, d.now)
 		}
-		d.queueMail(c, casework.ScheduleSoon(again, c, d.policy, d.now), r.As, casework.MailRef{})
+		d.queueMail(c, when(again, c, d.policy, d.now), r.As, casework.MailRef{})
 		stands = true
 	}
 	return stands
@@ -202,7 +219,7 @@ func (l *Line) stale(c casework.Case, m casework.Mail) string {
 		(m.Step == casework.StepFinal || m.Step == casework.StepRelapse) && c.State != casework.Overdue && c.State != casework.FinalWarning,
 		// a new round begins with the next check:
 		(m.Step == casework.StepFinal || m.Step == casework.StepRelapse) && casework.Unannounced(c, l.Policy),
-		m.Step == casework.StepObserved && c.State != casework.New,
+		m.Step == casework.StepObserved && (c.State != casework.New || l.Policy.Mode.AtLeast(policy.Notify)),
 		m.Step == casework.StepStatus && (c.State == casework.Moot || c.State == casework.Closed && c.PassedAt == c.ClosedAt),
 		m.Step == casework.StepStillOpen && c.State != casework.Restricted,
 		m.Step == casework.StepApproval && c.State != casework.Queued:

@@ -222,7 +222,7 @@ func TestOvertakenMailIsStale(t *testing.T) {
 		casework.StepNotice:    {casework.New, casework.Notified, casework.Acknowledged},
 		casework.StepFinal:     {casework.Overdue, casework.FinalWarning},
 		casework.StepRelapse:   {casework.Overdue, casework.FinalWarning},
-		casework.StepObserved:  {casework.New},
+		casework.StepObserved:  nil, // owners are notified in this mode
 		casework.StepStillOpen: {casework.Restricted},
 		casework.StepApproval:  {casework.Queued},
 		casework.StepClosed:    all,
@@ -238,6 +238,13 @@ func TestOvertakenMailIsStale(t *testing.T) {
 			}
 		}
 	}
+	observed := w.cases["c1"]
+	observed.State = casework.New
+	l.Policy = l.Policy.InMode(policy.Observe)
+	if why := l.stale(observed, queuedMail(casework.StepObserved, casework.Operators, simOperators)); why != "" {
+		t.Errorf("in observe, what is observed is %q", why)
+	}
+	l.Policy = l.Policy.InMode(policy.Enforce)
 	closed := w.cases["c1"]
 	closed.State, closed.PassedAt, closed.ClosedAt = casework.Closed, 4, 5
 	if why := l.stale(closed, queuedMail(casework.StepStatus, casework.Owner, simOwner)); why != "" {

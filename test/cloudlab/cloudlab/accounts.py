@@ -59,20 +59,20 @@ def credentials():
 
 def clouds(scenario):
     """clouds.yaml: every account by the name an OpenStack client is given."""
-    projects = list(scenario.projects)
+    projects = list(scenario.projects.values())
     out = entry("admin", "admin", "admin") + entry("admin-system", "admin")
     for user in ("auditor", "enforcer"):
         out += entry(user, user, PROJECT) + entry(user + "-system", user)
-        out += "".join(entry(f"{user}-{project}", user, project) for project in projects)
+        out += "".join(entry(f"{user}-{project.name}", user, project.title) for project in projects)
     out += entry("reader", "reader", PROJECT)
-    out += "".join(entry(user, user, project.name) for project in scenario.projects.values() for user in project.users)
+    out += "".join(entry(user, user, project.title) for project in scenario.projects.values() for user in project.users)
     out += "".join(credential_entry(name, **made) for name, made in credentials().items())
     return "clouds:\n" + out
 
 
 def entry(name, user, project=None):
     """A user with a token for one project, or for the system."""
-    scope = f"project_name: {project}\n      project_domain_name: Default" if project else "system_scope: all"
+    scope = f"project_name: {json.dumps(project)}\n      project_domain_name: Default" if project else "system_scope: all"
     return f"""\
   {name}:
     region_name: {REGION}

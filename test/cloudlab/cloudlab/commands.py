@@ -172,11 +172,28 @@ def env():
     print(accounts.clouds(scenarios.active()), end="")
 
 
+def leading(admin):
+    """What leads to each port: floating IPs, and single ports of them."""
+    out = {}
+    for row in admin.list("neutron", "/v2.0/floatingips"):
+        if row["port_id"]:
+            out.setdefault(row["port_id"], []).append(row["floating_ip_address"])
+            continue
+        for forward in admin.list("neutron", f"/v2.0/floatingips/{row['id']}/port_forwardings"):
+            out.setdefault(forward["internal_port_id"], []).append(f"{row['floating_ip_address']}:{forward['external_port']}/{forward['protocol']}")
+    return out
+
+
+def named(server):
+    """The name that `exec` knows a server by, and what else there is to say where the cloud has another."""
+    name = server["metadata"].get("lab_name", server["name"])
+    return name, "" if name == server["name"] else "named " + json.dumps(server["name"], ensure_ascii=False)
+
+
 def show_hosts():
     admin, scenario = API("admin", "admin"), scenarios.active()
     projects = {p["id"]: p["name"] for p in admin.list("keystone", "/v3/projects")}
-    floating = {f["port_id"]: f["floating_ip_address"] for f in admin.list("neutron", "/v2.0/floatingips")}
-    ports = {}
+    floating, ports = leading(admin), {}
     for port in admin.list("neutron", "/v2.0/ports"):
         ports.setdefault(port["device_id"], []).append(port)
     line = "{:10} {:10} {:10} {:15} {:44} {}"
@@ -185,10 +202,11 @@ def show_hosts():
         if "lab_services" not in server["metadata"]:
             continue  # one of `bulk`
         own = ports.get(server["id"], [])
-        print(line.format(server["name"], projects.get(server["tenant_id"], "?"), server["status"],
-                          ",".join(floating[p["id"]] for p in own if p["id"] in floating) or "-",
+        name, also = named(server)
+        print(line.format(name, projects.get(server["tenant_id"], "?"), server["status"],
+                          ",".join(a for p in own for a in floating.get(p["id"], [])) or "-",
                           ",".join(i["ip_address"] for p in own for i in p["fixed_ips"]),
-                          ",".join(filter(None, [server["metadata"]["lab_services"], server["metadata"].get("lab_firewall")]))))
+                          ",".join(filter(None, [server["metadata"]["lab_services"], server["metadata"].get("lab_firewall"), also]))))
     views = [f"{v.name} {' '.join(str(a.ip) for a in v.addresses)}" for v in scenario.vantages.values()]
     print(f"\n{scenario.name}, seen from {'; '.join(views)}")
 
@@ -245,7 +263,7 @@ VERBS = {"install": packages.install, "up": in_turn(up), "down": in_turn(down), 
          "bulk": bulk.add, "exec": execute, "leak": fabric.leak, "mend": fabric.mend, "settle": fabric.settle,
          # For the cloud's own use: the Nova driver's, the servers', the examination's.
          "_host_up": hosts.up, "_host_down": hosts.down,
-         "_tarpit": listeners.tarpit, "_telnet": listeners.telnet, "_probe": listeners.probe}
+         "_tarpit": listeners.tarpit, "_telnet": listeners.telnet, "_canned": listeners.canned, "_probe": listeners.probe}
 
 
 def takes(function, arguments):

@@ -2,7 +2,9 @@
 
 A scenario names a service as `web`, or as `web:8080` where it should listen elsewhere than on its usual port.
 """
+import json
 import os
+import re
 
 from .settings import PYTHON, TESTBED, path, write
 
@@ -16,18 +18,30 @@ SEEN_AS = {  # what a scan should see
 FIREWALLS = {"drop-scanners": "drop", "reject-scanners": "meta l4proto tcp reject with tcp reset"}
 
 
-def split(service):
-    """(kind, port) of a service as a scenario names it."""
+def split(service, own={}):
+    """(kind, port) of a service as a scenario names it; `own` are those that the scenario defines."""
     kind, _, port = service.partition(":")
-    return kind, int(port) if port else USUAL_PORT[kind]
+    return kind, int(port) if port else own[kind].port if kind in own else USUAL_PORT[kind]
 
 
-def command(host, service):
+def command(host, service, own={}):
     """The command of a service on a host, its files written next to the host's description."""
-    kind, port = split(service)
+    kind, port = split(service, own)
     directory = path("hosts", host["uuid"])
     os.makedirs(directory, exist_ok=True)
+    if kind in own:
+        return own_command(own[kind], host, directory, port)
     return COMMANDS[kind](host["name"], directory, str(port))
+
+
+def own_command(service, host, directory, port):
+    """The command of a service that the scenario defines; in its words {port}, {name} and {directory} are replaced."""
+    if service.command:
+        values = {"{port}": str(port), "{name}": host["name"], "{directory}": directory}
+        return [re.sub(r"\{(port|name|directory)\}", lambda found: values[found[0]], word) for word in service.command]
+    file = f"{directory}/{service.name}-{port}.json"
+    write(file, json.dumps({"greeting": service.greeting, "answer": service.answer}))
+    return [PYTHON, TESTBED, "_canned", str(port), file]
 
 
 def ssh(name, directory, port):

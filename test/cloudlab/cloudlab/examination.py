@@ -44,20 +44,25 @@ class Examination:
         """Servers, addresses, groups, floating IPs and users, each as the file has them and no other."""
         s = self.scenario
         projects = {p["id"]: p["name"] for p in self.admin.list("keystone", "/v3/projects")}
-        self.same("projects", set(projects.values()) - {"admin", "service", accounts.PROJECT}, set(s.projects))
-        emails = {u["name"]: u.get("email") for u in self.admin.list("keystone", "/v3/users")}
+        self.same("projects", set(projects.values()) - {"admin", "service", accounts.PROJECT}, {p.title for p in s.projects.values()})
+        users = {u["name"]: (u.get("email"), u["enabled"]) for u in self.admin.list("keystone", "/v3/users")}
         for project in s.projects.values():
             for user in project.users.values():
-                self.same(f"{user.name}'s address", emails.get(user.name), user.email)
+                self.same(f"{user.name}'s address, and whether enabled", users.get(user.name), (user.email, user.enabled))
         servers = self.admin.list("nova", SERVERS)
         self.same("servers", {(v["name"], projects.get(v["tenant_id"]), v["status"]) for v in servers},
-                  {(v.name, v.project, "ACTIVE") for v in s.servers.values()})
+                  {(v.title, s.projects[v.project].title, "SHUTOFF" if v.off else "ACTIVE") for v in s.servers.values()})
         self.same("networks", {(n["name"], bool(n["router:external"])) for n in self.rows("networks")},
                   {(n, True) for n in s.providers} | {(n, False) for p in s.projects.values() for n in p.networks})
-        made = [g for g in self.rows("security-groups") if g["name"] != "default" and projects.get(g["project_id"]) in s.projects]
-        self.same("groups and how many rules admit", {(projects[g["project_id"]], g["name"], sum(
-            r["direction"] == "ingress" for r in g["security_group_rules"])) for g in made},
-            {(p.name, name, sum(1 if r.cidr else 2 for r in rules)) for p in s.projects.values() for name, rules in p.groups.items()})
+        made = [g for g in self.rows("security-groups") if g["name"] != "default" and projects.get(g["project_id"]) in {p.title for p in s.projects.values()}]
+        self.same("groups, stateful or not, and how many rules they have for ingress and egress",
+                  {(projects[g["project_id"]], g["name"], g["stateful"], *(sum(
+                      r["direction"] == way for r in g["security_group_rules"]) for way in ("ingress", "egress"))) for g in made},
+                  {(p.title, g.title, g.stateful, g.count("ingress"), g.count("egress")) for p in s.projects.values() for g in p.groups.values()})
+        shared = [(r["object_id"], projects.get(r["target_tenant"])) for r in self.rows("rbac-policies") if r["object_type"] == "security_group"]
+        titles = {g["id"]: g["name"] for g in made}
+        self.same("shared groups", {(titles.get(group), target) for group, target in shared},
+                  {(g.title, s.projects[other].title) for p in s.projects.values() for g in p.groups.values() for other in g.shared_with})
         self.ports({v["id"]: v["name"] for v in servers})
         self.count |= {"projects": len(s.projects), "servers": len(servers)}
 
@@ -65,11 +70,22 @@ class Examination:
         rows, groups = self.rows("ports"), {g["id"]: g["name"] for g in self.rows("security-groups")}
         found = [(names[p["device_id"]], sorted(i["ip_address"] for i in p["fixed_ips"]), sorted(groups[g] for g in p["security_groups"]))
                  for p in rows if p["device_id"] in names]
-        described = [(v.name, sorted(map(str, nic.addresses)), sorted(nic.groups)) for v in self.scenario.servers.values() for nic in v.nics]
+        described = [(v.title, sorted(map(str, nic.addresses)), sorted(self.scenario.group(v.project, g).title for g in nic.groups)) for v in self.scenario.servers.values() for nic in v.nics]
         self.same("ports", sorted(found), sorted(described))
         behind = {p["id"]: names.get(p["device_id"]) for p in rows}
-        self.same("floating IPs", {(f["floating_ip_address"], behind.get(f["port_id"])) for f in self.rows("floatingips")},
-                  {(str(v.floating), v.name) for v in self.scenario.servers.values() if v.floating})
+        self.floating_ips(behind)
+
+    def floating_ips(self, behind):
+        """Each leads to the server the file names, or forwards its ports there. `behind` has the server of each port."""
+        rows, servers = self.rows("floatingips"), self.scenario.servers.values()
+        shares = {f["floating_ip_address"]: self.rows(f"floatingips/{f['id']}/port_forwardings") for f in rows if not f["port_id"]}
+        # One that leads nowhere and forwards nothing is in no file.
+        self.same("floating IPs", {(f["floating_ip_address"], str(behind.get(f["port_id"]))) for f in rows if not shares.get(f["floating_ip_address"])},
+                  {(str(a), v.title) for v in servers for a in v.floating_ips()})
+        found = {(floating, w["protocol"], w["external_port"], w["internal_ip_address"], w["internal_port"], str(behind.get(w["internal_port_id"])))
+                 for floating, forwards in shares.items() for w in forwards}
+        self.same("port forwardings", found, {(str(w.floating), w.protocol, w.outer, str(w.fixed), w.inner, v.title)
+                                              for v in servers for nic in v.nics for w in nic.forwards})
 
     def accounts(self):
         """The two credentials may do what they are for and nothing else; the reader is denied or, worse, told of nothing."""
@@ -108,7 +124,8 @@ class Examination:
     def views(self):
         """From each source, every address of every server at every port: open as the file says, and not otherwise."""
         s = self.scenario
-        every = sorted({str(a) for v in s.servers.values() for a in [v.floating, *(a for nic in v.nics for a in nic.addresses)] if a})
+        every = sorted({str(a) for v in s.servers.values() for a in [*v.floating_ips(), *(a for nic in v.nics for a in nic.addresses)]}
+                       | {str(w.floating) for v in s.servers.values() for nic in v.nics for w in nic.forwards})
         self.count |= {"asked": 0, "open": 0}
         for view in s.expect.views:
             source = str(view.source or s.vantages[view.vantage].addresses[0].ip)
@@ -128,14 +145,15 @@ class Examination:
         groups = {(g["project_id"], g["name"]): g["id"] for g in self.rows("security-groups")}
         took = []
         for trial in s.expect.trials:
-            owner = projects[trial.project]
-            group = groups[owner, trial.group]
-            body = population.rule_bodies(trial.rule, lambda name: groups[owner, name], None)[0]
+            title = s.projects[trial.project].title
+            owner = projects[title]
+            group = groups[owner, s.projects[trial.project].groups[trial.group].title]
+            body = population.rule_bodies(trial.rule, None, None)[0]
             end = [str(trial.address), trial.port]
             source = str(next(a.ip for a in s.vantages[trial.vantage].addresses if a.version == trial.address.version))
             place = f"{end[0]} port {end[1]} from {trial.vantage}"
             self.must(not probe(trial.vantage, source, [end]), f"{place} is open before its rule")
-            admin = API("admin", trial.project)
+            admin = API("admin", title)
             made = admin.create("neutron", "/v2.0/security-group-rules", "security_group_rule", **body, security_group_id=group, project_id=owner)
             took.append(self.within(f"{place} opens with its rule", lambda: probe(trial.vantage, source, [end])))
             admin("DELETE", "neutron", f"/v2.0/security-group-rules/{made['id']}")

@@ -33,11 +33,12 @@ def up(uuid):
     for number, nic in enumerate(host["nics"]):
         plug(name, number, nic, routed)
     services = [s for s in host["services"].split(",") if s]
-    rules = daemons.firewall(host["firewall"], services, scenario.active().scanners)
+    described = scenario.active()
+    rules = daemons.firewall(host["firewall"], services, described.scanners)
     if rules:
         world.inside(name, "nft", "-f", "-", input=rules)
     for service in services:
-        processes.spawn(f"{host['name']}.{service}", daemons.command(host, service), inside=name, group=group(uuid))
+        processes.spawn(f"{host['name']}.{service}", daemons.command(host, service, described.services), inside=name, group=group(uuid))
 
 
 def plug(name, number, nic, routed):
@@ -50,18 +51,31 @@ def plug(name, number, nic, routed):
     for address in nic["addresses"]:
         world.add_address(device, f"{address['ip']}/{address['cidr'].split('/')[1]}", inside=name)
     world.ip("link", "set", device, "up", inside=name)
+    for command in routing(number, nic, routed):
+        world.ip(*command, inside=name)
+    fabric.plug(nic["port"], nic["mac"])
+
+
+def routing(number, nic, routed):
+    """The commands of `ip` that give a NIC its routes: a second NIC answers through its own gateway, by a table of its own.
+    Addresses with the same gateway share its route, for a route that is there already is an error."""
+    out, main, tables = [], set(), {}
     for address in nic["addresses"]:
         family = "-6" if ":" in address["ip"] else "-4"
-        if not address["gateway"]:
+        end = (family, address["gateway"])
+        if not address["gateway"] or end in main:
             continue
-        route = ["route", "add", "default", "via", address["gateway"], "dev", device]
+        route = [family, "route", "add", "default", "via", address["gateway"], "dev", f"eth{number}"]
         if family not in routed:
             routed.add(family)
-            world.ip(family, *route, inside=name)
-        else:  # a second NIC answers through its own gateway
-            world.ip(family, *route, "table", str(100 + number), inside=name)
-            world.ip(family, "rule", "add", "from", address["ip"], "table", str(100 + number), inside=name)
-    fabric.plug(nic["port"], nic["mac"])
+            main.add(end)
+            out.append(route)
+            continue
+        if end not in tables:
+            tables[end] = str(100 + number + 20 * len(tables))
+            out.append([*route, "table", tables[end]])
+        out.append([family, "rule", "add", "from", address["ip"], "table", tables[end]])
+    return out
 
 
 def down(uuid):

@@ -32,6 +32,28 @@ def telnet(port, name):
     serve(port, talk)
 
 
+def canned(port, file):
+    """Send a greeting to each connection, and one answer to whatever it sends."""
+    with open(file) as f:
+        texts = json.load(f)
+    serve(port, canned_talk(texts["greeting"], texts["answer"]))
+
+
+def canned_talk(greeting, answer):
+    """Each character of the texts is one byte."""
+    async def talk(reader, writer):
+        try:
+            writer.write(greeting.encode("latin-1"))
+            await writer.drain()
+            if await asyncio.wait_for(reader.read(4096), 60):
+                writer.write(answer.encode("latin-1"))
+                await writer.drain()
+        except (OSError, asyncio.TimeoutError):
+            pass
+        writer.close()
+    return talk
+
+
 def probe(source):
     """Read [[address, port], ...] and print those that accept a TCP connection; what is silent is asked twice."""
     async def open_ends(ends):

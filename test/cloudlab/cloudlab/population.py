@@ -1,6 +1,7 @@
 """A scenario made real through OpenStack's APIs: projects, users, networks, groups, servers, keypairs, volumes."""
 import concurrent.futures
 import os
+import threading
 
 from . import accounts, backing, identity, processes, services
 from .rest import API, SERVERS
@@ -19,6 +20,7 @@ def populate(scenario):
     cloud.keypairs()
     if CINDER:
         cloud.volumes()
+    cloud.disable_users()
 
 
 class Population:
@@ -27,11 +29,12 @@ class Population:
     def __init__(self, scenario):
         self.scenario, self.admin = scenario, API("admin", "admin")
         self.project, self.token, self.net, self.subnet, self.group, self.address_group = {}, {}, {}, {}, {}, {}
+        self.forwarding, self.turn = {}, threading.Lock()  # floating IPs that forward, by address
 
     def projects_and_users(self):
         ids = identity.roles(self.admin)
         for project in self.scenario.projects.values():
-            made = self.project[project.name] = identity.make_project(self.admin, project.name, project.description)
+            made = self.project[project.name] = identity.make_project(self.admin, project.title, project.description)
             for user in project.users.values():
                 if user.role not in ids:
                     raise Failure(f"projects.{project.name}.users.{user.name}: there is no role {user.role}")
@@ -39,14 +42,15 @@ class Population:
                 self.admin("PUT", "keystone", f"/v3/projects/{made}/users/{uid}/roles/{ids[user.role]}")
             # The admin creates on the tenants' behalf; under the newer policies even an admin acts in the owner's project.
             self.admin("PUT", "keystone", f"/v3/projects/{made}/users/{self.admin.user}/roles/{ids['admin']}")
-            self.token[project.name] = API("admin", project.name)
+            self.token[project.name] = API("admin", project.title)
         say("projects, users, roles")
 
     def make(self, kind, project=None, **body):
         """One of Neutron's things, in a project's name."""
         owner = {"project_id": self.project[project]} if project else {}
         key = kind.replace("-", "_")
-        return self.token.get(project, self.admin).create("neutron", f"/v2.0/{kind}s", key, **body, **owner)["id"]
+        plural = "rbac-policies" if kind == "rbac-policy" else kind + "s"
+        return self.token.get(project, self.admin).create("neutron", f"/v2.0/{plural}", key, **body, **owner)["id"]
 
     def networks_and_groups(self):
         processes.wait("neutron", lambda: self.admin("GET", "neutron", "/v2.0/networks"), 120)
@@ -63,12 +67,28 @@ class Population:
             for name, prefixes in project.address_groups.items():
                 self.address_group[project.name, name] = self.make("address-group", project.name, name=name,
                                                                           addresses=list(map(str, prefixes)))
-            for name in project.groups:
-                self.group[project.name, name] = self.make("security-group", project.name, name=name)
-            for name, rules in project.groups.items():
-                for rule in rules:
-                    self.rule(project.name, name, rule)
+            for group in project.groups.values():
+                self.make_group(project, group)
+        for project in self.scenario.projects.values():  # a rule may name another project's group
+            for group in project.groups.values():
+                for rule in group.rules:
+                    self.rule(project.name, group.key, rule)
         say("networks, routers, security groups")
+
+    def make_group(self, project, group):
+        made = self.group[project.name, group.key] = self.make("security-group", project.name, name=group.title, **({} if group.stateful else {"stateful": False}))
+        if not group.default_egress:
+            token = self.token[project.name]
+            for rule in token("GET", "neutron", f"/v2.0/security-groups/{made}")["security_group"]["security_group_rules"]:
+                token("DELETE", "neutron", f"/v2.0/security-group-rules/{rule['id']}")
+        for other in group.shared_with:
+            self.make("rbac-policy", project.name, object_type="security_group", object_id=made, action="access_as_shared",
+                      target_tenant=self.project[other])
+
+    def group_id(self, project, name):
+        """The id of a group as a project refers to it: its own by the key, another's as PROJECT/GROUP."""
+        owner, slash, key = name.partition("/")
+        return self.group[(owner, key) if slash else (project, name)]
 
     def subnets(self, network):
         for subnet in network.subnets.values():
@@ -94,7 +114,7 @@ class Population:
             self.token[project.name]("PUT", "neutron", f"/v2.0/routers/{made}/add_router_interface", {"subnet_id": subnet})
 
     def rule(self, project, group, rule):
-        for body in rule_bodies(rule, lambda name: self.group[project, name], lambda name: self.address_group[project, name]):
+        for body in rule_bodies(rule, lambda name: self.group_id(project, name), lambda name: self.address_group[project, name]):
             self.make("security-group-rule", project, security_group_id=self.group[project, group], **body)
 
     def image_and_flavor(self):
@@ -121,7 +141,17 @@ class Population:
                 raise Hopeless(f"a server failed to boot: {status}; see {path('log/nova-compute.log')}")
             return all(status.get(i) == "ACTIVE" for i in ids)
         processes.wait("servers", active, 180, 0.5)
-        say(f"{len(ids)} servers active")
+        self.switch_off([i for i, server in zip(ids, self.scenario.servers.values()) if server.off])
+        say(f"{len(ids)} servers made")
+
+    def switch_off(self, ids):
+        for server in ids:
+            self.admin("POST", "nova", f"/v2.1/servers/{server}/action", {"os-stop": None})
+
+        def off():
+            status = {s["id"]: s["status"] for s in self.admin.list("nova", SERVERS)}
+            return all(status.get(i) == "SHUTOFF" for i in ids)
+        processes.wait("servers to stop", off, 120, 0.5)
 
     def boot(self, server):
         ports = []
@@ -129,18 +159,33 @@ class Population:
             network = self.scenario.network(nic.network)
             body = dict(network_id=self.net[nic.network], name=f"{server.name}-{nic.network}",
                         fixed_ips=[self.fixed(network, a) for a in nic.addresses],
-                        security_groups=[self.group[server.project, g] for g in nic.groups])
+                        security_groups=[self.group_id(server.project, g) for g in nic.groups])
             if not nic.port_security:
                 body["port_security_enabled"] = False
             ports.append(self.make("port", server.project, **body))
-        metadata = {"lab_services": ",".join(server.services)} | ({"lab_firewall": server.firewall} if server.firewall else {})
-        made = self.token[server.project].create("nova", "/v2.1/servers", "server", name=server.name, imageRef=self.image,
+        metadata = {"lab_services": ",".join(server.services), "lab_name": server.name} | ({"lab_firewall": server.firewall} if server.firewall else {})
+        made = self.token[server.project].create("nova", "/v2.1/servers", "server", name=server.title, imageRef=self.image,
                                                  flavorRef=self.flavor, networks=[{"port": p} for p in ports], metadata=metadata)["id"]
         if server.floating:
-            outside = next(n for n in self.scenario.providers.values() if any(server.floating in s.cidr for s in n.subnets.values()))
-            self.make("floatingip", server.project, floating_network_id=self.net[outside.name], port_id=ports[0],
-                      floating_ip_address=str(server.floating))
+            self.floating(server.project, server.floating, port_id=ports[0], fixed_ip_address=str(server.first_ipv4()))
+        for nic, port in zip(server.nics, ports):
+            for floating, fixed in nic.floating.items():
+                self.floating(server.project, floating, port_id=port, fixed_ip_address=str(fixed))
+            for forward in nic.forwards:
+                self.forward(server.project, forward, port)
         return made
+
+    def floating(self, project, address, **body):
+        outside = next(n for n in self.scenario.providers.values() if any(address in s.cidr for s in n.subnets.values()))
+        return self.make("floatingip", project, floating_network_id=self.net[outside.name], floating_ip_address=str(address), **body)
+
+    def forward(self, project, forward, port):
+        """A floating IP is made with the first of its forwardings; servers are made at once, so one at a time."""
+        with self.turn:
+            if forward.floating not in self.forwarding:
+                self.forwarding[forward.floating] = self.floating(project, forward.floating)
+            self.token[project].create("neutron", f"/v2.0/floatingips/{self.forwarding[forward.floating]}/port_forwardings",
+                                       "port_forwarding", **forwarding_body(forward, port))
 
     def keypairs(self):
         """As the users would make them; the private halves are thrown away."""
@@ -153,7 +198,14 @@ class Population:
                     key = read(file + ".pub")
                     os.unlink(file)
                     os.unlink(file + ".pub")
-                    API(user.name, project.name).create("nova", "/v2.1/os-keypairs", "keypair", name=name, public_key=key, type="ssh")
+                    API(user.name, project.title).create("nova", "/v2.1/os-keypairs", "keypair", name=name, public_key=key, type="ssh")
+
+    def disable_users(self):
+        """At the end, for a disabled user can make no keypair and no volume."""
+        disabled = {user.name for project in self.scenario.projects.values() for user in project.users.values() if not user.enabled}
+        for user in self.admin.list("keystone", "/v3/users"):
+            if user["name"] in disabled:
+                self.admin("PATCH", "keystone", f"/v3/users/{user['id']}", {"user": {"enabled": False}})
 
     def volumes(self):
         admin, base = self.admin, f"/v3/{self.admin.project}"
@@ -163,7 +215,7 @@ class Population:
         admin.create("cinder", base + f"/types/{luks}/encryption", "encryption", **ENCRYPTION)
         for project in self.scenario.projects.values():
             for volume in project.volumes.values():
-                self.volume(API(volume.owner, project.name), f"/v3/{self.project[project.name]}", volume)
+                self.volume(API(volume.owner, project.title), f"/v3/{self.project[project.name]}", volume)
         say("keypairs, volumes")
 
     def volume(self, owner, base, volume):
@@ -185,12 +237,19 @@ class Population:
 
 
 def rule_bodies(rule, group_id, address_group_id):
-    """What Neutron is told of a rule: one body, or one for each family where the remote end is named by a group."""
-    body = dict(direction="ingress", protocol=rule.protocol, port_range_min=rule.low, port_range_max=rule.high)
+    """What is sent to Neutron for a rule: one body, or one for each family where the remote end is no prefix."""
+    body = dict(direction=rule.direction, protocol=rule.protocol, port_range_min=rule.low, port_range_max=rule.high)
     if rule.cidr:
         return [body | {"ethertype": f"IPv{rule.cidr.version}", "remote_ip_prefix": str(rule.cidr)}]
     if rule.group:
         remote = {"remote_group_id": group_id(rule.group)}
-    else:
+    elif rule.addresses:
         remote = {"remote_address_group_id": address_group_id(rule.addresses)}
-    return [body | remote | {"ethertype": family} for family in ("IPv4", "IPv6")]
+    else:
+        remote = {}
+    return [body | remote | {"ethertype": f"IPv{family}"} for family in rule.families]
+
+
+def forwarding_body(forward, port):
+    return dict(protocol=forward.protocol, external_port=forward.outer, internal_port=forward.inner,
+                internal_ip_address=str(forward.fixed), internal_port_id=port)

@@ -1,9 +1,15 @@
 """Whether a scenario's parts fit together: every name refers to something, every address lies where it should and is held once."""
+import re
+from collections.abc import Hashable
+
 from . import daemons
 from .document import NAME
+from .model import Rule
+from .wiring import Wiring
 
 # Names that are taken: accounts and projects of the cloud itself and of the product, and our own namespaces.
 RESERVED = {"admin", "service", "security", "edge", "fabric", "auditor", "enforcer", "reader", "demarc"}
+DEFAULT_EGRESS = Rule(direction="egress")
 LINK = 12  # a provider network and a vantage point are links and bridges too, whose names are short
 
 
@@ -21,14 +27,16 @@ def references(scenario, mistakes):
 class Check:
     def __init__(self, scenario, mistakes):
         self.scenario, self.mistakes, self.holders = scenario, mistakes, {}
+        self.wiring = Wiring(scenario, self.wrong)
 
     def wrong(self, place, text):
         self.mistakes.append(f"{place}: {text}")
 
     def refers(self, place, name, known, what):
-        if name not in known:
+        found = isinstance(name, Hashable) and name in known  # a YAML list or mapping is no name
+        if not found:
             self.wrong(place, f"there is no {what} {name}; there are {', '.join(sorted(map(str, known))) or 'none'}")
-        return name in known
+        return found
 
     def holds(self, place, address, subnets):
         """An address lies in one of these subnets, and nobody else has it."""
@@ -53,6 +61,13 @@ class Check:
                 if what == "link" and len(name) > LINK:
                     self.wrong(f"{place}.{name}", f"the name has more than {LINK} characters")
                 seen.add(name)
+
+        titles = set()
+        for project in s.projects.values():
+            title = project.title.casefold()  # as Keystone's database compares them
+            if title in titles or title in RESERVED:
+                self.wrong(f"projects.{project.name}.name", "the account name is taken")
+            titles.add(title)
 
     def world(self):
         s = self.scenario
@@ -99,19 +114,41 @@ class Check:
             if self.refers(where + ".network", router.network, self.scenario.providers, "provider network"):
                 for address in router.addresses:
                     self.holds(where + ".addresses", address, self.scenario.providers[router.network].subnets.values())
-        for group, rules in project.groups.items():
-            if not NAME.match(group):
-                self.wrong(f"{place}.groups.{group}", "a name is lower-case letters, digits and hyphens")
-            self.rules(f"{place}.groups.{group}", project, rules)
+        for key, group in project.groups.items():
+            if not NAME.match(key):
+                self.wrong(f"{place}.groups.{key}", "a name is lower-case letters, digits and hyphens")
+            for other in group.shared_with:
+                self.refers(f"{place}.groups.{key}.shared_with", other, self.scenario.projects, "project")
+            self.rules(f"{place}.groups.{key}", project, group)
         for volume in project.volumes.values():
             self.refers(f"{place}.volumes.{volume.name}.owner", volume.owner, project.users, "user")
 
-    def rules(self, place, project, rules):
-        for rule in rules:
+    def rules(self, place, project, group):
+        """A rule refers to what there is, and is no other once more: Neutron refuses that."""
+        seen = {key: None for key in DEFAULT_EGRESS.keys()} if group.default_egress else {}
+        for number, rule in enumerate(group.rules, 1):
+            before = {seen.get(key, number) for key in rule.keys()} - {number}
+            if None in before:
+                self.wrong(place, f"rule {number} is one of the default egress rules, which Neutron adds unless default_egress is false")
+            elif before:
+                self.wrong(place, f"rules {min(before)} and {number} are the same to Neutron")
+            seen |= {key: number for key in rule.keys()}
             if rule.group:
-                self.refers(place, rule.group, project.groups, "group")
+                self.refers_group(place, project, rule.group)
             if rule.addresses:
                 self.refers(place, rule.addresses, project.address_groups, "address group")
+
+    def refers_group(self, place, project, name):
+        """A group of the project's own, or PROJECT/GROUP of another that shares it."""
+        if not self.scenario.group(project.name, str(name)):
+            self.refers(place, name, project.groups, "group")
+
+    def groups(self, where, project, nic):
+        for name in nic.groups:
+            self.refers_group(where, project, name)
+        found = [self.scenario.group(project.name, str(name)) for name in nic.groups]
+        if len({group.stateful for group in found if group}) > 1:
+            self.wrong(where, "stateful and stateless groups on one NIC, which Neutron refuses")
 
     def server(self, server):
         place = f"servers.{server.name}"
@@ -124,14 +161,39 @@ class Check:
             if self.refers(where + ".network", nic.network, open_to_it, "network of the provider's or the project's"):
                 for address in nic.addresses:
                     self.holds(where + ".addresses", address, open_to_it[nic.network].subnets.values())
-            for group in nic.groups:
-                self.refers(where + ".groups", group, project.groups, "group")
+            self.groups(where + ".groups", project, nic)
             if nic.groups and not nic.port_security:
                 self.wrong(where, "without port security a port has no groups")
+            self.floating(where, project, nic)
         if server.floating:
-            outside = [r.network for r in project.routers.values() if r.network in self.scenario.providers]
-            self.holds(place + ".floating", server.floating, [s for n in outside for s in self.scenario.providers[n].subnets.values()])
-        ports = [daemons.split(service) for service in server.services]
+            self.holds(place + ".floating", server.floating, self.outside(project))
+            self.wiring.first(place, project, server)
+        self.wiring.server(place, project, server)
+        self.services(place, server)
+
+    def outside(self, project):
+        """The subnets that a project's routers have their gateway in."""
+        names = [r.network for r in project.routers.values() if r.network in self.scenario.providers]
+        return [s for name in names for s in self.scenario.providers[name].subnets.values()]
+
+    def floating(self, where, project, nic):
+        for floating, fixed in nic.floating.items():
+            self.holds(where + ".floating", floating, self.outside(project))
+            self.refers(where + ".floating", fixed, nic.addresses, "address of that NIC")
+        for forward in nic.forwards:
+            # Several NICs of a project may share one floating IP by its ports.
+            self.holds(f"{project.name}'s forwardings", forward.floating, self.outside(project))
+            self.refers(where + ".forwards", forward.fixed, nic.addresses, "address of that NIC")
+
+    def services(self, place, server):
+        known = {*daemons.COMMANDS, *self.scenario.services}
+        wrong = [s for s in server.services if not re.fullmatch(r"[a-z][a-z0-9-]*(:\d{1,5})?", str(s)) or s.partition(":")[0] not in known]
+        for service in wrong:
+            self.refers(place + ".services", str(service), known, "service")
+        ports = [daemons.split(service, self.scenario.services) for service in server.services if service not in wrong]
+        for kind, port in ports:
+            if not 1 <= port <= 65535:
+                self.wrong(place + ".services", f"{kind}:{port} has a wrong port")
         if len({port for _, port in ports}) != len(ports):
             self.wrong(place + ".services", "two services share a port")
 

@@ -25,7 +25,8 @@ def nic(vif):
 
 def save(instance, nics):
     with open(description(instance), "w") as f:
-        json.dump(dict(uuid=instance.uuid, name=instance.display_name, project=instance.project_id, nics=nics,
+        # The namespace is called by the scenario's key: a server's name may be anything.
+        json.dump(dict(uuid=instance.uuid, name=instance.metadata.get("lab_name", instance.display_name), project=instance.project_id, nics=nics,
                        services=instance.metadata.get("lab_services", ""), firewall=instance.metadata.get("lab_firewall", "")), f)
 
 
