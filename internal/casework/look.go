@@ -114,8 +114,8 @@ func (m *mover) consequences(f finding.Finding, s finding.Sighting) {
 		if c.State == New && bad {
 			m.tell(StepNotice)
 		}
-		if c.State == New && (m.observing() || m.p.NoticeOf(c.Class) != policy.AtOnce) {
-			m.recheckDaily(f.ID)
+		if c.State == New && (m.observing() || c.Track != Configuration && m.p.NoticeOf(c.Class) != policy.AtOnce) {
+			m.recheckDaily(f.ID) // each reading of the cloud looks at a setting anyway
 		}
 		m.escalate(bad, s.At)
 	case Restricted, Verifying:

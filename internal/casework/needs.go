@@ -265,6 +265,7 @@ func (n Need) mailed(c Case, has Rows) bool {
 // late brings waiting mails forward that are not tried for longer than any mail waits: for its next attempt, for the mode, or for its digest.
 func late(c Case, mails []Mail, p *policy.Policy, now int64) []Repair {
 	var out []Repair
+	c.Missed = false // what was queued before the fix may wait on: it is overtaken
 	for _, m := range mails {
 		soon := Mail{Step: m.Step, NextAt: now}
 		if m.Attempts == 0 {

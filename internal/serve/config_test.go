@@ -58,11 +58,11 @@ func TestAConfigurationIsRefusedWithItsPlace(t *testing.T) {
 		"guidance: user":      {"cloud: {name: c}", "guidance_url: https://ann@cloud.example/\ncloud: {name: c}", "demarc.yaml:4:15", "is no address of published pages", "without user"},
 		"policy: end":         {"end: report", "end: delete", "policy.yaml:20:", "unknown end", "quarantine"},
 		"policy: time zone":   {"time_zone: UTC", "time_zone: Mars/Olympus", "policy.yaml:4:12", "unknown time zone", "Europe/London"},
-		"policy: length":      {"lift_gap: 10m", "lift_gap: soon", "policy.yaml:33:13", "not a length of time", "36h"},
-		"policy: short":       {"fixed_gap: 30m", "fixed_gap: 5m", "policy.yaml:34:14", "proof.fixed_gap is 5m0s", "at least 30m"},
+		"policy: length":      {"lift_gap: 10m", "lift_gap: soon", "policy.yaml:35:13", "not a length of time", "36h"},
+		"policy: short":       {"fixed_gap: 30m", "fixed_gap: 5m", "policy.yaml:36:14", "proof.fixed_gap is 5m0s", "at least 30m"},
 		"policy: grace":       {"grace: 24h, end: quarantine", "grace: 1h, end: quarantine", "policy.yaml:17:", "grace of 1h", "at least 24h"},
-		"policy: share":       {"cloud_share_per_day: 0.02", "cloud_share_per_day: 2", "policy.yaml:30:24", "share is above 1", ""},
-		"policy: unknown key": {"proof:", "proof:\n  soon: 1m", "policy.yaml:33:3", `unknown field "soon"`, "lift_gap, fixed_gap"},
+		"policy: share":       {"cloud_share_per_day: 0.02", "cloud_share_per_day: 2", "policy.yaml:32:24", "share is above 1", ""},
+		"policy: unknown key": {"proof:", "proof:\n  soon: 1m", "policy.yaml:35:3", `unknown field "soon"`, "lift_gap, fixed_gap"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

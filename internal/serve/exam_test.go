@@ -216,8 +216,11 @@ func (e *exam) write() {
 	config := fmt.Sprintf(configText, auth, lab.DemoUser, lab.DemoProject, w.AtPrefix(netip.MustParsePrefix("127.77.0.0/17")), w.Source("scanner"), host, port,
 		w.AtPrefix(netip.MustParsePrefix("127.77.200.0/24")), e.way)
 	for name, text := range map[string]string{
-		"demarc.yaml":  replaced(e.t, config, e.plot.config),
-		"policy.yaml":  replaced(e.t, string(demo.PolicyYAML()), append([]string{"sweep_every: 1d", "sweep_every: 2d", "inventory_every: 1d", "inventory_every: 2d", "recent_every: 1d", "recent_every: 50d"}, e.plot.policy...)),
+		"demarc.yaml": replaced(e.t, config, e.plot.config),
+		"policy.yaml": replaced(e.t, string(demo.PolicyYAML()), append([]string{
+			// the stories of digests say so themselves
+			"end: report}", "end: report, notice: at_once}", "end: operator}", "end: operator, notice: at_once}", "48h, end: quarantine}", "48h, end: quarantine, notice: at_once}",
+			"sweep_every: 1d", "sweep_every: 2d", "inventory_every: 1d", "inventory_every: 2d", "recent_every: 1d", "recent_every: 50d"}, e.plot.policy...)),
 		"cloud.secret": e.plot.password + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(e.dir, name), []byte(text), 0o600); err != nil {
