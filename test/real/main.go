@@ -90,6 +90,7 @@ var owners = map[string]string{
 }
 
 const config = `database: real.db
+policy: policy.yaml
 mode: notify
 policy_url: https://probing.cloud.example/
 cloud: {name: testbed, clouds_file: %s, clouds_entry: admin}
@@ -149,6 +150,18 @@ func run(ctx context.Context, clouds, testbed, prefix string) (t tally, err erro
 	return e.tally(ctx)
 }
 
+// sooner is the default policy with first notices that come within the day of this run: of class M in the digest of the day, of B at once.
+func sooner() ([]byte, error) {
+	text := string(policy.DefaultYAML())
+	for _, r := range [][2]string{{"notice: weekly", "notice: daily"}, {"grace: 7d, end: operator, notice: daily", "grace: 7d, end: operator, notice: at_once"}} {
+		if !strings.Contains(text, r[0]) {
+			return nil, fmt.Errorf("%q is not in the default policy", r[0])
+		}
+		text = strings.ReplaceAll(text, r[0], r[1])
+	}
+	return []byte(text), nil
+}
+
 func open(ctx context.Context, dir, clouds, prefix string, box *lab.Mailbox, clock flow.Clock) (*serve.Demarc, error) {
 	host, port, err := net.SplitHostPort(box.Addr())
 	if err != nil {
@@ -156,6 +169,13 @@ func open(ctx context.Context, dir, clouds, prefix string, box *lab.Mailbox, clo
 	}
 	path := filepath.Join(dir, "demarc.yaml")
 	if err := os.WriteFile(path, fmt.Appendf(nil, config, clouds, prefix, host, port), 0o600); err != nil {
+		return nil, err
+	}
+	rules, err := sooner()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "policy.yaml"), rules, 0o600); err != nil {
 		return nil, err
 	}
 	c, p, err := serve.Load(path)
@@ -236,7 +256,9 @@ func (e *exam) compare(ctx context.Context) error {
 	}
 	for name, to := range owners {
 		e.must(len(got[name]) > 0, "%s: nothing was found", name)
-		told := slices.ContainsFunc(e.box.For(to), func(m lab.Message) bool { return strings.Contains(m.Header.Get("Subject"), name) })
+		told := slices.ContainsFunc(e.box.For(to), func(m lab.Message) bool {
+			return strings.Contains(m.Body, "Machine:  "+name+"\r\n") || strings.Contains(m.Body, "Machine:  "+name+"\n")
+		})
 		e.must(told, "%s was not told about %s", to, name)
 	}
 	return nil
