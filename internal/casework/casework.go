@@ -158,7 +158,7 @@ type Case struct {
 	HeldFrom    State      `json:"held_from,omitempty"`     // where it stood before
 	HeldAt      int64      `json:"held_at,omitempty"`       // when it was last put on hold
 	Withdrawn   string     `json:"withdrawn,omitempty"`     // who took it back, and why
-	Missed      bool       `json:"missed,omitempty"`        // it was fixed while its notice waited for a digest: if it comes back, the notice is sent at once
+	Missed      bool       `json:"missed,omitempty"`        // it was fixed, or its machine deleted, while its notice waited for a digest: if it comes back, the notice is sent at once
 	Told        bool       `json:"told,omitempty"`          // somebody was, in this round or an earlier one
 	Received    int64      `json:"received,omitempty"`      // when findings came here last that were another party's
 	Given       int64      `json:"given,omitempty"`         // time to fix, where it is less than the class gives: the party had begun before

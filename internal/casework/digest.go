@@ -7,8 +7,8 @@ import "demarc/internal/policy"
 // at once and alone.
 func Collected(c Case, s Step) bool {
 	switch s {
-	case StepNotice, StepObserved:
-		return true
+	case StepNotice, StepObserved: // where the clock runs, it is not waited for
+		return c.State == New
 	case StepStatus: // of a case of which the provider is only being notified
 		return c.State == New || c.State == Notified || c.State == Acknowledged
 	case StepFinal, StepRestricted, StepReleased, StepClosed, StepRelapse, StepEscalation, StepApproval, StepRefused, StepHeld, StepTampered,

@@ -6,6 +6,7 @@ import (
 
 	"demarc/internal/casework"
 	"demarc/internal/duty"
+	"demarc/internal/finding"
 	"demarc/internal/policy"
 )
 
@@ -66,7 +67,36 @@ func TestWhatIsCollected(t *testing.T) {
 			t.Errorf("%s of class E waits", s)
 		}
 	}
+	if casework.Slot(casework.Case{Class: "L", State: casework.Notified}, casework.StepNotice, p, start) != 0 {
+		t.Error("a notice waits while the clock of its case runs")
+	}
 	if casework.Slot(casework.Case{Class: "H", State: casework.Overdue}, casework.StepStatus, p, start) != 0 {
 		t.Error("that the provider is overdue waits")
+	}
+}
+
+// A machine that is deleted while its notice waits, or its weakness fixed, is told of at once when it is back.
+func TestWhatEndsBeforeItsDigest(t *testing.T) {
+	t.Parallel()
+	p := rules(t)
+	for name, k := range map[string]struct {
+		class  string
+		state  finding.State
+		missed bool
+	}{
+		"confirmed":             {"C", finding.Open, true},
+		"only suspected":        {"C", finding.Suspicion, false},
+		"of a class without it": {"E", finding.Open, false},
+	} {
+		d := opening(duty.Customer, k.class, "f")
+		d.Findings[0].State = k.state
+		after, _ := casework.Next(d, casework.Gone{}, p, start)
+		if after.Case.State != casework.Moot || after.Case.Missed != k.missed {
+			t.Errorf("%s: %s, missed %t", name, after.Case.State, after.Case.Missed)
+		}
+		next, _ := casework.Next(opening(duty.Customer, k.class, "g"), casework.Continued{Case: after.Case.ID, Missed: after.Case.Missed}, p, start)
+		if got := casework.Slot(next.Case, casework.StepNotice, p, start) == 0; got != (k.missed || k.class == "E") || next.Case.Renewed != 0 {
+			t.Errorf("%s: at once %t, %d rounds", name, got, next.Case.Renewed)
+		}
 	}
 }

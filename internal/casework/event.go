@@ -80,6 +80,8 @@ type (
 	Continued struct {
 		Case    string
 		Renewed int
+		Told    bool // its owner was notified in it
+		Missed  bool // see Case.Missed
 	}
 )
 

@@ -1,11 +1,20 @@
 package casework
 
-import "demarc/internal/finding"
+import (
+	"slices"
+
+	"demarc/internal/finding"
+	"demarc/internal/policy"
+)
 
 // gone ends the case of a machine that no longer exists. Its ports may outlive it, and the next machine that is plugged in to them must not
 // find itself in a quarantine that is nobody's: what was done to them is undone first.
 func (m *mover) gone() {
 	c := &m.d.Case
+	confirmed := slices.ContainsFunc(m.d.live(), func(f *finding.Finding) bool { return f.State != finding.Suspicion })
+	if c.State == New && !c.Notified() && !m.observing() && confirmed && m.p.NoticeOf(c.Class) != policy.AtOnce {
+		c.Missed = true // a machine that is deleted before each digest would never be told of
+	}
 	for i := range m.d.Findings {
 		if f := &m.d.Findings[i]; f.State != finding.Closed && f.State != finding.Dropped {
 			f.State = finding.Moot
@@ -26,7 +35,7 @@ func (m *mover) gone() {
 // moot ends the case. The people who were notified of it are notified of its end.
 func (m *mover) moot() {
 	c := &m.d.Case
-	told := len(c.Notices) > 0
+	told := c.Told || c.Notified()
 	c.State, c.ClosedAt = Moot, m.now
 	m.want(Cancel{TimerDue}, Cancel{TimerGrace}, Cancel{TimerRecheck}, Cancel{TimerEnforce},
 		Cancel{TimerHold}, Cancel{TimerStart}, Cancel{TimerRelease}, Cancel{TimerProbation})
@@ -39,7 +48,11 @@ func (m *mover) moot() {
 // owner's changes had begun a round before, the operators are notified, since nothing but a person ends that.
 func (m *mover) continued(e Continued) {
 	c := &m.d.Case
-	c.Previous, c.Renewed = e.Case, max(c.Renewed, e.Renewed+1)
+	c.Previous, c.Missed = e.Case, c.Missed || e.Missed
+	if !e.Told {
+		return // no notice of an earlier round was lost to it
+	}
+	c.Renewed = max(c.Renewed, e.Renewed+1)
 	if c.Renewed > mostRenewed {
 		m.want(Send{StepReturned, Operators})
 	}

@@ -265,11 +265,14 @@ func (n Need) mailed(c Case, has Rows) bool {
 // late brings waiting mails forward that are not tried for longer than any mail waits: for its next attempt, for the mode, or for its digest.
 func late(c Case, mails []Mail, p *policy.Policy, now int64) []Repair {
 	var out []Repair
-	c.Missed = false // what was queued before the fix may wait on: it is overtaken
 	for _, m := range mails {
 		soon := Mail{Step: m.Step, NextAt: now}
 		if m.Attempts == 0 {
-			soon = Schedule(m, c, p, now)
+			k := c
+			if m.Slot > 0 { // it waits as it did when it was queued; should the case have moved on, it is overtaken then
+				k.State, k.Missed = New, false
+			}
+			soon = Schedule(m, k, p, now)
 		}
 		latest := max(soon.NextAt, now+hour)
 		if Waits(m.Step, m.To, p.Mode) {

@@ -28,7 +28,7 @@ func (m *mover) passed(e Passed) {
 		return
 	}
 	c.Passed, c.PassedAt = e.Why, m.now
-	if c.State != New || c.Told {
+	if c.State != New && !c.Missed || c.Told {
 		m.want(Send{StepPassed, Owner}, Send{StepPassed, Provider})
 	}
 	if len(m.d.live()) > 0 {

@@ -339,8 +339,10 @@ func TestCaseContinuesThatOfTheDeletedMachine(t *testing.T) {
 	if got := notifiedIn(w.cases["c1"]); !strings.HasPrefix(got, "its owner received a final warning on ") {
 		t.Errorf("%q", got)
 	}
-	if got := notifiedIn(casework.Case{}); got != "its owner was notified" {
-		t.Errorf("%q", got)
+	for told, want := range map[bool]string{true: "its owner was notified", false: "its owner was not notified yet"} {
+		if got := notifiedIn(casework.Case{Told: told}); got != want {
+			t.Errorf("%q", got)
+		}
 	}
 }
 

@@ -58,11 +58,12 @@ func (d *draft) continuedBy(ctx context.Context, ended casework.Case) error {
 	return nil
 }
 
-// sameMachine tells whether the machine of the second case has a port or volume of that of the first, of which its owner was notified.
+// sameMachine tells whether the machine of the second case has a port or volume of that of the first, of which its owner was notified, or would
+// have been in a digest.
 func sameMachine(old, c casework.Case) bool {
 	same := slices.ContainsFunc(old.Ports, func(p asset.PortID) bool { return slices.Contains(c.Ports, p) }) ||
 		slices.ContainsFunc(old.Volumes, func(v asset.VolumeID) bool { return slices.Contains(c.Volumes, v) })
-	return same && old.Told && old.Cloud == c.Cloud && old.Track == c.Track && old.Server != c.Server
+	return same && (old.Told || old.Missed) && old.Cloud == c.Cloud && old.Track == c.Track && old.Server != c.Server
 }
 
 // link notes in a case which one it continues.
@@ -70,7 +71,7 @@ func (d *draft) link(ds *casework.Dossier, last casework.Case) {
 	h := about(ds.Case, "case.continues")
 	h.From, h.Detail = last.ID, "case "+last.Ref()+" was about a machine that was deleted, on the same ports or volumes; "+notifiedIn(last)
 	d.say(h)
-	*ds = d.apply(*ds, casework.Continued{Case: last.ID, Renewed: last.Renewed})
+	*ds = d.apply(*ds, casework.Continued{Case: last.ID, Renewed: last.Renewed, Told: last.Told, Missed: last.Missed})
 }
 
 // notifiedIn says when the owner was notified in a case.
@@ -80,6 +81,9 @@ func notifiedIn(c casework.Case) string {
 			return fmt.Sprintf("its owner received a %s on %s", strings.ReplaceAll(string(step), "_", " "),
 				time.UnixMicro(ns[0].AcceptedAt).UTC().Format("2006-01-02 15:04 UTC"))
 		}
+	}
+	if !c.Told {
+		return "its owner was not notified yet"
 	}
 	return "its owner was notified"
 }

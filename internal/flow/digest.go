@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"demarc/internal/casework"
 	"demarc/internal/casework/notice"
@@ -25,7 +26,10 @@ func (d *draft) queueFirst(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		same := func(m casework.Mail) bool { return m.MessageID == f.m.MessageID }
+		same := func(m casework.Mail) bool {
+			waits := m.Status == casework.Waiting && m.Attempts == 0 && m.QueuedAt >= f.c.OpenedAt // it tells what there is when it is sent
+			return m.MessageID == f.m.MessageID || waits && m.Step == f.m.Step && m.To == f.m.To && m.Recipient == f.m.Recipient
+		}
 		i := slices.IndexFunc(mails, same)
 		switch {
 		case slices.ContainsFunc(d.change.Mails, same):
@@ -44,7 +48,7 @@ func (d *draft) queueFirst(ctx context.Context) error {
 const mostInDigest = 50
 
 // together lists the mails that are sent in one message with a mail that is due: the others to the same recipient that wait for the same or an
-// earlier digest. A digest that was tried before keeps its parts and its Message-ID, since the next hop may have taken it.
+// earlier digest. A digest that was tried before is sent with the same parts, and so under the same Message-ID, since the next hop may have taken it.
 func together(m casework.Mail, due []casework.Mail) []casework.Mail {
 	out := []casework.Mail{m}
 	if m.Slot == 0 || m.Attempts > 0 && m.Digest == "" {
@@ -55,6 +59,7 @@ func together(m casework.Mail, due []casework.Mail) []casework.Mail {
 			out = append(out, o)
 		}
 	}
+	slices.SortFunc(out, func(a, b casework.Mail) int { return strings.Compare(a.ID, b.ID) })
 	return out
 }
 
@@ -78,14 +83,12 @@ func (l *Line) message(parts []part) casework.Mail {
 		letters[i] = p.letter
 		out.Cases = append(out.Cases, p.ds.Case.ID)
 	}
-	id := parts[0].mail.Digest
-	if id == "" {
-		id = notice.DigestID(mailsOf(parts), l.Contacts.Domain)
-	}
+	id := notice.DigestID(mailsOf(parts), l.Contacts.Domain) // with fewer parts it is another message
 	subject, body, texts := notice.WriteDigest(letters)
-	for i := range parts {
+	for i, p := range parts {
 		m := &parts[i].mail
-		m.Digest, m.Subject, m.Body = id, subject, texts[i]
+		m.Digest, m.Body = id, texts[i]
+		m.Subject, _ = notice.Write(p.letter) // that of the digest names the cases of others
 	}
 	out.MessageID, out.Thread, out.Subject, out.Body = id, "", subject, body
 	return out
@@ -97,6 +100,16 @@ func mailsOf(parts []part) []casework.Mail {
 		out[i] = p.mail
 	}
 	return out
+}
+
+// apart takes a mail out of its digest when that was tried several times, although the next hop took others since it was due: what it refuses may
+// be one part, and must not keep the others back.
+func (l *Line) apart(m casework.Mail) casework.Mail {
+	const tries, manyTries = 3, 8
+	if m.Attempts >= manyTries || m.Attempts >= tries && l.accepted >= m.Slot {
+		m.Digest, m.Slot = "", 0
+	}
+	return m
 }
 
 // threadOf is the Message-ID that a later mail of a case refers to, where its first mail to that recipient was part of a digest.

@@ -8,6 +8,7 @@ import (
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
+	"demarc/internal/duty"
 	"demarc/internal/fault"
 	"demarc/internal/finding"
 )
@@ -258,5 +259,88 @@ func TestObservedIsOvertakenByTheMode(t *testing.T) {
 	}
 	if len(w.sent) != 0 || w.mails[0].Status != casework.Bounced {
 		t.Errorf("sent %+v", w.sent)
+	}
+}
+
+// A part that was kept back while the others were sent is another message: under theirs, a mail server that has it would drop it.
+func TestPartThatWasKeptBackIsAMessageOfItsOwn(t *testing.T) {
+	t.Parallel()
+	l, w := collecting(t, 2)
+	w.sendErr = errSimulated
+	if _, err := l.notify(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.sendErr, w.now = nil, simNow+minute
+	hold := func(s casework.State) { c := w.cases["c2"]; c.State = s; w.cases["c2"] = c }
+	hold(casework.OnHold)
+	if _, err := l.notify(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	hold(casework.New)
+	w.now += 2 * hour
+	if _, err := l.notify(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.sent) != 2 || w.sent[0].MessageID == w.sent[1].MessageID {
+		t.Errorf("sent %+v", w.sent)
+	}
+}
+
+// One part that the next hop refuses does not keep the others back.
+func TestRefusedPartKeepsNoOtherBack(t *testing.T) {
+	t.Parallel()
+	l, w := collecting(t, 3)
+	for _, m := range w.mails {
+		if m.Digest != "" || m.Attempts > 0 {
+			t.Fatal("it was tried")
+		}
+	}
+	w.sendErr = errSimulated
+	l.accepted = simNow + second // somebody else's
+	for range 3 {
+		if _, err := l.notify(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.now += 10 * minute
+	}
+	for _, m := range w.mails {
+		if m.Attempts != 3 || m.Digest != "" || m.Slot != 0 {
+			t.Errorf("after three tries: %+v", m)
+		}
+	}
+	w.sendErr = nil
+	for range 3 {
+		if _, err := l.notify(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(w.sent) != 3 {
+		t.Errorf("sent %d", len(w.sent))
+	}
+}
+
+// What is told later than its case moved on is not told.
+func TestFirstNoticeThatIsOvertaken(t *testing.T) {
+	t.Parallel()
+	for name, alter := range map[string]func(*casework.Case, *casework.Mail){
+		"the notice of an earlier round": func(c *casework.Case, _ *casework.Mail) { c.State, c.OpenedAt = casework.Notified, simNow-hour },
+		"the status of a case that was fixed before it was told": func(c *casework.Case, m *casework.Mail) {
+			c.Party, c.State, c.Missed, m.Step = duty.Provider, casework.Verified, true, casework.StepStatus
+		},
+		"the status of a case that was dropped": func(c *casework.Case, m *casework.Mail) {
+			c.Party, c.State, m.Step = duty.Provider, casework.Closed, casework.StepStatus
+		},
+	} {
+		l, w := collecting(t, 1)
+		c := w.cases["c1"]
+		c.Told = false
+		alter(&c, &w.mails[0])
+		w.cases["c1"] = c
+		if _, err := l.notify(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.sent) != 0 || w.mails[0].Status != casework.Bounced {
+			t.Errorf("%s: sent %+v", name, w.sent)
+		}
 	}
 }

@@ -127,6 +127,9 @@ func (l *Line) deferred(ctx context.Context, parts []part, why string) error {
 		m := p.mail
 		m.LastError = why
 		m.NextAt = d.now + backoff(m.Attempts)
+		if len(parts) > 1 {
+			m = l.apart(m)
+		}
 		d.change.Mails = append(d.change.Mails, m)
 		if m.Attempts == 1 {
 			d.say(mailed(p.ds.Case, m, "mail.deferred", why))
@@ -215,7 +218,9 @@ const (
 // stale tells why a queued mail must not go out any more.
 func (l *Line) stale(c casework.Case, m casework.Mail) string {
 	switch {
-	case m.Step == casework.StepNotice && !slices.Contains([]casework.State{casework.New, casework.Notified, casework.Acknowledged}, c.State),
+	case (m.Step == casework.StepNotice || m.Step == casework.StepObserved) && m.QueuedAt < c.OpenedAt, // of an earlier round
+		m.Step == casework.StepStatus && !c.Told && c.State != casework.New, // it ended, or is watched, and nobody knows of it
+		m.Step == casework.StepNotice && !slices.Contains([]casework.State{casework.New, casework.Notified, casework.Acknowledged}, c.State),
 		(m.Step == casework.StepFinal || m.Step == casework.StepRelapse) && c.State != casework.Overdue && c.State != casework.FinalWarning,
 		// a new round begins with the next check:
 		(m.Step == casework.StepFinal || m.Step == casework.StepRelapse) && casework.Unannounced(c, l.Policy),

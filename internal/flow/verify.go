@@ -238,10 +238,10 @@ func (d *draft) later(ds casework.Dossier, f finding.Finding) casework.Dossier {
 	return ds
 }
 
-// notHeld: the machine has no address any more at which it could be seen. Before anybody was told, the observation is
+// notHeld: the machine has no address any more at which it could be seen. Before it was confirmed, the observation is
 // discarded: it may have been another machine's. Afterwards its owner took it off the network, which is a fix.
 func (d *draft) notHeld(ds casework.Dossier, f finding.Finding) casework.Dossier {
-	if ds.Case.State == casework.New {
+	if ds.Case.State == casework.New && f.State == finding.Suspicion {
 		return d.discard(ds, f, fmt.Sprintf("%s does not lead to the machine any more", f.Endpoint.Addr))
 	}
 	if p := d.l.x.Ports[f.Key.Port]; p != nil && p.Server != f.Key.Server {

@@ -61,6 +61,10 @@ func TestCheckCountsOnlyWhereTheMachineAnswered(t *testing.T) {
 		"unplugged":                          {both(notified, unplugged), finding.Removed, finding.Open, 0},
 		"unplugged before the notice": {both(unplugged, func(w *simulated) {
 			w.change(func(c *casework.Case) { c.State, c.Told, c.ClockFrom, c.Notices = casework.New, false, 0, nil })
+		}), finding.Removed, finding.Open, 0},
+		"unplugged before it was confirmed": {both(unplugged, func(w *simulated) {
+			w.change(func(c *casework.Case) { c.State, c.Told, c.ClockFrom, c.Notices = casework.New, false, 0, nil })
+			w.findings[0].State = finding.Suspicion
 		}), "", finding.Dropped, 0},
 		"unplugged while quarantined":       {both(restricted, unplugged), "", finding.Open, simNow + hour},
 		"unplugged, quarantined by another": {both(otherCase, unplugged), "", finding.Open, simNow + hour},

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"demarc/internal/casework"
@@ -26,8 +27,8 @@ func WriteDigest(ls []Letter) (subject, body string, texts []string) {
 	last := ls[len(ls)-1]
 	subject = fmt.Sprintf("[%s] %s: %s", ls[0].Case.Ref(), headline(ls[0]), short(subjectOf(ls[0])))
 	if len(ls) > 1 {
-		subject = fmt.Sprintf("[%s and %d more] new cases: %s", ls[0].Case.Ref(), len(ls)-1, subjects(ls))
-		fmt.Fprintf(&b, "There are %d new cases that concern you. Each has a deadline of its own and is closed on its own.\n\n", len(ls))
+		subject = fmt.Sprintf("[%s and %d more] cases: %s", ls[0].Case.Ref(), len(ls)-1, subjects(ls))
+		fmt.Fprintf(&b, "This mail is about %d cases. %s\n\n", len(ls), each(ls))
 		b.WriteString(contents(ls))
 	}
 	for i, l := range ls {
@@ -41,6 +42,14 @@ func WriteDigest(ls []Letter) (subject, body string, texts []string) {
 	}
 	b.WriteString(closing(last))
 	return subject, b.String(), texts
+}
+
+// each says what holds of each case.
+func each(ls []Letter) string {
+	if slices.ContainsFunc(ls, func(l Letter) bool { return l.Step != casework.StepNotice || l.Deadline == 0 }) {
+		return "Each is closed on its own."
+	}
+	return "Each has a deadline of its own and is closed on its own."
 }
 
 // contents lists the cases of a digest, a line each.
