@@ -3,7 +3,7 @@ package casework
 import "demarc/internal/policy"
 
 // Collected reports whether a mail of a case is a first notice, which may wait for the digest of its recipient: the notice to the party that must
-// act, what its case tells the owner meanwhile, and in the mode observe what the operators are told in its place. All other mails are sent
+// act, what its case tells the owner meanwhile, and in the mode observe what the operators are notified of in its place. All other mails are sent
 // at once and alone.
 func Collected(c Case, s Step) bool {
 	switch s {

@@ -75,7 +75,7 @@ func TestWhatIsCollected(t *testing.T) {
 	}
 }
 
-// A machine that is deleted while its notice waits, or its weakness fixed, is told of at once when it is back.
+// A machine that is deleted while its notice waits, or its weakness fixed, is reported at once when it is back.
 func TestWhatEndsBeforeItsDigest(t *testing.T) {
 	t.Parallel()
 	p := rules(t)

@@ -319,12 +319,12 @@ func TestRefusedPartKeepsNoOtherBack(t *testing.T) {
 	}
 }
 
-// What is told later than its case moved on is not told.
+// A first notice is not sent once its case has moved on.
 func TestFirstNoticeThatIsOvertaken(t *testing.T) {
 	t.Parallel()
 	for name, alter := range map[string]func(*casework.Case, *casework.Mail){
 		"the notice of an earlier round": func(c *casework.Case, _ *casework.Mail) { c.State, c.OpenedAt = casework.Notified, simNow-hour },
-		"the status of a case that was fixed before it was told": func(c *casework.Case, m *casework.Mail) {
+		"the status of a case that was fixed before it was reported": func(c *casework.Case, m *casework.Mail) {
 			c.Party, c.State, c.Missed, m.Step = duty.Provider, casework.Verified, true, casework.StepStatus
 		},
 		"the status of a case that was dropped": func(c *casework.Case, m *casework.Mail) {

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"demarc/internal/asset"
 	"demarc/internal/casework"
@@ -69,7 +70,12 @@ type Config struct {
 	Remedy     func(x *asset.Index, f finding.Finding, openings []reach.Opening) []string
 	Tell       func(Happening) // told after each commit what happened; may be nil
 	Log        *slog.Logger
+	Overtakes  time.Duration // how long a request may still take effect although a fence was taken; 0: 3 s. Real time: it passes in the cloud
 }
+
+// overtakes: the cloud had compared the request's revision already when the fence came, on another of its workers. With Neutron it was seen half
+// a second later.
+const overtakes = 3 * time.Second
 
 // Switch is a kill switch that is read right before every call that restricts a machine. Thrown tells whether it is on, and why; what
 // cannot be read is on.
@@ -159,6 +165,9 @@ func New(c Config) *Line {
 	if c.Policy != nil {
 		l.base, l.highest = c.Policy, c.Policy.Mode.Known()
 		l.Policy = c.Policy.InMode(policy.Observe) // until the ledger is read
+	}
+	if l.Overtakes == 0 {
+		l.Overtakes = overtakes
 	}
 	if l.Log == nil {
 		l.Log = slog.New(slog.DiscardHandler)

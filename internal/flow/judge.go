@@ -276,6 +276,13 @@ func (d *draft) revisit(ctx context.Context, v *Vantage, h harvest, seen map[str
 			if len(acts) > 0 {
 				continue // our own order hides it, for another case of the machine: its own looks ask what will be when that is over
 			}
+			hidden, err := d.l.inLostQuarantine(ctx, f)
+			if err != nil {
+				return err
+			}
+			if hidden {
+				continue
+			}
 		}
 		d.look(ds, f, s, verdict)
 	}

@@ -291,6 +291,9 @@ func (l *Line) settleOne(ctx context.Context, act casework.Act, last lately) err
 		if act.Machine != nil && !late { // what was asked of the machine has no revision, and may arrive yet
 			return errUncertain
 		}
+		if err := l.outlast(ctx, act); err != nil {
+			return err
+		}
 		return l.void(ctx, act)
 	case goesOn && last == nothingAsked:
 		return l.carryOut(ctx, act)
@@ -341,6 +344,21 @@ func (l *Line) fence(ctx context.Context, act *casework.Act) error {
 		}
 	}
 	return nil
+}
+
+// outlast waits until no request can have overtaken the fence, and reads the ports once more. Where one did, the order is settled anew.
+func (l *Line) outlast(ctx context.Context, act casework.Act) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(l.Overtakes):
+	}
+	act.Ports = slices.Clone(act.Ports)
+	n, err := l.ask(ctx, &act)
+	if err == nil && n[casework.Happened]+n[casework.Unclear] > 0 {
+		err = fmt.Errorf("%w: a request took effect after the fence", errUncertain)
+	}
+	return err
 }
 
 func (l *Line) announceFence(ctx context.Context, act *casework.Act) error {

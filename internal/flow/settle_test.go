@@ -582,3 +582,31 @@ func TestLockThatArrivesLateIsUndone(t *testing.T) {
 		}
 	}
 }
+
+// The cloud had compared a request's revision when the fence came, and carries it out after that. The order is not called void.
+func TestRequestThatOvertookTheFence(t *testing.T) {
+	t.Parallel()
+	l, w := newSimulated(t)
+	underWayAs(casework.ActQuarantine, 0)(w)
+	fenced := 0
+	w.before = func(call string) {
+		if strings.HasPrefix(call, "set ") {
+			fenced++
+		}
+		if fenced == 2 && strings.HasPrefix(call, "port ") {
+			w.before = nil
+			for _, id := range []asset.PortID{"p1", "p2"} {
+				p := w.ports[id]
+				p.Groups, p.Revision = []asset.GroupID{"quarantine"}, p.Revision+1
+				w.ports[id] = p
+			}
+		}
+	}
+	for range 5 {
+		_, _ = l.settle(t.Context())
+		w.now, w.real = w.now+10*minute, w.real+10*minute
+	}
+	if got := w.acts[0].State; fenced != 2 || got != casework.ActDone || w.cases["c1"].State != casework.Restricted {
+		t.Errorf("after %d fences the order is %s, the case %s", fenced, got, w.cases["c1"].State)
+	}
+}

@@ -228,17 +228,18 @@ func (w *simulated) line(t testing.TB) *Line {
 	parts := simDefaults()
 	l := New(
 		Config{
-			Cloud:    "lab",
-			Policy:   parts.policy.InMode(policy.Enforce),
-			Checks:   parts.checks,
-			Ledger:   simLedger{simulated: w},
-			Reader:   simReader{w},
-			Actor:    simActor{w},
-			Sender:   simSender{w},
-			Clock:    simClock{w},
-			Loopback: true,
-			Model:    parts.model,
-			Contacts: notice.Contacts{Operators: simOperators, Provider: "provider@cloud.example", Domain: "cloud.example"},
+			Cloud:     "lab",
+			Policy:    parts.policy.InMode(policy.Enforce),
+			Checks:    parts.checks,
+			Ledger:    simLedger{simulated: w},
+			Reader:    simReader{w},
+			Actor:     simActor{w},
+			Sender:    simSender{w},
+			Clock:     simClock{w},
+			Loopback:  true,
+			Overtakes: 1,
+			Model:     parts.model,
+			Contacts:  notice.Contacts{Operators: simOperators, Provider: "provider@cloud.example", Domain: "cloud.example"},
 			Vantages: []Vantage{
 				{
 					Vantage: probe.Vantage{Name: "v1", Zone: probe.Internet, Sources: []netip.Addr{netip.MustParseAddr("198.51.100.1")}},

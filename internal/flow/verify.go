@@ -102,6 +102,10 @@ func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Fi
 	}
 	for try := 0; ; try++ {
 		g, err := d.l.glance(ctx, ds.Case, f)
+		hidden := false
+		if err == nil && g.verdict == finding.Removed {
+			hidden, err = d.l.inLostQuarantine(ctx, f)
+		}
 		switch {
 		case err != nil:
 			return ds, err
@@ -117,6 +121,8 @@ func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Fi
 			if err := d.l.reread(ctx); err != nil {
 				return ds, err
 			}
+		case hidden:
+			return d.noVerdict(ds, f, "its port is in the quarantine, which no action in force explains, and hides it"), nil
 		case g.touched:
 			return d.noVerdict(ds, f, "its port, its floating IP or its server was altered during the check"), nil
 		default:
@@ -124,6 +130,23 @@ func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Fi
 			return d.draw(ds, f, g.sight, g.verdict), nil
 		}
 	}
+}
+
+// inLostQuarantine reports whether a finding's port is in the quarantine although no action in force explains that: by an order that was settled as one
+// that never took effect, or by somebody else. The rules let nobody in then, which is no fix: it ends with the quarantine.
+func (l *Line) inLostQuarantine(ctx context.Context, f finding.Finding) (bool, error) {
+	port := l.x.Ports[f.Key.Port]
+	if port == nil {
+		return false, nil
+	}
+	left, err := l.Ledger.Leftovers(ctx, l.Cloud)
+	if err != nil || slices.ContainsFunc(left, func(x casework.Leftover) bool { return x.Kind == casework.LeftoverPort && x.Port == port.ID }) {
+		return err == nil, err
+	}
+	acts, err := l.Ledger.ActsOn(ctx, l.Cloud, f.Key.Server)
+	return slices.ContainsFunc(acts, func(a casework.Act) bool {
+		return a.State == casework.ActVoid && a.KeepsOff() && slices.ContainsFunc(quarantineOf(a), func(g asset.GroupID) bool { return slices.Contains(port.Groups, g) })
+	}), err
 }
 
 // glance is one look at one finding.

@@ -28,6 +28,10 @@ func TestCheckCountsOnlyWhereTheMachineAnswered(t *testing.T) {
 		w.inventory.Servers = append(w.inventory.Servers, asset.Server{ID: "s3", Project: "astro", Status: "ACTIVE"})
 		w.inventory.Ports[0].Server, w.inventory.Ports[0].Device = "s3", "s3"
 	}
+	quarantined := func(w *simulated) {
+		w.inventory.Groups = append(w.inventory.Groups, asset.Group{ID: "quarantine", Project: "demarc"})
+		w.inventory.Ports[0].Groups = []asset.GroupID{"quarantine"}
+	}
 	moves := func(w *simulated) {
 		w.holder = func(h cloud.Holding) (cloud.Holding, error) { h.Server = "s2"; return h, nil }
 	}
@@ -53,7 +57,11 @@ func TestCheckCountsOnlyWhereTheMachineAnswered(t *testing.T) {
 			w.says = "silent"
 			w.inventory.Servers[0].Status = "SHUTOFF"
 		}), "", finding.Open, simNow + day},
-		"another answers for it": {both(notified, moves), "", finding.AttributionHold, 0},
+		"no rule leads to it":            {both(notified, quarantined), finding.Removed, finding.Open, 0},
+		"a leftover quarantine":          {both(notified, quarantined, func(w *simulated) { w.leftovers = []casework.Leftover{{Kind: casework.LeftoverPort, Port: "p1"}} }), "", finding.Open, simNow + hour},
+		"a leftover of another":          {both(notified, quarantined, func(w *simulated) { w.leftovers = []casework.Leftover{{Kind: casework.LeftoverPort, Port: "p3"}} }), finding.Removed, finding.Open, 0},
+		"the quarantine of a void order": {both(otherCase, quarantined, func(w *simulated) { w.acts[0].State = casework.ActVoid }), "", finding.Open, simNow + hour},
+		"another answers for it":         {both(notified, moves), "", finding.AttributionHold, 0},
 		"another answers, nobody is notified": {both(moves, func(w *simulated) {
 			w.change(func(c *casework.Case) { c.State, c.Told, c.ClockFrom, c.Notices = casework.New, false, 0, nil })
 		}), "", finding.Dropped, 0},

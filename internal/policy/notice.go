@@ -19,7 +19,7 @@ const (
 	Monthly Notice = "monthly" // in the digest of Digests.Day
 )
 
-// notices lists what a policy may give, and what a class gets whose policy gives nothing: open without a password is told at once.
+// notices lists what a policy may give, and what a class gets whose policy gives nothing: what is open without a password is reported at once.
 var (
 	notices       = []Notice{AtOnce, Daily, Weekly, Monthly}
 	defaultNotice = map[string]Notice{"E": AtOnce, "C": Daily, "H": Daily, "B": Daily, "U": Daily, "M": Weekly, "L": Monthly}
@@ -28,8 +28,8 @@ var (
 // Digests is when digests are sent: one for each recipient and day, in the time zone of the policy.
 type Digests struct {
 	At      string `yaml:"at"`      // time of day, "09:00"
-	Weekday string `yaml:"weekday"` // of what is told weekly: "monday"
-	Day     int    `yaml:"day"`     // of the month, of what is told monthly: 1 to 28
+	Weekday string `yaml:"weekday"` // of what is reported weekly: "monday"
+	Day     int    `yaml:"day"`     // of the month, of what is reported monthly: 1 to 28
 }
 
 var weekdays = []string{"sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"}
@@ -47,7 +47,7 @@ func (p *Policy) NoticeOf(class string) Notice {
 	return AtOnce
 }
 
-// NextDigest is when the next digest that tells such findings is sent after a time, both µs. What is told at once waits for none: 0.
+// NextDigest is when the next digest that names such findings is sent after a time, both µs. What is reported at once waits for none: 0.
 func (p *Policy) NextDigest(n Notice, after int64) int64 {
 	if n == AtOnce {
 		return 0

@@ -25,7 +25,7 @@ func twoWeak() lab.Scenario {
 	return s
 }
 
-// What is told daily comes in one mail a day, which is the notice of each case in it. What follows comes at once and alone.
+// What is reported daily comes in one mail a day, which is the notice of each case in it. What follows comes at once and alone.
 func TestADigestIsTheNoticeOfEachCase(t *testing.T) {
 	t.Parallel()
 	e := open(t, plot{scenario: twoWeak(), policy: told("daily")})
@@ -64,7 +64,7 @@ func TestADigestIsTheNoticeOfEachCase(t *testing.T) {
 	e.noErrors()
 }
 
-// A case that is fixed while its notice waits ends without a mail, and one that is not is told on its day.
+// A case that is fixed while its notice waits ends without a mail, and one that is not is reported on its day.
 func TestACaseThatIsFixedBeforeItsDigest(t *testing.T) {
 	t.Parallel()
 	e := open(t, plot{scenario: twoWeak(), policy: told("weekly")})
@@ -75,7 +75,7 @@ func TestACaseThatIsFixedBeforeItsDigest(t *testing.T) {
 	e.setPassword("cache-1")
 	e.after(7 * day)
 	if c := e.theCase("cache-1"); c.State != casework.Verified {
-		t.Errorf("fixed before it was told, the case is %s", c.State)
+		t.Errorf("fixed before it was reported, the case is %s", c.State)
 	}
 	if c := e.theCase("cache-2"); c.ClockFrom == 0 || time.UnixMicro(c.ClockFrom).UTC().Weekday() != time.Monday {
 		t.Errorf("told weekly: %s since %s", c.State, time.UnixMicro(c.ClockFrom).UTC())
@@ -92,7 +92,7 @@ func TestACaseThatIsFixedBeforeItsDigest(t *testing.T) {
 	e.noErrors()
 }
 
-// An owner closes the weakness before each digest and opens it after. The second time they are told at once.
+// An owner closes the weakness before each digest and opens it after. The second time they are notified at once.
 func TestAnOwnerWhoOpensItAfterEachDigest(t *testing.T) {
 	t.Parallel()
 	e := open(t, plot{policy: told("weekly")})
@@ -103,7 +103,7 @@ func TestAnOwnerWhoOpensItAfterEachDigest(t *testing.T) {
 	password("requirepass")
 	e.until("it is fixed", 5, e.inState("cache-1", casework.Verified))
 	password("")
-	e.until("the owner is told", 3, e.inState("cache-1", casework.Notified))
+	e.until("the owner is notified", 3, e.inState("cache-1", casework.Notified))
 	if c := e.theCase("cache-1"); c.ClockFrom-c.OpenedAt > hour || len(e.w.Mail.For(owner)) != 1 {
 		t.Errorf("opened again at %s, told at %s by %d mails", time.UnixMicro(c.OpenedAt).UTC(), time.UnixMicro(c.ClockFrom).UTC(), len(e.w.Mail.For(owner)))
 	}

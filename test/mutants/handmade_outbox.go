@@ -22,7 +22,7 @@ var handmadeOutbox = []handmade{
 		old: `if why == overtaken || why != left && m.Step == casework.StepStatus {`,
 		new: `if why != left {`,
 		why: "a mail that its recipient refuses leaves the case without any"},
-	{area: "outbox", file: "internal/flow/notify.go", test: "flow/TestMailNamesWhatIsThere",
+	{area: "outbox", file: "internal/flow/letter.go", test: "flow/TestMailNamesWhatIsThere",
 		old: "if f.State.Live() {\n\t\t\tletter.Items",
 		new: "if f.State != \"\" {\n\t\t\tletter.Items",
 		why: "a mail demands that its reader fixes what is fixed"},

@@ -16,7 +16,7 @@ import (
 // files are those in which mutants are generated. The gate's package is taken whole.
 var files = []string{
 	"internal/flow/facts.go", "internal/flow/record.go", "internal/flow/people.go", "internal/flow/neighbours.go",
-	"internal/flow/enforce.go", "internal/flow/stop.go", "internal/flow/settle.go", "internal/flow/trusted.go", "internal/flow/notify.go",
+	"internal/flow/enforce.go", "internal/flow/stop.go", "internal/flow/settle.go", "internal/flow/trusted.go", "internal/flow/notify.go", "internal/flow/digest.go", "internal/flow/letter.go",
 	"internal/flow/release.go", "internal/flow/leftover.go", "internal/flow/attribute.go", "internal/flow/continues.go",
 	"internal/flow/collect.go", "internal/flow/verify.go",
 	"internal/casework/gate/gate.go", "internal/casework/gate/notices.go", "internal/casework/gate/proof.go",
