@@ -103,7 +103,7 @@ func (d *draft) lookAgain(ctx context.Context, ds casework.Dossier, f finding.Fi
 	for try := 0; ; try++ {
 		g, err := d.l.glance(ctx, ds.Case, f)
 		hidden := false
-		if err == nil && g.verdict == finding.Removed {
+		if err == nil && g.verdict == finding.Removed && ds.Case.Act == "" && len(ours) == 0 {
 			hidden, err = d.l.inLostQuarantine(ctx, f)
 		}
 		switch {
